@@ -1,0 +1,5 @@
+//! Files and tables to blocks of regression design rows.
+
+pub mod design;
+pub mod error;
+pub mod formula;

@@ -1,0 +1,2 @@
+//! The program hat.
+fn main() {}
