@@ -97,9 +97,17 @@ spread <- function(values, fit) {
 std_errors <- function(fit) {
   result <- list(iid = spread(coef(summary(fit))[, 2], fit))
   for (type in c("HC0", "HC1", "HC2", "HC3")) {
-    undefined <- type %in% c("HC2", "HC3") && max(hatvalues(fit)) > LEVERAGE_ONE
-    v <- if (undefined) NA_real_ else vcovHC(fit, type = type)
-    result[[type]] <- spread(if (undefined) v else sqrt(diag(v)), fit)
+    if (max(hatvalues(fit)) < LEVERAGE_ONE) {
+      errors <- sqrt(diag(vcovHC(fit, type = type)))
+    } else if (type %in% c("HC0", "HC1")) {
+      # A row with leverage 1 has residual 0, and so may a coefficient that only it determines.
+      squares <- diag(vcovHC(fit, type = type))
+      noise <- abs(squares) < (1e-6 * coef(summary(fit))[, 2])^2
+      errors <- sqrt(ifelse(noise, 0, squares))
+    } else {
+      errors <- NA_real_
+    }
+    result[[type]] <- spread(errors, fit)
   }
   result
 }
@@ -180,7 +188,7 @@ write_json(list(
       factors = scalar("levels in byte order, the first is the reference"),
       aliased = scalar("null in every list of the coefficients"),
       weights = scalar("R's analytic weights; poly() is orthogonal without them"),
-      HC = scalar("sandwich::vcovHC; HC2 and HC3 are null where a leverage is 1"),
+      HC = scalar("sandwich::vcovHC; where a leverage is 1, HC2 and HC3 are null, and an HC0 or HC1 error below 1e-6 of the iid one is set to 0"),
       likelihood = scalar("sigma counts as a parameter in aic and bic, as R's AIC and BIC"),
       first_rows = scalar("predict() for the first three rows of the data"),
       drop1 = scalar("drop1(fit, test = \"F\"): terms that no interaction contains"),

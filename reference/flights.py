@@ -17,7 +17,8 @@ import statsmodels
 import statsmodels.api as sm
 from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
 
-from flights_design import CLUSTERS, HAC_LAG, ROOT, models, number, numbers, read_flights, write_json
+from common import ROOT, number, numbers, write_json
+from flights_design import CLUSTERS, HAC_LAG, models, read_flights
 
 PYFIXEST = {
     "a": "arr_delay ~ dep_delay + distance + hour + carrier + origin",

@@ -3,14 +3,13 @@
 Makes nothing; flights.py and flights_exact.py import it.
 """
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parent.parent
+from common import ROOT
+
 CLUSTERS = {"tailnum": ["tailnum"], "dest": ["dest"], "dest+month": ["dest", "month"]}
 HAC_LAG = 5
 
@@ -92,26 +91,3 @@ def groups(frame, name):
         parts.append(parts[0] + "\0" + parts[1])
     codes = [np.unique(part, return_inverse=True)[1] for part in parts]
     return [(1 if i < 2 else -1, code) for i, code in enumerate(codes)]
-
-
-def number(value):
-    value = float(value)
-    return value if np.isfinite(value) else None
-
-
-def numbers(values):
-    return [number(value) for value in values]
-
-
-def write_json(path, value):
-    """One key a line, lists of numbers on that line; Python prints doubles that read back exactly."""
-    def dump(item, indent):
-        inner = indent + " "
-        if isinstance(item, dict):
-            lines = [f"{inner}{json.dumps(key)}: {dump(entry, inner)}" for key, entry in item.items()]
-            return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
-        return json.dumps(item, ensure_ascii=False, allow_nan=False)
-
-    text = dump(value, "") + "\n"
-    json.loads(text)
-    Path(path).write_text(text, encoding="utf-8")

@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow
 from mpmath import mp, mpf
 
-from flights_design import CLUSTERS, HAC_LAG, ROOT, groups, models, read_flights, write_json
+from common import ROOT, write_json
+from flights_design import CLUSTERS, HAC_LAG, groups, models, read_flights
 
 mp.dps = 60
 LOG_UNIT = 51  # logarithms of 17 to 4983 miles lie in [2, 16), hence are multiples of 2^-51

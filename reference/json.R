@@ -14,6 +14,7 @@ json_string <- function(x) {
 }
 
 json_atoms <- function(x) {
+  if (length(x) == 0) return(character())
   text <- if (is.character(x)) json_string(x)
     else if (is.logical(x)) ifelse(x, "true", "false")
     else if (is.integer(x)) format(x, trim = TRUE, scientific = FALSE)

@@ -13,13 +13,12 @@ with powers of x formed exactly from that f64, which is what a program that read
 """
 
 import csv
-import json
 import platform
 from decimal import Decimal, getcontext
 from fractions import Fraction
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from common import ROOT, write_json
+
 DIGITS = 30
 
 # set: (formula, degree of the polynomial in x or None, intercept)
@@ -150,18 +149,6 @@ def result(name):
     }
 
 
-def write_json(path, meta, results):
-    """One key a line, lists on that line."""
-    dump = lambda value: json.dumps(value, ensure_ascii=False)
-    blocks = []
-    for entry in results:
-        lines = [f"    {dump(key)}: {dump(value)}" for key, value in entry.items()]
-        blocks.append("  {\n" + ",\n".join(lines) + "\n  }")
-    text = "{\n\"meta\": " + dump(meta) + ",\n\"sets\": [\n" + ",\n".join(blocks) + "\n]\n}\n"
-    json.loads(text)
-    path.write_text(text, encoding="utf-8")
-
-
 def write_csv(path, results, prefix):
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -182,7 +169,7 @@ def main():
         "certified": "as printed by NIST",
         "r_squared": "about the mean; about zero for the sets without an intercept",
     }
-    write_json(ROOT / "reference" / "nist.json", meta, results)
+    write_json(ROOT / "reference" / "nist.json", {"meta": meta, "sets": results})
     write_csv(ROOT / "reference" / "nist.csv", results, "exact_")
     write_csv(ROOT / "reference" / "nist_f64.csv", results, "exact_f64_")
 

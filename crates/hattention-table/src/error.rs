@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::source::SourceError;
+
 /// Everything that can go wrong between a formula, a source and a block of design rows.
 ///
 /// The message says what was expected and what was found; [`TableError::hint`] gives the way out.
@@ -178,6 +180,9 @@ pub enum TableError {
         /// Arrow's own message.
         message: String,
     },
+    /// What is wrong with a file, a directory, a glob or a query.
+    #[error(transparent)]
+    Source(#[from] SourceError),
 }
 
 impl TableError {
@@ -214,6 +219,7 @@ impl TableError {
             Self::Incompatible { .. } => "fit both with the same formula, column types and reference levels".into(),
             Self::StoredDesign { .. } => "the file is damaged or was written by another version: fit again".into(),
             Self::Arrow { .. } => return None,
+            Self::Source(error) => return error.hint(),
         };
         Some(hint)
     }

@@ -3,3 +3,4 @@
 pub mod design;
 pub mod error;
 pub mod formula;
+pub mod source;

@@ -195,6 +195,12 @@ impl Moments {
         })
     }
 
+    /// `Σ log wᵢ`; zero without weights.
+    pub fn log_weight_sum(&self) -> f64 {
+        let entry = self.log_weights.as_ref().and_then(|sums| sums.entry(0, 1));
+        entry.map_or(0.0, |(words, exponent)| crate::exact::float::Float::<4>::from_wide(words, exponent as i64).to_f64())
+    }
+
     fn accumulate(&mut self, block: &Block<'_>, ids: &[usize], negate: bool) -> Result<(), Error> {
         check(block, ids)?;
         let delta = chunk_sums(block, ids, self.sums.columns());

@@ -84,7 +84,8 @@ impl fmt::Display for Expr {
             Kind::Dot => f.write_str("."),
             Kind::Call { function, arguments } => {
                 // Terms with several spellings print the one that is their identity.
-                if let ("poly" | "C" | "factor" | "as.factor", Ok(variable)) = (function.as_str(), Variable::read("", self)) {
+                let spellings = matches!(function.as_str(), "poly" | "C" | "factor" | "as.factor");
+                if spellings && let Ok(variable) = Variable::read("", self) {
                     return f.write_str(variable.label());
                 }
                 write!(f, "{}(", name_label(function))?;

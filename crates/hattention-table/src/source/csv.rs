@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format as HeaderFormat;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -83,6 +83,12 @@ impl CsvFile {
 
     pub(crate) fn column_type(&self, column: usize) -> CsvType {
         self.columns[column].tally.csv_type()
+    }
+
+    /// The columns of which a value has been seen.
+    pub(crate) fn columns_with_values(&self) -> Vec<String> {
+        let seen = self.names().zip(&self.columns).filter(|(_, column)| column.tally.seen() > 0);
+        seen.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// Reads on until each of the columns has shown a value, or the file ends.

@@ -54,7 +54,7 @@ impl Found {
 }
 
 /// The names of the formats that occur, each once.
-fn format_names(files: &[FoundFile]) -> Vec<String> {
+pub(crate) fn format_names(files: &[FoundFile]) -> Vec<String> {
     let mut names: Vec<String> = files.iter().map(|file| file.format.name().to_owned()).collect();
     names.sort();
     names.dedup();

@@ -13,8 +13,10 @@
 //! for matrix products by error-free slices; Emmart, Zheng & Weems (2018) for exact products by fused multiply-add.
 
 pub(crate) mod accumulator;
+pub(crate) mod centred;
 pub(crate) mod chunk;
 pub(crate) mod float;
 pub(crate) mod kernel;
+pub(crate) mod ldl;
 pub(crate) mod planes;
 pub(crate) mod wide;

@@ -1,0 +1,269 @@
+//! From files to record batches: what a source is, and passes over it.
+//!
+//! A source is one or more words of the command line: a path, a glob, a directory, or `-` for CSV on standard input.
+//! All its files have the same columns, and it can be read any number of times, in the order of its files or faster
+//! in any order, with the columns that are needed only.
+//!
+//! # What leaves a source
+//! Numbers as `Float64`, `Int64` or `UInt64`; truth values as `Boolean`; text as `Dictionary(Int32, Utf8)`, one
+//! dictionary a batch; columns without any value as `Null`; all else (dates, lists, …) as the file has it.
+//!
+//! # CSV
+//! The first record is the header. Fields are separated by commas, in `.tsv` by tabs, and may be in double quotes. Empty
+//! lines are no rows. Spaces around numbers and names are passed over. A cell is missing when it is empty or one of
+//! [`MISSING`]. Numbers are `Float64`, whole ones too, so that the type does not depend on how far the file was looked at;
+//! a column with integers that `Float64` would round is `Int64`. Types are told from the beginning of each file, and where
+//! a column shows no value there, from as much of the file as it takes. A later cell that does not fit is an error with its
+//! line. A column of mostly numbers with some text leaves as text, and [`Source::text_among_numbers`] says where the text
+//! stands, so that the use of it as a number can be refused.
+//!
+//! ```
+//! use hattention_table::source::{ScanOrder, Source, SourceOptions};
+//!
+//! let csv = "x,g\n1,a\n2,NA\n";
+//! let source = Source::open_reader(csv.as_bytes(), &SourceOptions::default())?;
+//! assert_eq!(source.columns(), ["x", "g"]);
+//! let mut rows = 0;
+//! for batch in source.scan(&["g".into()], ScanOrder::File)? {
+//!     let batch = batch?;
+//!     assert_eq!(batch.first_row, Some(rows));
+//!     rows += batch.batch.num_rows() as u64;
+//! }
+//! assert_eq!(rows, 2);
+//! # Ok::<(), hattention_table::error::TableError>(())
+//! ```
+
+mod blocks;
+mod csv;
+mod csv_types;
+mod discover;
+mod error;
+mod files;
+mod format;
+mod ipc;
+mod json;
+mod parquet;
+mod records;
+mod scan;
+mod schema;
+mod sniff;
+mod spool;
+mod sql;
+
+use std::io::Read;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+
+pub use error::SourceError;
+pub use scan::{NumberedBatch, Scan, ScanOrder};
+
+use crate::error::TableError;
+use discover::{Found, FoundFile, discover};
+use files::{FileSet, Reading};
+use spool::{STDIN, Spool};
+use sql::{Query, QueryTable};
+
+/// The cells of a CSV file that stand for a missing value, besides the empty cell.
+pub const MISSING: [&str; 7] = ["NA", "N/A", "NaN", "nan", "null", "NULL", ""];
+
+/// Rows of a batch at most, unless asked otherwise.
+pub const BATCH_ROWS: usize = 16_384;
+
+/// How a source is read.
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    /// A query over the sources; its result is the table. Each source is a table named by its file's stem, or by its
+    /// directory's name; characters that an identifier cannot have become `_`. Names are case-sensitive.
+    pub sql: Option<String>,
+    /// Rows of a batch at most. Batches are smaller at the ends of files and of blocks of text.
+    pub batch_rows: usize,
+    /// Threads that decode.
+    pub partitions: usize,
+    /// The cells of a CSV file that stand for a missing value; the empty cell always does.
+    pub csv_missing: Vec<String>,
+    /// Columns of CSV files that are text whatever they look like.
+    pub csv_text: Vec<String>,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            sql: None,
+            batch_rows: BATCH_ROWS,
+            partitions: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            csv_missing: MISSING.iter().map(|&token| token.to_owned()).collect(),
+            csv_text: Vec::new(),
+        }
+    }
+}
+
+impl SourceOptions {
+    fn reading(&self) -> Reading {
+        Reading {
+            batch_rows: self.batch_rows.max(1),
+            threads: self.partitions.max(1),
+            missing: csv_types::Missing::new(&self.csv_missing),
+            labels: self.csv_text.clone(),
+        }
+    }
+}
+
+/// A table in files, or the result of a query over such tables. It can be read any number of times.
+#[derive(Debug)]
+pub struct Source {
+    content: Content,
+    /// What the user wrote, for messages.
+    label: String,
+    /// Deleted when the source is dropped; scans of the source need it until they have opened it.
+    spool: Option<Arc<Spool>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Files(Arc<FileSet>),
+    Query(Query),
+}
+
+impl Source {
+    /// Opens what the words mean: paths, globs, directories (all files of one format, also in directories within), or
+    /// `-` for CSV on standard input, which is copied to a temporary file.
+    ///
+    /// # Errors
+    /// - nothing there, an unknown format, files that are empty, damaged, or not of the format of their extension
+    /// - files with different columns or types, or two columns of one name
+    /// - a query that cannot be planned
+    pub fn open(specs: &[String], options: &SourceOptions) -> Result<Self, TableError> {
+        let mut spool = None;
+        let mut found = Vec::with_capacity(specs.len());
+        for spec in specs {
+            if spec == "-" {
+                let filled = Spool::fill(std::io::stdin().lock())?;
+                found.push(spooled(&filled));
+                spool = Some(Arc::new(filled));
+            } else {
+                found.push(discover(spec)?);
+            }
+        }
+        Ok(Self::over(found, spool, options)?)
+    }
+
+    /// Reads CSV, plain or gzip, from a reader as [`Source::open`] does from standard input.
+    ///
+    /// # Errors
+    /// As [`Source::open`], and when the reader fails.
+    pub fn open_reader(reader: impl Read, options: &SourceOptions) -> Result<Self, TableError> {
+        let spool = Spool::fill(reader)?;
+        Ok(Self::over(vec![spooled(&spool)], Some(Arc::new(spool)), options)?)
+    }
+
+    fn over(found: Vec<Found>, spool: Option<Arc<Spool>>, options: &SourceOptions) -> Result<Self, SourceError> {
+        let label = found.iter().map(|found| found.spec.as_str()).collect::<Vec<_>>().join(" ");
+        let spooled = spool.clone();
+        let name = move |file: &FoundFile| match &spooled {
+            Some(spool) if spool.path() == file.path => STDIN.to_owned(),
+            _ => file.path.display().to_string(),
+        };
+        let content = match &options.sql {
+            None => {
+                let files: Vec<FoundFile> = found.into_iter().flat_map(|found| found.files).collect();
+                expect_one_format(&files, &label)?;
+                Content::Files(Arc::new(FileSet::open(&files, name, options.reading())?))
+            }
+            Some(sql) => {
+                let table = |Found { spec, table, files }: Found| {
+                    let set = Arc::new(FileSet::open(&files, &name, options.reading())?);
+                    Ok(QueryTable { spec, name: table, set })
+                };
+                let tables = found.into_iter().map(table).collect::<Result<Vec<_>, SourceError>>()?;
+                Content::Query(Query::plan(sql, tables, options.partitions, options.batch_rows.max(1))?)
+            }
+        };
+        Ok(Self { content, label, spool })
+    }
+
+    /// Names and types of the columns, in order.
+    pub fn schema(&self) -> SchemaRef {
+        match &self.content {
+            Content::Files(set) => Arc::clone(&set.schema),
+            Content::Query(query) => Arc::clone(&query.schema),
+        }
+    }
+
+    /// Names of the columns, in order.
+    pub fn columns(&self) -> Vec<String> {
+        self.schema().fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    /// The error for using a column as a number, where it is a CSV column of mostly numbers with some text, with the
+    /// line of the first text; `None` for any other column.
+    pub fn text_among_numbers(&self, column: &str) -> Option<TableError> {
+        match &self.content {
+            Content::Files(set) => set.text_among_numbers(column).map(TableError::from),
+            Content::Query(_) => None,
+        }
+    }
+
+    /// The number of rows, where the files say so: for Parquet without a query.
+    pub fn rows_hint(&self) -> Option<u64> {
+        match &self.content {
+            Content::Files(set) => set.rows(),
+            Content::Query(_) => None,
+        }
+    }
+
+    /// Size of the files in bytes, for progress; `None` for a query.
+    pub fn bytes_total(&self) -> Option<u64> {
+        match &self.content {
+            Content::Files(set) => Some(set.bytes),
+            Content::Query(_) => None,
+        }
+    }
+
+    /// What the source is, in a few words: `flights.parquet (Parquet, 336776 rows, 19 columns)`.
+    pub fn describe(&self) -> String {
+        let columns = self.schema().fields().len();
+        match &self.content {
+            Content::Query(_) => format!("a query over {} ({columns} columns)", self.label),
+            Content::Files(set) => {
+                let format = set.files.first().map_or("", |file| file.format());
+                let files = if set.files.len() > 1 { format!("{} files, ", set.files.len()) } else { String::new() };
+                let rows = set.rows().map(|rows| format!("{rows} rows, ")).unwrap_or_default();
+                format!("{} ({format}, {files}{rows}{columns} columns)", self.label)
+            }
+        }
+    }
+
+    /// Starts a pass over the rows with these columns, in this order.
+    ///
+    /// # Numerics
+    /// Memory is a few batches for each thread, whatever the size of the source; with a query, what the query needs.
+    /// A query in [`ScanOrder::File`] runs on one thread, so that two passes give the same order.
+    ///
+    /// # Errors
+    /// - a column that the source does not have
+    /// - while it runs: files that are damaged or cannot be read; in CSV, a row of another length, a cell that does not
+    ///   fit its column, bytes that are not UTF-8, each with its line. After an error the scan is over. Which error is
+    ///   given does not depend on the number of threads.
+    pub fn scan(&self, columns: &[String], order: ScanOrder) -> Result<Scan, TableError> {
+        let scan = match &self.content {
+            Content::Files(set) => Scan::files(Arc::clone(set), set.plan(columns, &self.label)?, order)?,
+            Content::Query(query) => query.scan(columns, order)?,
+        };
+        Ok(scan.keeping(self.spool.clone()))
+    }
+}
+
+/// Standard input as a source.
+fn spooled(spool: &Spool) -> Found {
+    let file = FoundFile { path: spool.path().to_owned(), format: spool.format };
+    Found { spec: STDIN.into(), table: STDIN.into(), files: vec![file] }
+}
+
+fn expect_one_format(files: &[FoundFile], label: &str) -> Result<(), SourceError> {
+    let formats = discover::format_names(files);
+    if formats.len() > 1 {
+        return Err(SourceError::SeveralFormats { path: label.into(), formats });
+    }
+    Ok(())
+}

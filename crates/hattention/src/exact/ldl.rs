@@ -1,0 +1,166 @@
+//! `LDLᵀ` of a symmetric matrix in as many bits as needed, in the order of the columns.
+
+use rayon::prelude::*;
+
+use super::float::Float;
+
+/// A factor `A = L D Lᵀ` over the columns that were not found dependent.
+pub(crate) struct Ldl<const N: usize> {
+    /// Columns of `A`.
+    pub(crate) size: usize,
+    /// Unit lower triangular, packed by rows without the diagonal: `L[i][j]` at `i (i − 1) / 2 + j`.
+    lower: Vec<Float<N>>,
+    /// The pivots; zero for dependent columns.
+    pub(crate) pivots: Vec<Float<N>>,
+    /// `1 / D`; zero for dependent columns.
+    reciprocals: Vec<Float<N>>,
+}
+
+/// What to do with a pivot.
+pub(crate) enum Verdict {
+    /// Use it.
+    Keep,
+    /// The column depends on the earlier ones: leave it out.
+    Drop,
+    /// The pivot has lost too many bits: start again with more.
+    MoreBits,
+}
+
+fn row_start(i: usize) -> usize {
+    i * i.saturating_sub(1) / 2
+}
+
+/// Fewest terms worth a trip to other threads.
+const PARALLEL_FROM: usize = 96;
+
+impl<const N: usize> Ldl<N> {
+    /// Factors a matrix given by its lower triangle (`A[i][j]` at `i (i + 1) / 2 + j`); `judge(i, pivot, diagonal, self)`
+    /// decides on every pivot, with rows before `i` (and row `i` of `L`) in place. `None` if more bits are needed.
+    pub(crate) fn factor(
+        lower: &[Float<N>],
+        size: usize,
+        mut judge: impl FnMut(usize, Float<N>, Float<N>, &Self) -> Verdict,
+    ) -> Option<Self> {
+        let mut factor = Self {
+            size,
+            lower: vec![Float::ZERO; row_start(size)],
+            pivots: vec![Float::ZERO; size],
+            reciprocals: vec![Float::ZERO; size],
+        };
+        let mut work = vec![Float::ZERO; size];
+        for i in 0..size {
+            let row = &lower[i * (i + 1) / 2..];
+            // work[j] = L[i][j] D[j], by forward substitution.
+            for j in 0..i {
+                if factor.pivots[j].is_zero() {
+                    work[j] = Float::ZERO;
+                    continue;
+                }
+                let start = row_start(j);
+                work[j] = row[j] - dot(&work[..j], &factor.lower[start..start + j]);
+            }
+            let start = row_start(i);
+            for j in 0..i {
+                factor.lower[start + j] = work[j] * factor.reciprocals[j];
+            }
+            let pivot = row[i] - dot(&work[..i], &factor.lower[start..start + i]);
+            match judge(i, pivot, row[i], &factor) {
+                Verdict::Keep => {
+                    factor.pivots[i] = pivot;
+                    factor.reciprocals[i] = pivot.reciprocal();
+                }
+                Verdict::Drop => {}
+                Verdict::MoreBits => return None,
+            }
+        }
+        Some(factor)
+    }
+
+    fn at(&self, i: usize, j: usize) -> Float<N> {
+        self.lower[row_start(i) + j]
+    }
+
+    /// Coefficients of column `i` on the earlier kept columns: solves `Lᵀ c = L[i]`.
+    pub(crate) fn on_earlier(&self, i: usize) -> Vec<Float<N>> {
+        let mut c: Vec<Float<N>> = (0..i).map(|j| self.at(i, j)).collect();
+        for j in (0..i).rev() {
+            if self.pivots[j].is_zero() {
+                c[j] = Float::ZERO;
+                continue;
+            }
+            let value = c[j];
+            for (k, earlier) in c[..j].iter_mut().enumerate() {
+                *earlier = *earlier - value * self.at(j, k);
+            }
+        }
+        c
+    }
+
+    /// Solves `A x = b` over the kept columns; `x` is zero at dependent ones.
+    pub(crate) fn solve(&self, b: &[Float<N>]) -> Vec<Float<N>> {
+        let mut x = b.to_vec();
+        for i in 0..self.size {
+            if self.pivots[i].is_zero() {
+                x[i] = Float::ZERO;
+                continue;
+            }
+            let start = row_start(i);
+            x[i] = x[i] - dot(&x[..i], &self.lower[start..start + i]);
+        }
+        for (value, reciprocal) in x.iter_mut().zip(&self.reciprocals) {
+            *value = *value * *reciprocal;
+        }
+        for i in (0..self.size).rev() {
+            let value = x[i];
+            if value.is_zero() {
+                continue;
+            }
+            let start = row_start(i);
+            for (earlier, l) in x[..i].iter_mut().zip(&self.lower[start..start + i]) {
+                *earlier = *earlier - value * *l;
+            }
+            for j in 0..i {
+                if self.pivots[j].is_zero() {
+                    x[j] = Float::ZERO;
+                }
+            }
+        }
+        x
+    }
+
+    /// `L⁻ᵀ D^(−1/2)`, by columns: column `j` has entries `0 ..= j`, and is empty for a dependent column.
+    ///
+    /// It maps a row of the design to its key: `A⁻¹ = B Bᵀ` over the kept columns.
+    pub(crate) fn key_map(&self) -> Vec<Vec<Float<N>>> {
+        let column = |j: usize| -> Vec<Float<N>> {
+            if self.pivots[j].is_zero() {
+                return Vec::new();
+            }
+            // Row j of L⁻¹, scaled: solve Lᵀ x = e_j backwards.
+            let mut x = vec![Float::ZERO; j + 1];
+            x[j] = self.reciprocals[j].sqrt();
+            for i in (1..=j).rev() {
+                let value = x[i];
+                if value.is_zero() || self.pivots[i].is_zero() {
+                    continue;
+                }
+                for k in 0..i {
+                    if !self.pivots[k].is_zero() {
+                        x[k] = x[k] - value * self.at(i, k);
+                    }
+                }
+            }
+            x
+        };
+        if self.size >= PARALLEL_FROM {
+            (0..self.size).into_par_iter().map(column).collect()
+        } else {
+            (0..self.size).map(column).collect()
+        }
+    }
+}
+
+/// `Σ aᵢ bᵢ`. Long sums are cut at fixed places, so that threads do not change the result.
+fn dot<const N: usize>(a: &[Float<N>], b: &[Float<N>]) -> Float<N> {
+    a.iter().zip(b).fold(Float::ZERO, |sum, (x, y)| if x.is_zero() { sum } else { sum + *x * *y })
+}

@@ -1,0 +1,92 @@
+//! Joint and nested tests.
+
+use super::{FTest, Fit, distribution};
+use crate::error::Error;
+use crate::linalg;
+
+/// A linear hypothesis `R β = r`: one row a restriction, over the reported coefficients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis {
+    /// Restrictions. Shape: `[restrictions][coefficients]`.
+    pub rows: Vec<Vec<f64>>,
+    /// Their right sides. Shape: `[restrictions]`.
+    pub right: Vec<f64>,
+}
+
+/// The Wald test of a linear hypothesis: `F = (Rβ − r)ᵀ (R V Rᵀ)⁻¹ (Rβ − r) / q`.
+///
+/// # Equals
+/// `car::linearHypothesis(fit, …)` in R, `results.f_test(…)` in statsmodels; with the classical covariance the F test
+/// of the restricted model.
+///
+/// # Errors
+/// - [`Error::Shape`]: a row is not as long as the list of coefficients.
+/// - [`Error::Parameter`]: the fit has no covariance, a restriction names a dropped coefficient, or restrictions depend
+///   on each other.
+pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
+    let refuse = |got: &str, allowed: &'static str| Error::Parameter { name: "the hypothesis", got: got.into(), allowed };
+    let covariance =
+        fit.covariance.as_ref().ok_or_else(|| refuse("a fit by ridge or components", "a least-squares fit"))?;
+    let count = hypothesis.rows.len();
+    let mut gaps = Vec::with_capacity(count);
+    let mut directions = Vec::with_capacity(count);
+    for (row, right) in hypothesis.rows.iter().zip(&hypothesis.right) {
+        if row.len() != fit.names.len() {
+            return Err(Error::Shape { what: "a restriction", expected: fit.names.len(), got: row.len() });
+        }
+        let mut gap = -right;
+        let mut direction: Vec<f64> = Vec::new();
+        for (k, &factor) in row.iter().enumerate().filter(|(_, f)| **f != 0.0) {
+            let estimate = fit.estimates[k]
+                .ok_or_else(|| refuse(&format!("a restriction on `{}`", fit.names[k]), "coefficients that were estimated"))?;
+            gap += factor * estimate.to_f64();
+            let loading = &covariance.loading[k];
+            direction.resize(loading.len(), 0.0);
+            direction.iter_mut().zip(loading).for_each(|(d, l)| *d += factor * l);
+        }
+        gaps.push(gap);
+        directions.push(direction);
+    }
+    let matrix: Vec<f64> =
+        directions.iter().flat_map(|u| directions.iter().map(|v| covariance.between(u, v))).collect();
+    let solution = linalg::solve_symmetric(&matrix, count, &gaps)
+        .ok_or_else(|| refuse("restrictions that depend on each other", "independent restrictions"))?;
+    let df1 = count as f64;
+    let statistic = gaps.iter().zip(&solution).map(|(g, s)| g * s).sum::<f64>() / df1;
+    Ok(FTest { statistic, df1, df2: covariance.df, p: distribution::f_upper(statistic, df1, covariance.df) })
+}
+
+/// The test that the given coefficients are all zero; `None` where it cannot be computed.
+pub fn zero(fit: &Fit, coefficients: &[usize]) -> Option<FTest> {
+    let rows = coefficients
+        .iter()
+        .map(|&k| (0..fit.names.len()).map(|j| if j == k { 1.0 } else { 0.0 }).collect())
+        .collect();
+    wald(fit, &Hypothesis { rows, right: vec![0.0; coefficients.len()] }).ok()
+}
+
+/// The F test of a smaller model nested in a larger one, by their residual sums.
+///
+/// # Equals
+/// `anova(small, large)` in R.
+///
+/// # Errors
+/// [`Error::Parameter`] if the models have different rows or targets' variation, or the second is not larger.
+pub fn nested(small: &Fit, large: &Fit) -> Result<FTest, Error> {
+    let refuse = |got: String, allowed| Err(Error::Parameter { name: "the pair of models", got, allowed });
+    if small.rows != large.rows || small.target != large.target {
+        return refuse(
+            format!("`{}` on {} rows and `{}` on {} rows", small.target, small.rows, large.target, large.rows),
+            "two fits of the same target on the same rows",
+        );
+    }
+    let df1 = small.df_residual - large.df_residual;
+    if df1 <= 0.0 {
+        return refuse(
+            format!("{} and {} residual degrees of freedom", small.df_residual, large.df_residual),
+            "a smaller model and one with more coefficients",
+        );
+    }
+    let statistic = (small.residual_sum - large.residual_sum) / df1 / large.variance();
+    Ok(FTest { statistic, df1, df2: large.df_residual, p: distribution::f_upper(statistic, df1, large.df_residual) })
+}
