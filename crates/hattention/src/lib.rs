@@ -1,6 +1,8 @@
 //! Least squares as attention.
 
+pub mod attention;
 pub mod block;
+pub mod codec;
 mod components;
 pub mod design;
 pub mod double_double;
@@ -10,9 +12,11 @@ pub mod fit;
 mod linalg;
 mod min_norm;
 pub mod moments;
+pub mod selection;
 pub mod whitening;
 
 pub use block::{Block, Column};
+pub use codec::Model;
 pub use design::{Aliased, Design, Filter, RankTolerance};
 pub use error::Error;
 pub use fit::{Fit, Vcov};

@@ -54,7 +54,8 @@ pub struct Whitening {
     /// `Σᵢ (loading · k̃ᵢ) wᵢ yᵢ` and their covariance is `loading · M · loadingᵀ`, `M` the covariance of `Σ k̃ᵢ wᵢ yᵢ`.
     /// Shape: `[coefficients][1 + keys]`, rows of dropped coefficients empty; the first entry is 0 without intercept.
     pub loading: Vec<Vec<f64>>,
-    pub(crate) solver: Solver,
+    /// The factor in extended precision; absent in a whitening read from a file.
+    pub(crate) solver: Option<Solver>,
 }
 
 /// The factor in the precision it needed.
@@ -425,7 +426,7 @@ impl Job<'_> {
             loading: to_double(&loading),
             kept,
             dependent,
-            solver: wrap(std::sync::Arc::new(factored)),
+            solver: Some(wrap(std::sync::Arc::new(factored))),
         }
     }
 

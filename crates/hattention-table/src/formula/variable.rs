@@ -81,19 +81,20 @@ impl Variable {
             Kind::Call { function, arguments } => (function.as_str(), arguments),
             _ => return Err(reader.expected(expr.start, "a column or a function", &format!("`{expr}`"))),
         };
+        let variable = match function {
+            "poly" => reader.polynomial(expr, arguments)?,
+            "C" | "factor" | "as.factor" => reader.factor(expr, arguments)?,
+            _ => {
+                reader.arithmetic(expr)?;
+                Self { label: expr.to_string(), kind: VariableKind::Arithmetic(expr.clone()) }
+            }
+        };
         let mut names = 0;
         expr.visit_names(&mut |_| names += 1);
         if names == 0 {
             return Err(reader.expected(expr.start, "a term that uses a column", &format!("`{expr}`")));
         }
-        match function {
-            "poly" => reader.polynomial(expr, arguments),
-            "C" | "factor" | "as.factor" => reader.factor(expr, arguments),
-            _ => {
-                reader.arithmetic(expr)?;
-                Ok(Self { label: expr.to_string(), kind: VariableKind::Arithmetic(expr.clone()) })
-            }
-        }
+        Ok(variable)
     }
 }
 

@@ -4,7 +4,7 @@
 //! block, so that blocks are decoded in parallel and their order is known.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 
 use super::error::SourceError;
 use super::records::{Ending, Records, last_boundary, line_breaks};
+use super::sniff::shown_content;
 
 /// Bytes that a block aims at: large enough that handing it over costs nothing, small enough to stay in cache.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -92,14 +93,22 @@ impl BlockReader {
             self.fill(target)?;
             let end = match self.at_end {
                 true => self.carry.len(),
-                false => last_boundary(&self.carry, self.file.syntax.delimiter, self.file.syntax.quotes),
+                false => last_boundary(
+                    &self.carry,
+                    self.file.syntax.delimiter,
+                    self.file.syntax.quotes,
+                ),
             };
             if end > 0 || self.at_end {
                 return self.split(end);
             }
             if target >= RECORD_BYTES_MAX {
                 let line = 1 + self.file.lines_before(self.offset)?;
-                return Err(SourceError::RowTooLong { path: self.file.name.clone(), line, limit: RECORD_BYTES_MAX });
+                return Err(SourceError::RowTooLong {
+                    path: self.file.name.clone(),
+                    line,
+                    limit: RECORD_BYTES_MAX,
+                });
             }
             target *= 2;
         }
@@ -135,7 +144,11 @@ impl BlockReader {
         let read = self.input.load(Ordering::Relaxed);
         let input_bytes = read - self.input_seen;
         self.input_seen = read;
-        Ok(Some(Block { bytes, offset, input_bytes }))
+        Ok(Some(Block {
+            bytes,
+            offset,
+            input_bytes,
+        }))
     }
 
     /// The decoder takes the end of the text for a closing quote; a file cut in the middle must not pass for whole.
@@ -167,30 +180,68 @@ impl TextFile {
     }
 
     /// The file's text; `input` counts the bytes read from the file.
-    pub(crate) fn unpacked(&self, input: &Arc<AtomicU64>) -> Result<Box<dyn Read + Send>, SourceError> {
-        let file = File::open(&self.path).map_err(|error| self.read_error(&error))?;
-        let counted = Counted { file, count: Arc::clone(input) };
+    pub(crate) fn unpacked(
+        &self,
+        input: &Arc<AtomicU64>,
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
+        let mut file = File::open(&self.path).map_err(|error| self.read_error(&error))?;
         if !self.syntax.gzip {
-            return Ok(Box::new(counted));
+            return Ok(Box::new(Counted {
+                file,
+                count: Arc::clone(input),
+            }));
         }
+        self.expect_gzip(&mut file)?;
+        let counted = Counted {
+            file,
+            count: Arc::clone(input),
+        };
         FileCompressionType::GZIP
             .convert_read(io::BufReader::with_capacity(1 << 16, counted))
             .map_err(|error| self.read_error(&io::Error::other(error)))
     }
 
-    pub(crate) fn read_error(&self, error: &io::Error) -> SourceError {
+    /// The unpacker takes other bytes for a truncated file.
+    fn expect_gzip(&self, file: &mut File) -> Result<(), SourceError> {
+        let mut head = Vec::new();
+        let read = file
+            .take(4)
+            .read_to_end(&mut head)
+            .and_then(|_| file.rewind());
+        read.map_err(|error| self.read_error(&error))?;
+        let path = self.name.clone();
+        match head.as_slice() {
+            [] => Err(SourceError::EmptyFile {
+                path,
+                expected: "a gzip file".into(),
+            }),
+            [0x1f, 0x8b, ..] => Ok(()),
+            other => Err(SourceError::NotTheFormat {
+                path,
+                expected: "gzip (which begins with 1f 8b)".into(),
+                got: shown_content(other),
+            }),
+        }
+    }
+
+    fn read_error(&self, error: &io::Error) -> SourceError {
         let path = self.name.clone();
         match error.kind() {
-            io::ErrorKind::UnexpectedEof if self.syntax.gzip => {
-                SourceError::Truncated { path, expected: "the end of the gzip stream".into() }
+            io::ErrorKind::UnexpectedEof if self.syntax.gzip => SourceError::Truncated {
+                path,
+                expected: "the end of the gzip stream".into(),
+            },
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if self.syntax.gzip => {
+                SourceError::Damaged {
+                    path,
+                    format: "gzip".into(),
+                    message: error.to_string(),
+                }
             }
-            io::ErrorKind::InvalidInput if self.syntax.gzip => {
-                SourceError::NotTheFormat { path, expected: "gzip (1f 8b)".into(), got: "other bytes".into() }
-            }
-            io::ErrorKind::InvalidData if self.syntax.gzip => {
-                SourceError::Damaged { path, format: "gzip".into(), message: error.to_string() }
-            }
-            _ => SourceError::Io { path, message: error.to_string() },
+            _ => SourceError::Io {
+                path,
+                message: error.to_string(),
+            },
         }
     }
 }

@@ -64,44 +64,101 @@ impl FileSet {
         let mut files = Vec::with_capacity(found.len());
         let mut bytes = 0;
         for (at, file) in found.iter().enumerate() {
-            let sample_blocks = if at == 0 { SAMPLE_BLOCKS_FIRST } else { SAMPLE_BLOCKS_MORE };
-            files.push(TableFile::open(file, name(file), &reading.missing, sample_blocks)?);
+            let sample_blocks = if at == 0 {
+                SAMPLE_BLOCKS_FIRST
+            } else {
+                SAMPLE_BLOCKS_MORE
+            };
+            files.push(TableFile::open(
+                file,
+                name(file),
+                &reading.missing,
+                sample_blocks,
+            )?);
             bytes += std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
         }
         look_for_values(&mut files, &reading)?;
         let wide = wide_integers(&files);
-        let schemas: Vec<SchemaRef> = files.iter().map(|file| file.schema(&reading.labels, &wide)).collect();
-        let named: Vec<Named<'_>> =
-            files.iter().zip(&schemas).map(|(file, schema)| Named { name: file.name(), schema }).collect();
+        let schemas: Vec<SchemaRef> = files
+            .iter()
+            .map(|file| file.schema(&reading.labels, &wide))
+            .collect();
+        let named: Vec<Named<'_>> = files
+            .iter()
+            .zip(&schemas)
+            .map(|(file, schema)| Named {
+                name: file.name(),
+                schema,
+            })
+            .collect();
         let schema = match unify(&named) {
             Ok(schema) => schema,
             // Where one file's numbers are another's text, the line of the text says more than the types.
-            Err(SourceError::TypesDiffer { column, left, left_type, right, right_type }) => {
-                let text = files.iter().find_map(|file| file.text_among_numbers(&column));
-                return Err(text.unwrap_or(SourceError::TypesDiffer { column, left, left_type, right, right_type }));
+            Err(SourceError::TypesDiffer {
+                column,
+                left,
+                left_type,
+                right,
+                right_type,
+            }) => {
+                let text = files
+                    .iter()
+                    .find_map(|file| file.text_among_numbers(&column));
+                return Err(text.unwrap_or(SourceError::TypesDiffer {
+                    column,
+                    left,
+                    left_type,
+                    right,
+                    right_type,
+                }));
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { files, schema, reading, bytes })
+        Ok(Self {
+            files,
+            schema,
+            reading,
+            bytes,
+        })
     }
 
     /// Rows of all files, where the files say so.
     pub(crate) fn rows(&self) -> Option<u64> {
-        self.files.iter().map(|file| if let TableFile::Parquet(file) = file { Some(file.rows()) } else { None }).sum()
+        self.files
+            .iter()
+            .map(|file| {
+                if let TableFile::Parquet(file) = file {
+                    Some(file.rows())
+                } else {
+                    None
+                }
+            })
+            .sum()
     }
 
     /// The error for a column of numbers that holds some text.
     pub(crate) fn text_among_numbers(&self, column: &str) -> Option<SourceError> {
         let (_, field) = self.schema.fields().find(column)?;
-        let is_text = field.data_type() == &text_type() && !self.reading.labels.iter().any(|label| label == column);
-        is_text.then(|| self.files.iter().find_map(|file| file.text_among_numbers(column))).flatten()
+        let is_text = field.data_type() == &text_type()
+            && !self.reading.labels.iter().any(|label| label == column);
+        is_text
+            .then(|| {
+                self.files
+                    .iter()
+                    .find_map(|file| file.text_among_numbers(column))
+            })
+            .flatten()
     }
 
     /// The plan for reading some columns.
     pub(crate) fn plan(&self, columns: &[String], source: &str) -> Result<Plan, SourceError> {
         let mut fields = Vec::with_capacity(columns.len());
         for column in columns {
-            let (_, field) = self.schema.fields().find(column).ok_or_else(|| no_column(source, column, &self.schema))?;
+            let (_, field) = self
+                .schema
+                .fields()
+                .find(column)
+                .ok_or_else(|| no_column(source, column, &self.schema))?;
             fields.push(Arc::clone(field));
         }
         let schema = Arc::new(Schema::new(fields));
@@ -121,12 +178,22 @@ impl FileSet {
         let mut first_row = work.first_row;
         let mut input_bytes = work.input_bytes();
         let mut forward = |batch: RecordBatch| -> Result<bool, SourceError> {
-            let batch = batch.project(&file_plan.order).map_err(|error| error.to_string());
-            let batch = batch.and_then(|batch| conform(&batch, &plan.schema)).map_err(|message| {
-                SourceError::Damaged { path: file.name().into(), format: file.format().into(), message }
-            })?;
+            let batch = batch
+                .project(&file_plan.order)
+                .map_err(|error| error.to_string());
+            let batch = batch
+                .and_then(|batch| conform(&batch, &plan.schema))
+                .map_err(|message| SourceError::Damaged {
+                    path: file.name().into(),
+                    format: file.format().into(),
+                    message,
+                })?;
             let rows = batch.num_rows() as u64;
-            let decoded = Decoded { first_row, batch, bytes: input_bytes.of_batch(rows) };
+            let decoded = Decoded {
+                first_row,
+                batch,
+                bytes: input_bytes.of_batch(rows),
+            };
             first_row = first_row.map(|first| first + rows);
             Ok(emit(decoded))
         };
@@ -135,13 +202,19 @@ impl FileSet {
             (TableFile::Csv(file), Part::Block(block)) => {
                 let csv = file_plan.csv.as_ref().ok_or(SourceError::NoSource)?;
                 let mut result = Ok(());
-                file.decode(block, csv, &self.reading.missing, batch_rows, &mut |batch| match forward(batch) {
-                    Ok(more) => more,
-                    Err(error) => {
-                        result = Err(error);
-                        false
-                    }
-                })?;
+                file.decode(
+                    block,
+                    csv,
+                    &self.reading.missing,
+                    batch_rows,
+                    &mut |batch| match forward(batch) {
+                        Ok(more) => more,
+                        Err(error) => {
+                            result = Err(error);
+                            false
+                        }
+                    },
+                )?;
                 result
             }
             (TableFile::Json(file), Part::Block(block)) => {
@@ -150,7 +223,9 @@ impl FileSet {
             (TableFile::Parquet(file), Part::RowGroup { row_group, .. }) => {
                 file.decode(*row_group, &file_plan.columns, batch_rows, &mut forward)
             }
-            (TableFile::Ipc(file), Part::Batches { range, .. }) => file.decode(range, &file_plan.columns, &mut forward),
+            (TableFile::Ipc(file), Part::Batches { range, .. }) => {
+                file.decode(range, &file_plan.columns, &mut forward)
+            }
             _ => Ok(()),
         }
     }
@@ -193,17 +268,30 @@ fn wide_integers(files: &[TableFile]) -> HashSet<String> {
             }
         }
     }
-    wide.difference(&others).map(|&name| name.to_owned()).collect()
+    wide.difference(&others)
+        .map(|&name| name.to_owned())
+        .collect()
 }
 
-fn positions<'a>(names: impl Iterator<Item = &'a str>, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
-    names.enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at).collect()
+fn positions<'a>(
+    names: impl Iterator<Item = &'a str>,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<usize> {
+    names
+        .enumerate()
+        .filter(|(_, name)| wanted(name))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// The error for a column that does not exist.
 pub(crate) fn no_column(source: &str, column: &str, schema: &Schema) -> SourceError {
     let names = schema.fields().iter().map(|field| field.name().as_str());
-    SourceError::NoColumn { path: source.into(), column: column.into(), nearest: nearest(column, names) }
+    SourceError::NoColumn {
+        path: source.into(),
+        column: column.into(),
+        nearest: nearest(column, names),
+    }
 }
 
 /// How some columns are read from each file.
@@ -225,15 +313,36 @@ struct FilePlan {
 }
 
 impl TableFile {
-    fn open(found: &FoundFile, name: String, missing: &Missing, sample_blocks: usize) -> Result<Self, SourceError> {
+    fn open(
+        found: &FoundFile,
+        name: String,
+        missing: &Missing,
+        sample_blocks: usize,
+    ) -> Result<Self, SourceError> {
         let path = found.path.clone();
         Ok(match found.format {
             Format::Csv { delimiter, gzip } => {
-                let text = TextFile { path, name, syntax: Syntax { gzip, delimiter, quotes: true } };
+                let text = TextFile {
+                    path,
+                    name,
+                    syntax: Syntax {
+                        gzip,
+                        delimiter,
+                        quotes: true,
+                    },
+                };
                 Self::Csv(CsvFile::open(text, missing, sample_blocks)?)
             }
             Format::Json { gzip } => {
-                let text = TextFile { path, name, syntax: Syntax { gzip, delimiter: 0, quotes: false } };
+                let text = TextFile {
+                    path,
+                    name,
+                    syntax: Syntax {
+                        gzip,
+                        delimiter: 0,
+                        quotes: false,
+                    },
+                };
                 Self::Json(JsonFile::open(text)?)
             }
             Format::Parquet => Self::Parquet(ParquetFile::open(path, name)?),
@@ -268,7 +377,10 @@ impl TableFile {
                     CsvType::Number { .. } if wide.contains(name) => DataType::Int64,
                     csv_type => csv_type.arrow(),
                 };
-                let fields = file.names().enumerate().map(|(at, name)| Field::new(name, data_type(at, name), true));
+                let fields = file
+                    .names()
+                    .enumerate()
+                    .map(|(at, name)| Field::new(name, data_type(at, name), true));
                 Arc::new(Schema::new(fields.collect::<Vec<_>>()))
             }
             Self::Json(file) => leaving_schema(&file.schema),
@@ -288,18 +400,43 @@ impl TableFile {
     fn plan(&self, schema: &SchemaRef) -> FilePlan {
         let names: Vec<&str> = match self {
             Self::Csv(file) => file.names().collect(),
-            Self::Json(file) => file.schema.fields().iter().map(|field| field.name().as_str()).collect(),
-            Self::Parquet(file) => file.schema().fields().iter().map(|field| field.name().as_str()).collect(),
-            Self::Ipc(file) => file.schema.fields().iter().map(|field| field.name().as_str()).collect(),
+            Self::Json(file) => file
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect(),
+            Self::Parquet(file) => file
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect(),
+            Self::Ipc(file) => file
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect(),
         };
-        let columns = positions(names.iter().copied(), |name| schema.fields().find(name).is_some());
+        let columns = positions(names.iter().copied(), |name| {
+            schema.fields().find(name).is_some()
+        });
         let place = |name: &str| columns.iter().position(|&at| names[at] == name);
-        let order = schema.fields().iter().filter_map(|field| place(field.name())).collect();
+        let order = schema
+            .fields()
+            .iter()
+            .filter_map(|field| place(field.name()))
+            .collect();
         let csv = match self {
             Self::Csv(file) => Some(csv_plan(file, &columns, schema)),
             _ => None,
         };
-        FilePlan { columns, order, csv }
+        FilePlan {
+            columns,
+            order,
+            csv,
+        }
     }
 
     /// The parts of the file that are decoded apart, except text blocks, which are found while reading.
@@ -309,17 +446,29 @@ impl TableFile {
             Self::Parquet(file) => {
                 let mut first_row = 0;
                 let per_row = bytes as f64 / file.rows().max(1) as f64;
-                let parts = file.row_groups().into_iter().enumerate().map(|(row_group, rows)| {
-                    let work = Work { file: 0, first_row: Some(first_row), part: Part::RowGroup { row_group, per_row } };
-                    first_row += rows;
-                    work
-                });
+                let parts = file
+                    .row_groups()
+                    .into_iter()
+                    .enumerate()
+                    .map(|(row_group, rows)| {
+                        let work = Work {
+                            file: 0,
+                            first_row: Some(first_row),
+                            part: Part::RowGroup { row_group, per_row },
+                        };
+                        first_row += rows;
+                        work
+                    });
                 parts.collect()
             }
             Self::Ipc(file) => {
                 let parts = file.parts();
                 let bytes = bytes / parts.len().max(1) as u64;
-                let part = |range| Work { file: 0, first_row: None, part: Part::Batches { range, bytes } };
+                let part = |range| Work {
+                    file: 0,
+                    first_row: None,
+                    part: Part::Batches { range, bytes },
+                };
                 parts.into_iter().map(part).collect()
             }
         }
@@ -348,7 +497,11 @@ fn csv_plan(file: &CsvFile, columns: &[usize], schema: &SchemaRef) -> CsvPlan {
         types.push(csv_type);
         fields.push(Field::new(names[at], csv_type.arrow(), true));
     }
-    CsvPlan { columns: columns.to_vec(), types, schema: Arc::new(Schema::new(fields)) }
+    CsvPlan {
+        columns: columns.to_vec(),
+        types,
+        schema: Arc::new(Schema::new(fields)),
+    }
 }
 
 /// A part of a file that can be decoded apart.
@@ -411,7 +564,13 @@ pub(crate) struct WorkQueue {
 
 impl WorkQueue {
     pub(crate) fn new(set: Arc<FileSet>) -> Self {
-        Self { set, file: 0, blocks: None, parts: Vec::new().into_iter(), rows_before: Some(0) }
+        Self {
+            set,
+            file: 0,
+            blocks: None,
+            parts: Vec::new().into_iter(),
+            rows_before: Some(0),
+        }
     }
 
     /// The next piece of work, or `None` at the end.
@@ -420,13 +579,24 @@ impl WorkQueue {
             let current = self.file.wrapping_sub(1);
             if let Some(blocks) = &mut self.blocks {
                 if let Some(block) = blocks.next_block()? {
-                    return Ok(Some(Work { file: current, first_row: None, part: Part::Block(block) }));
+                    return Ok(Some(Work {
+                        file: current,
+                        first_row: None,
+                        part: Part::Block(block),
+                    }));
                 }
                 self.blocks = None;
             }
             if let Some(work) = self.parts.next() {
-                let first_row = work.first_row.zip(self.rows_before).map(|(first, before)| first + before);
-                return Ok(Some(Work { file: current, first_row, ..work }));
+                let first_row = work
+                    .first_row
+                    .zip(self.rows_before)
+                    .map(|(first, before)| first + before);
+                return Ok(Some(Work {
+                    file: current,
+                    first_row,
+                    ..work
+                }));
             }
             if !self.open_next()? {
                 return Ok(None);
@@ -436,10 +606,19 @@ impl WorkQueue {
 
     /// Goes to the next file; false after the last.
     fn open_next(&mut self) -> Result<bool, SourceError> {
-        let rows_of = |file: &TableFile| if let TableFile::Parquet(file) = file { Some(file.rows()) } else { None };
+        let rows_of = |file: &TableFile| {
+            if let TableFile::Parquet(file) = file {
+                Some(file.rows())
+            } else {
+                None
+            }
+        };
         if let Some(last) = self.file.checked_sub(1) {
             let rows = self.set.files.get(last).and_then(rows_of);
-            self.rows_before = self.rows_before.zip(rows).map(|(before, rows)| before + rows);
+            self.rows_before = self
+                .rows_before
+                .zip(rows)
+                .map(|(before, rows)| before + rows);
         }
         let Some(file) = self.set.files.get(self.file) else {
             return Ok(false);

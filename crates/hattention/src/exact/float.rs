@@ -66,10 +66,6 @@ impl<const N: usize> Float<N> {
         Self::from_wide(&[m as u64], e as i64)
     }
 
-    pub(crate) fn from_double_double(x: DoubleDouble) -> Self {
-        Self::from_f64(x.hi) + Self::from_f64(x.lo)
-    }
-
     /// The nearest double (ties away from zero); zero or infinity beyond the range.
     pub(crate) fn to_f64(self) -> f64 {
         if self.is_zero() {

@@ -1,6 +1,6 @@
 //! Columns as planes: every number of a chunk as an integer on one grid, cut into digits of 52 bits.
 
-use super::kernel::{PLANE_BITS, PLANE_ROWS, Plane, ZERO_PLANE};
+use super::kernel::{PLANE_BITS, Plane, ZERO_PLANE};
 
 /// One column of a chunk, in the form its planes are cut from.
 pub(crate) enum Digits<'a> {

@@ -41,6 +41,31 @@ impl std::fmt::Display for Vcov {
     }
 }
 
+impl Vcov {
+    /// Reads what [`std::fmt::Display`] writes: `iid`, `HC0` … `HC3`, `HAC:lag`, `cluster:a`, `cluster:a+b`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        match lower.as_str() {
+            "iid" => return Some(Self::Iid),
+            "hc0" => return Some(Self::Hc0),
+            "hc1" => return Some(Self::Hc1),
+            "hc2" => return Some(Self::Hc2),
+            "hc3" => return Some(Self::Hc3),
+            _ => {}
+        }
+        let (kind, rest) = text.split_once(':')?;
+        match kind.to_ascii_lowercase().as_str() {
+            "hac" => Some(Self::Hac { lag: rest.trim().parse().ok()? }),
+            "cluster" => {
+                let columns: Vec<String> = rest.split('+').map(|c| c.trim().to_owned()).collect();
+                let usable = columns.len() <= 2 && columns.iter().all(|c| !c.is_empty());
+                usable.then_some(Self::Cluster { columns })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The covariance of the coefficients as `B M Bᵀ`: `B` the loading of the keys, `M` the covariance in their basis.
 ///
 /// In the keys' basis the classical `M` is `σ² I`, whatever the condition of the design; nothing is lost to it.

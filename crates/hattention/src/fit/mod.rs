@@ -2,6 +2,7 @@
 
 pub mod covariance;
 pub mod distribution;
+pub mod scores;
 pub mod tests_of;
 
 use crate::design::Filter;
@@ -11,6 +12,7 @@ use crate::moments::Moments;
 use crate::whitening::Whitening;
 
 pub use covariance::{Covariance, Vcov};
+pub use scores::Scores;
 
 /// A coefficient as reported.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,12 +94,18 @@ impl Fit {
     /// `summary(lm(…))` in R; `sm.OLS(…).fit()` and `sm.WLS` in statsmodels.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the state has no such column.
+    /// - [`Error::Shape`] if the state has no such column.
+    /// - [`Error::Parameter`] if the whitening was read from a file.
     pub fn of(moments: &Moments, whitening: &Whitening, target: usize, name: &str) -> Result<Self, Error> {
         if target >= moments.columns() {
             return Err(Error::Shape { what: "the state", expected: target + 1, got: moments.columns() });
         }
-        let solved = whitening.solver.coefficients(moments, target + 1);
+        let solver = whitening.solver.as_ref().ok_or(Error::Parameter {
+            name: "the whitening",
+            got: "one read from a file".into(),
+            allowed: "one factored from moments",
+        })?;
+        let solved = solver.coefficients(moments, target + 1);
         let rows = moments.rows();
         let mut fit = Self {
             target: name.to_owned(),

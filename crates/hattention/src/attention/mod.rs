@@ -1,0 +1,252 @@
+//! Attention reads: queries, keys, predictions, leverages, and the weights of training rows.
+
+pub mod explain;
+
+use crate::block::{Block, Column};
+use crate::double_double::{DoubleDouble, fast_two_sum, two_product, two_sum};
+use crate::error::Error;
+use crate::fit::Fit;
+use crate::whitening::Whitening;
+
+/// Rows read at a time: their keys stay in the second-level cache.
+const CHUNK: usize = 1024;
+
+/// Rows of a design as keys (or queries), by component.
+///
+/// The first component is the constant's `1/√Σw` (absent without intercept: then 0).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keys {
+    /// Number of rows.
+    pub rows: usize,
+    /// Components. Shape: `[1 + keys][rows]`.
+    pub components: Vec<Vec<f64>>,
+}
+
+impl Keys {
+    /// The keys of a block's rows; `ids[c]` is the state's column of the block's column `c`, and absent ones are zero.
+    ///
+    /// # Equals
+    /// `‖kᵢ‖²` of the result is the diagonal of the hat matrix over the weight: `hatvalues` in R.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a column is not as long as the block.
+    pub fn of(whitening: &Whitening, block: &Block<'_>, ids: &[usize]) -> Result<Self, Error> {
+        check_lengths(block, ids)?;
+        let places = places(whitening, ids);
+        let constant = if whitening.design.intercept { 1.0 / whitening.weight_total.sqrt() } else { 0.0 };
+        let mut components = vec![vec![0.0; block.rows]; 1 + whitening.keys()];
+        components[0].fill(constant);
+        let mut centred = vec![vec![0.0; CHUNK]; places.len()];
+        for start in (0..block.rows).step_by(CHUNK) {
+            let rows = CHUNK.min(block.rows - start);
+            for ((place, mean), buffer) in places.iter().zip(&whitening.means).zip(&mut centred) {
+                centre(place.map(|c| block.columns[c].slice(start..start + rows)), *mean, &mut buffer[..rows]);
+            }
+            for (map, component) in whitening.key_map.iter().zip(&mut components[1..]) {
+                let target = &mut component[start..start + rows];
+                pulp::Arch::new().dispatch(|| {
+                    for (factor, column) in map.iter().zip(&centred) {
+                        for (k, z) in target.iter_mut().zip(column) {
+                            *k = z.mul_add(*factor, *k);
+                        }
+                    }
+                });
+            }
+        }
+        Ok(Self { rows: block.rows, components })
+    }
+
+    /// `‖kᵢ‖²`, the attention of each row to itself. Shape: `[rows]`.
+    pub fn squared_norms(&self) -> Vec<f64> {
+        let mut norms = vec![0.0f64; self.rows];
+        for component in &self.components {
+            pulp::Arch::new().dispatch(|| {
+                for (h, k) in norms.iter_mut().zip(component) {
+                    *h = k.mul_add(*k, *h);
+                }
+            });
+        }
+        norms
+    }
+
+    /// Leverages `hᵢ = wᵢ ‖kᵢ‖²`. Equals R's `hatvalues`. Shape: `[rows]`.
+    pub fn leverages(&self, weights: Option<&[f64]>) -> Vec<f64> {
+        let mut leverages = self.squared_norms();
+        if let Some(weights) = weights {
+            leverages.iter_mut().zip(weights).for_each(|(h, w)| *h *= w);
+        }
+        leverages
+    }
+
+    /// Component `c` of every row, then of the next: one row's key, `[1 + keys]`.
+    pub fn row(&self, row: usize) -> Vec<f64> {
+        self.components.iter().map(|component| component[row]).collect()
+    }
+}
+
+/// Predictions `β₀ + xᵀβ` of a block's rows in doubled arithmetic, rounded once. Shape: `[rows]`.
+///
+/// # Numerics
+/// Products and sums carry 106 bits, and coefficients are pairs: high powers cancel without loss.
+///
+/// # Errors
+/// [`Error::Shape`] if a column is not as long as the block.
+pub fn predict(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -> Result<Vec<f64>, Error> {
+    Ok(doubled(whitening, fit, block, ids)?.iter().map(|(hi, lo)| hi + lo).collect())
+}
+
+/// Residuals `y − β₀ − xᵀβ` of a block's rows; the subtraction too is in doubled arithmetic. Shape: `[rows]`.
+///
+/// # Errors
+/// [`Error::Shape`] if a column is not as long as the block.
+pub fn residuals(
+    whitening: &Whitening,
+    fit: &Fit,
+    block: &Block<'_>,
+    ids: &[usize],
+    target: Column<'_>,
+) -> Result<Vec<f64>, Error> {
+    let predictions = doubled(whitening, fit, block, ids)?;
+    let y = Numbers::of(target, block.rows);
+    Ok(predictions
+        .iter()
+        .enumerate()
+        .map(|(row, (hi, lo))| (y.at(row) - DoubleDouble { hi: *hi, lo: *lo }).to_f64())
+        .collect())
+}
+
+fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -> Result<Vec<(f64, f64)>, Error> {
+    check_lengths(block, ids)?;
+    let places = places(whitening, ids);
+    let mut sums = vec![(fit.raw_intercept.hi, fit.raw_intercept.lo); block.rows];
+    for (place, slope) in places.iter().zip(&fit.raw) {
+        let Some(place) = place else { continue };
+        match block.columns[*place] {
+            Column::Dense(values) => pulp::Arch::new().dispatch(|| {
+                for (sum, x) in sums.iter_mut().zip(values) {
+                    let (p, e) = two_product(*x, slope.hi);
+                    *sum = gather(*sum, p, x.mul_add(slope.lo, e));
+                }
+            }),
+            Column::Pair { hi, lo } => pulp::Arch::new().dispatch(|| {
+                for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
+                    let (p, e) = two_product(*x, slope.hi);
+                    *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
+                }
+            }),
+            other => {
+                let numbers = Numbers::of(other, block.rows);
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let product = numbers.at(row) * *slope;
+                    *sum = gather(*sum, product.hi, product.lo);
+                }
+            }
+        }
+    }
+    Ok(sums)
+}
+
+#[inline(always)]
+fn gather((hi, lo): (f64, f64), p: f64, e: f64) -> (f64, f64) {
+    let (s, t) = two_sum(hi, p);
+    fast_two_sum(s, lo + t + e)
+}
+
+/// A column's numbers, one by one.
+struct Numbers<'a>(Column<'a>);
+
+impl<'a> Numbers<'a> {
+    fn of(column: Column<'a>, _rows: usize) -> Self {
+        Self(column)
+    }
+
+    #[inline(always)]
+    fn at(&self, row: usize) -> DoubleDouble {
+        match self.0 {
+            Column::Dense(values) => DoubleDouble::from(values[row]),
+            Column::Pair { hi, lo } => DoubleDouble { hi: hi[row], lo: lo[row] },
+            Column::Indicator { codes, code } => DoubleDouble::from((codes[row] == code) as u8 as f64),
+            Column::Within { codes, code, .. } if codes[row] != code => DoubleDouble::ZERO,
+            Column::Within { hi, lo, .. } => DoubleDouble { hi: hi[row], lo: lo.map_or(0.0, |lo| lo[row]) },
+        }
+    }
+}
+
+/// `x − mean` as doubles; an absent column is zero.
+fn centre(column: Option<Column<'_>>, mean: DoubleDouble, target: &mut [f64]) {
+    match column {
+        None => target.fill(-mean.to_f64()),
+        Some(Column::Dense(values)) => pulp::Arch::new().dispatch(|| {
+            for (z, x) in target.iter_mut().zip(values) {
+                *z = (x - mean.hi) - mean.lo;
+            }
+        }),
+        Some(Column::Pair { hi, lo }) => pulp::Arch::new().dispatch(|| {
+            for ((z, x), x_low) in target.iter_mut().zip(hi).zip(lo) {
+                let (s, e) = two_sum(*x, -mean.hi);
+                *z = s + (e + (x_low - mean.lo));
+            }
+        }),
+        Some(Column::Indicator { codes, code }) => {
+            let (inside, outside) = ((DoubleDouble::ONE - mean).to_f64(), -mean.to_f64());
+            for (z, c) in target.iter_mut().zip(codes) {
+                *z = if *c == code { inside } else { outside };
+            }
+        }
+        Some(other) => {
+            let numbers = Numbers(other);
+            for (row, z) in target.iter_mut().enumerate() {
+                *z = (numbers.at(row) - mean).to_f64();
+            }
+        }
+    }
+}
+
+/// Where the block has each kept column.
+fn places(whitening: &Whitening, ids: &[usize]) -> Vec<Option<usize>> {
+    let wanted = whitening.kept.iter().map(|&position| whitening.design.columns[position]);
+    wanted.map(|state_column| ids.iter().position(|id| Some(*id) == state_column)).collect()
+}
+
+fn check_lengths(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
+    if ids.len() != block.columns.len() {
+        return Err(Error::Shape { what: "the list of columns", expected: block.columns.len(), got: ids.len() });
+    }
+    for column in &block.columns {
+        let got = match column {
+            Column::Dense(values) => values.len(),
+            Column::Pair { hi, lo } => hi.len().min(lo.len()),
+            Column::Indicator { codes, .. } => codes.len(),
+            Column::Within { codes, hi, lo, .. } => codes.len().min(hi.len()).min(lo.map_or(usize::MAX, <[f64]>::len)),
+        };
+        if got != block.rows {
+            return Err(Error::Shape { what: "a column", expected: block.rows, got });
+        }
+    }
+    Ok(())
+}
+
+/// Leave-one-out residuals `eᵢ / (1 − hᵢ)`: exactly those of the fits without each row; NaN where a row alone fixes a
+/// coefficient (`hᵢ = 1`). Equals `rstandard(fit, type = "predictive")` in R.
+pub fn leave_one_out(residuals: &[f64], leverages: &[f64]) -> Vec<f64> {
+    residuals.iter().zip(leverages).map(|(e, h)| if alone(*h) { f64::NAN } else { e / (1.0 - h) }).collect()
+}
+
+/// Whether a leverage is one up to rounding.
+pub(crate) fn alone(leverage: f64) -> bool {
+    1.0 - leverage < 1e-10
+}
+
+/// Cook's distances `w e² h / (k σ² (1 − h)²)`. Equals `cooks.distance` in R.
+pub fn cooks_distance(fit: &Fit, residuals: &[f64], leverages: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
+    let scale = fit.effective_df * fit.variance();
+    residuals
+        .iter()
+        .zip(leverages)
+        .enumerate()
+        .map(|(row, (e, h))| {
+            let weight = weights.map_or(1.0, |w| w[row]);
+            if alone(*h) { f64::NAN } else { weight * e * e * h / (scale * (1.0 - h) * (1.0 - h)) }
+        })
+        .collect()
+}

@@ -1,0 +1,335 @@
+//! Models as bytes: safetensors with metadata. Callers read and write the files.
+
+use std::collections::HashMap;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+
+use crate::design::{Design, Filter};
+use crate::double_double::DoubleDouble;
+use crate::error::{Dependence, Error};
+use crate::fit::{Covariance, Fit, Vcov, covariance::Middle};
+use crate::whitening::Whitening;
+
+/// The version this release writes; it reads no other.
+pub const FORMAT_VERSION: u64 = 1;
+/// What a model file says it is.
+const FORMAT_NAME: &str = "hattention-model";
+/// Most coefficients, keys or targets a file may claim: far beyond any fit, far below an overflow.
+const LARGEST_COUNT: usize = 1 << 20;
+
+/// A fitted model: slow memory, one fit a target, and what the caller wants to keep beside them.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The factored design. Read from a file it serves every read, but cannot fit a further target.
+    pub whitening: Whitening,
+    /// One fit a target.
+    pub fits: Vec<Fit>,
+    /// The caller's own description (formula, levels, …).
+    pub extra: Value,
+}
+
+impl Model {
+    /// The model as a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if the description cannot be written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let w = &self.whitening;
+        let mut tensors = Tensors::default();
+        tensors.pairs("means", &w.means);
+        tensors.matrix("key_map", w.keys(), w.means.len(), |j, c| w.key_map[j].get(c).copied().unwrap_or(0.0));
+        let coefficients = w.loading.len();
+        let loading = |rows: &[Vec<f64>], k: usize, j: usize| rows[k].get(j).copied().unwrap_or(f64::NAN);
+        tensors.matrix("loading", coefficients, 1 + w.keys(), |k, j| loading(&w.loading, k, j));
+        let mut fits = Vec::new();
+        for (t, fit) in self.fits.iter().enumerate() {
+            tensors.pairs(&format!("target{t}.raw"), &fit.raw);
+            let missing = DoubleDouble::from(f64::NAN);
+            let estimates: Vec<DoubleDouble> = fit.estimates.iter().map(|b| b.unwrap_or(missing)).collect();
+            tensors.pairs(&format!("target{t}.estimates"), &estimates);
+            let digits: Vec<f64> = fit.coefficient_digits.iter().map(|d| d.unwrap_or(f64::NAN)).collect();
+            tensors.vector(&format!("target{t}.digits"), &digits);
+            tensors.vector(&format!("target{t}.memory"), &fit.memory);
+            let covariance = fit.covariance.as_ref().map(|covariance| {
+                let variance = match &covariance.middle {
+                    Middle::Scalar(variance) => bits(*variance),
+                    Middle::Full(matrix) => {
+                        tensors.vector(&format!("target{t}.middle"), matrix);
+                        Value::Null
+                    }
+                };
+                json!({"kind": covariance.kind.to_string(), "df": bits(covariance.df), "variance": variance})
+            });
+            fits.push(json!({
+                "name": fit.target, "raw_intercept": [bits(fit.raw_intercept.hi), bits(fit.raw_intercept.lo)],
+                "target_mean": bits(fit.target_mean), "residual_sum": bits(fit.residual_sum),
+                "total_sum": bits(fit.total_sum), "df_residual": bits(fit.df_residual),
+                "effective_df": bits(fit.effective_df), "log_weight_sum": bits(fit.log_weight_sum),
+                "covariance": covariance,
+            }));
+        }
+        let dependent: Vec<Value> = w
+            .dependent
+            .iter()
+            .map(|d| json!({"column": d.column, "on": d.on, "distance": bits(d.distance_relative)}))
+            .collect();
+        let description = json!({
+            "names": w.design.names, "columns": w.design.columns, "intercept": w.design.intercept,
+            "orthogonal": w.design.orthogonal, "filter": filter_to(&w.filter), "kept": w.kept, "dependent": dependent,
+            "rows": w.rows, "weight_total": bits(w.weight_total), "rank": w.rank,
+            "effective_df": bits(w.effective_df), "condition": bits(w.condition), "bits": w.bits, "targets": fits,
+        });
+        let metadata = HashMap::from([
+            ("format".to_owned(), FORMAT_NAME.to_owned()),
+            ("version".to_owned(), FORMAT_VERSION.to_string()),
+            ("model".to_owned(), description.to_string()),
+            ("extra".to_owned(), self.extra.to_string()),
+        ]);
+        tensors.to_bytes(metadata)
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for anything that is not a whole model file of this version: cut short, foreign, of another
+    /// version, with missing or wrongly shaped tensors.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let text = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("");
+        if text("format") != FORMAT_NAME {
+            return Err(mismatch(format!("a `{FORMAT_NAME}` file"), format!("format `{}`", text("format"))));
+        }
+        if text("version") != FORMAT_VERSION.to_string() {
+            return Err(mismatch(format!("model format version {FORMAT_VERSION}"), format!("version `{}`", text("version"))));
+        }
+        let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
+        let parse = |key: &str| -> Result<Value, Error> {
+            serde_json::from_str(text(key)).map_err(|e| mismatch(format!("JSON under `{key}`"), e.to_string()))
+        };
+        let (description, extra) = (parse("model")?, parse("extra")?);
+        let whitening = read_whitening(&description, &tensors)?;
+        let targets = description["targets"].as_array().ok_or_else(|| missing("targets"))?;
+        let fits = targets
+            .iter()
+            .enumerate()
+            .map(|(t, target)| read_fit(target, t, &tensors, &whitening))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { whitening, fits, extra })
+    }
+}
+
+fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whitening, Error> {
+    let names = strings(&description["names"]).ok_or_else(|| missing("names"))?;
+    let columns: Vec<Option<usize>> = description["columns"]
+        .as_array()
+        .ok_or_else(|| missing("columns"))?
+        .iter()
+        .map(|v| v.as_u64().map(|c| c as usize))
+        .collect();
+    let indices = |value: &Value| -> Option<Vec<usize>> {
+        value.as_array()?.iter().map(|v| v.as_u64().map(|c| c as usize)).collect()
+    };
+    let kept = indices(&description["kept"]).ok_or_else(|| missing("kept"))?;
+    let intercept = description["intercept"].as_bool().ok_or_else(|| missing("intercept"))?;
+    let coefficients = names.len() + intercept as usize;
+    if columns.len() != names.len() || names.len() > LARGEST_COUNT || kept.iter().any(|&k| k >= names.len()) {
+        return Err(mismatch("one state column a name".into(), format!("{} for {}", columns.len(), names.len())));
+    }
+    let key_map = read_matrix(tensors, "key_map", None, kept.len())?;
+    let loading = read_matrix(tensors, "loading", Some(coefficients), 1 + key_map.len())?;
+    let orthogonal = description["orthogonal"]
+        .as_array()
+        .and_then(|groups| groups.iter().map(indices).collect::<Option<Vec<_>>>())
+        .ok_or_else(|| missing("orthogonal"))?;
+    let dependent = description["dependent"]
+        .as_array()
+        .ok_or_else(|| missing("dependent"))?
+        .iter()
+        .map(|d| {
+            Some(Dependence {
+                column: d["column"].as_str()?.to_owned(),
+                on: strings(&d["on"])?,
+                distance_relative: from_bits(&d["distance"])?,
+            })
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| missing("dependent"))?;
+    let whole = |key: &'static str| description[key].as_u64().ok_or_else(|| missing(key));
+    Ok(Whitening {
+        means: read_pairs(tensors, "means", kept.len())?,
+        key_map,
+        loading: loading.into_iter().map(|row| if row.iter().any(|x| x.is_nan()) { Vec::new() } else { row }).collect(),
+        design: Design { names, columns, intercept, orthogonal },
+        filter: filter_from(&description["filter"]).ok_or_else(|| missing("filter"))?,
+        kept,
+        dependent,
+        rows: whole("rows")?,
+        weight_total: number(description, "weight_total")?,
+        rank: whole("rank")? as usize,
+        effective_df: number(description, "effective_df")?,
+        condition: number(description, "condition")?,
+        bits: whole("bits")? as usize,
+        solver: None,
+    })
+}
+
+fn read_fit(target: &Value, t: usize, tensors: &SafeTensors<'_>, whitening: &Whitening) -> Result<Fit, Error> {
+    let names = whitening.coefficient_names();
+    let keys = whitening.keys();
+    let some = |x: f64| (!x.is_nan()).then_some(x);
+    let estimates = read_pairs(tensors, &format!("target{t}.estimates"), names.len())?;
+    let digits = read_vector(tensors, &format!("target{t}.digits"), names.len())?;
+    let pair = |key: &'static str| -> Result<DoubleDouble, Error> {
+        let part = |i: usize| from_bits(&target[key][i]).ok_or_else(|| missing(key));
+        Ok(DoubleDouble { hi: part(0)?, lo: part(1)? })
+    };
+    let covariance = match &target["covariance"] {
+        Value::Null => None,
+        described => {
+            let kind = described["kind"].as_str().and_then(Vcov::parse).ok_or_else(|| missing("covariance"))?;
+            let middle = match from_bits(&described["variance"]) {
+                Some(variance) => Middle::Scalar(variance),
+                None => Middle::Full(read_vector(tensors, &format!("target{t}.middle"), (1 + keys) * (1 + keys))?),
+            };
+            Some(Covariance { kind, loading: whitening.loading.clone(), middle, df: number(described, "df")? })
+        }
+    };
+    Ok(Fit {
+        target: target["name"].as_str().ok_or_else(|| missing("name"))?.to_owned(),
+        estimates: estimates.iter().map(|b| (!b.hi.is_nan()).then_some(*b)).collect(),
+        coefficient_digits: digits.iter().map(|d| some(*d)).collect(),
+        raw: read_pairs(tensors, &format!("target{t}.raw"), whitening.kept.len())?,
+        raw_intercept: pair("raw_intercept")?,
+        target_mean: number(target, "target_mean")?,
+        memory: read_vector(tensors, &format!("target{t}.memory"), keys)?,
+        residual_sum: number(target, "residual_sum")?,
+        total_sum: number(target, "total_sum")?,
+        rows: whitening.rows,
+        df_residual: number(target, "df_residual")?,
+        effective_df: number(target, "effective_df")?,
+        log_weight_sum: number(target, "log_weight_sum")?,
+        intercept: whitening.design.intercept,
+        filter: whitening.filter,
+        covariance,
+        names,
+    })
+}
+
+/// Tensors in the order they were added, as bytes.
+#[derive(Default)]
+struct Tensors(Vec<(String, Vec<usize>, Vec<u8>)>);
+
+impl Tensors {
+    fn vector(&mut self, name: &str, values: &[f64]) {
+        self.0.push((name.to_owned(), vec![values.len()], values.iter().flat_map(|x| x.to_le_bytes()).collect()));
+    }
+
+    fn pairs(&mut self, name: &str, values: &[DoubleDouble]) {
+        let bytes = values.iter().flat_map(|x| [x.hi, x.lo]).flat_map(f64::to_le_bytes).collect();
+        self.0.push((name.to_owned(), vec![values.len(), 2], bytes));
+    }
+
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize, at: impl Fn(usize, usize) -> f64) {
+        let bytes = (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).flat_map(|(i, j)| at(i, j).to_le_bytes());
+        self.0.push((name.to_owned(), vec![rows, columns], bytes.collect()));
+    }
+
+    fn to_bytes(&self, metadata: HashMap<String, String>) -> Result<Vec<u8>, Error> {
+        let views = self.0.iter().map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F64, shape.clone(), bytes).map(|view| (name.as_str(), view))
+        });
+        let views: Vec<_> = views.collect::<Result<_, _>>().map_err(not_safetensors)?;
+        safetensors::serialize(views, Some(metadata)).map_err(not_safetensors)
+    }
+}
+
+fn read_vector(tensors: &SafeTensors<'_>, name: &str, length: usize) -> Result<Vec<f64>, Error> {
+    let view = tensors.tensor(name).map_err(|_| missing(name))?;
+    let expected = length * 8;
+    if view.dtype() != Dtype::F64 || view.data().len() != expected {
+        return Err(mismatch(
+            format!("tensor `{name}` of {length} doubles"),
+            format!("{:?} of shape {:?}", view.dtype(), view.shape()),
+        ));
+    }
+    let (words, _) = view.data().as_chunks::<8>();
+    Ok(words.iter().map(|word| f64::from_le_bytes(*word)).collect())
+}
+
+fn read_pairs(tensors: &SafeTensors<'_>, name: &str, length: usize) -> Result<Vec<DoubleDouble>, Error> {
+    let flat = read_vector(tensors, name, 2 * length)?;
+    let (pairs, _) = flat.as_chunks::<2>();
+    Ok(pairs.iter().map(|[hi, lo]| DoubleDouble { hi: *hi, lo: *lo }).collect())
+}
+
+fn read_matrix(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    rows: Option<usize>,
+    columns: usize,
+) -> Result<Vec<Vec<f64>>, Error> {
+    let view = tensors.tensor(name).map_err(|_| missing(name))?;
+    let found = view.shape().first().copied().unwrap_or(0);
+    let rows = rows.unwrap_or(found);
+    if view.shape() != [rows, columns] || rows > LARGEST_COUNT {
+        return Err(mismatch(format!("tensor `{name}` of shape [{rows}, {columns}]"), format!("{:?}", view.shape())));
+    }
+    if columns == 0 {
+        return Ok(vec![Vec::new(); rows]);
+    }
+    Ok(read_vector(tensors, name, rows * columns)?.chunks_exact(columns).map(<[f64]>::to_vec).collect())
+}
+
+/// A double as text that reads back to the same bits, infinities and NaN included.
+fn bits(x: f64) -> Value {
+    Value::String(format!("{x:?}"))
+}
+
+fn from_bits(value: &Value) -> Option<f64> {
+    value.as_str()?.parse().ok()
+}
+
+fn number(description: &Value, key: &'static str) -> Result<f64, Error> {
+    from_bits(&description[key]).ok_or_else(|| missing(key))
+}
+
+fn strings(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+fn filter_to(filter: &Filter) -> Value {
+    match filter {
+        Filter::Ols => json!({"kind": "ols"}),
+        Filter::Ridge { alpha, standardize } => json!({"kind": "ridge", "alpha": bits(*alpha), "standardize": standardize}),
+        Filter::Components { count, standardize } => {
+            json!({"kind": "components", "count": count, "standardize": standardize})
+        }
+    }
+}
+
+fn filter_from(value: &Value) -> Option<Filter> {
+    let standardize = value["standardize"].as_bool();
+    match value["kind"].as_str()? {
+        "ols" => Some(Filter::Ols),
+        "ridge" => Some(Filter::Ridge { alpha: from_bits(&value["alpha"])?, standardize: standardize? }),
+        "components" => {
+            Some(Filter::Components { count: value["count"].as_u64()? as usize, standardize: standardize? })
+        }
+        _ => None,
+    }
+}
+
+fn mismatch(expected: String, got: String) -> Error {
+    Error::Format { expected, got }
+}
+
+fn missing(what: &str) -> Error {
+    mismatch(format!("`{what}` in the model"), "nothing usable".into())
+}
+
+fn not_safetensors(error: safetensors::SafeTensorError) -> Error {
+    mismatch("a whole safetensors file".into(), error.to_string())
+}
