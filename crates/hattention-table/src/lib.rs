@@ -4,3 +4,5 @@ pub mod design;
 pub mod error;
 pub mod formula;
 pub mod source;
+
+pub use datafusion::{arrow, parquet};

@@ -44,21 +44,31 @@ pub struct Moments {
     rows: u64,
     /// `Σ log wᵢ` beside `Σ wᵢ`-free ones, for the log-likelihood: products of (1, log w).
     pub(crate) log_weights: Option<Accumulator>,
-    /// Bits to which the entries of each column are known: of the constant and the columns.
-    pub(crate) precision: Vec<Precision>,
+    /// Of the constant and of every column: rows that came as doubles and as pairs. (Not part of equality: a pair may
+    /// hold a double.)
+    stored: Vec<Stored>,
+}
+
+/// How many rows of a column came rounded to doubles, and how many to pairs of doubles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stored {
+    doubles: u64,
+    pairs: u64,
 }
 
 /// How exactly the entries of a column are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precision {
     /// Zeros and ones.
-    #[default]
     Exact,
     /// Rounded to pairs of doubles.
     Pair,
     /// Rounded to doubles.
     Double,
 }
+
+/// Columns that a state can have: their table of products would take more than any machine's memory.
+const LARGEST_COLUMNS: usize = 1 << 20;
 
 impl PartialEq for Moments {
     fn eq(&self, other: &Self) -> bool {
@@ -79,7 +89,7 @@ impl Moments {
             sums: Accumulator::new(columns + 1),
             rows: 0,
             log_weights: None,
-            precision: vec![Precision::Exact; columns + 1],
+            stored: vec![Stored::default(); columns + 1],
         }
     }
 
@@ -108,21 +118,20 @@ impl Moments {
         self.sums.bytes()
     }
 
-    /// Adds the rows of a block.
+    /// Adds the rows of a block. On an error nothing is added.
     ///
     /// # Errors
     /// - [`Error::Shape`]: a column or the weights are not as long as the block, or the block has more columns than the state.
     /// - [`Error::NonFinite`], [`Error::Weight`]: NaN or infinity in a column, or a weight that is negative or not finite.
     pub fn push(&mut self, block: &Block<'_>) -> Result<(), Error> {
-        let ids: Vec<usize> = (0..block.columns.len()).collect();
-        if block.columns.len() != self.columns() {
-            return Err(Error::Shape {
-                what: "the list of columns",
-                expected: self.columns(),
-                got: block.columns.len(),
-            });
-        }
+        let ids = self.all_columns(block)?;
         self.accumulate(block, &ids, false)
+    }
+
+    /// The state's columns, if the block has just as many.
+    fn all_columns(&self, block: &Block<'_>) -> Result<Vec<usize>, Error> {
+        let (expected, got) = (self.columns(), block.columns.len());
+        if expected == got { Ok((0..got).collect()) } else { Err(Error::Shape { what: "the list of columns", expected, got }) }
     }
 
     /// Adds the rows of a block whose columns are the given ones of the state; the others are zero in these rows.
@@ -130,7 +139,7 @@ impl Moments {
     /// The state grows when an index is new, so that levels of a factor can be found while reading.
     ///
     /// # Errors
-    /// As [`Moments::push`].
+    /// As [`Moments::push`]; [`Error::Parameter`] for a column named twice or an index of 2²⁰ or more.
     pub fn push_at(&mut self, block: &Block<'_>, columns: &[usize]) -> Result<(), Error> {
         self.accumulate(block, columns, false)
     }
@@ -140,7 +149,7 @@ impl Moments {
     /// # Errors
     /// As [`Moments::push`]; [`Error::RemovedTooMany`].
     pub fn remove(&mut self, block: &Block<'_>) -> Result<(), Error> {
-        let ids: Vec<usize> = (0..block.columns.len()).collect();
+        let ids = self.all_columns(block)?;
         self.accumulate(block, &ids, true)
     }
 
@@ -157,9 +166,9 @@ impl Moments {
         self.sums.merge(&other.sums, false);
         self.rows += other.rows;
         merge_options(&mut self.log_weights, &other.log_weights, false);
-        self.precision.resize(self.sums.columns(), Precision::Exact);
-        for (mine, theirs) in self.precision.iter_mut().zip(&other.precision) {
-            *mine = (*mine).max(*theirs);
+        self.stored.resize(self.sums.columns(), Stored::default());
+        for (mine, theirs) in self.stored.iter_mut().zip(&other.stored) {
+            *mine = Stored { doubles: mine.doubles + theirs.doubles, pairs: mine.pairs + theirs.pairs };
         }
     }
 
@@ -174,7 +183,11 @@ impl Moments {
             .ok_or(Error::RemovedTooMany { rows: self.rows, removed: other.rows })?;
         self.sums.merge(&other.sums, true);
         merge_options(&mut self.log_weights, &other.log_weights, true);
-        self.precision.resize(self.sums.columns(), Precision::Exact);
+        self.stored.resize(self.sums.columns(), Stored::default());
+        for (mine, theirs) in self.stored.iter_mut().zip(&other.stored) {
+            mine.doubles = mine.doubles.saturating_sub(theirs.doubles);
+            mine.pairs = mine.pairs.saturating_sub(theirs.pairs);
+        }
         Ok(())
     }
 
@@ -191,7 +204,7 @@ impl Moments {
             sums: self.sums.select(&with_constant),
             rows: self.rows,
             log_weights: self.log_weights.clone(),
-            precision: with_constant.iter().map(|&c| self.precision[c]).collect(),
+            stored: with_constant.iter().map(|&c| self.stored[c]).collect(),
         })
     }
 
@@ -203,30 +216,35 @@ impl Moments {
 
     fn accumulate(&mut self, block: &Block<'_>, ids: &[usize], negate: bool) -> Result<(), Error> {
         check(block, ids)?;
-        let delta = chunk_sums(block, ids, self.sums.columns());
         let counted = block.weights.map_or(block.rows, |w| w.iter().filter(|w| **w > 0.0).count()) as u64;
-        if negate {
-            self.rows = self
-                .rows
-                .checked_sub(counted)
-                .ok_or(Error::RemovedTooMany { rows: self.rows, removed: counted })?;
-        } else {
-            self.rows += counted;
-        }
-        self.sums.merge(&delta, negate);
+        let rows = if negate { self.rows.checked_sub(counted) } else { self.rows.checked_add(counted) };
+        let rows = rows.ok_or(Error::RemovedTooMany { rows: self.rows, removed: counted })?;
+        // Doubles are looked through for infinities on the way; only if there is one is it worth looking where.
+        add_block(&mut self.sums, block, ids, negate).ok_or_else(|| non_finite(block))?;
+        self.rows = rows;
         if let Some(weights) = block.weights {
             merge_options(&mut self.log_weights, &Some(log_sums(weights)), negate);
         }
-        self.precision.resize(self.sums.columns(), Precision::Exact);
+        self.stored.resize(self.sums.columns(), Stored::default());
+        let rows = block.rows as u64;
+        let change = |count: &mut u64| *count = if negate { count.saturating_sub(rows) } else { *count + rows };
         for (&id, column) in ids.iter().zip(&block.columns) {
-            self.precision[id + 1] = self.precision[id + 1].max(match column {
-                Column::Dense(_) => Precision::Double,
-                Column::Within { lo: None, .. } => Precision::Double,
-                Column::Pair { .. } | Column::Within { .. } => Precision::Pair,
-                Column::Indicator { .. } => Precision::Exact,
-            });
+            match column {
+                Column::Dense(_) | Column::Within { lo: None, .. } => change(&mut self.stored[id + 1].doubles),
+                Column::Pair { .. } | Column::Within { .. } => change(&mut self.stored[id + 1].pairs),
+                Column::Indicator { .. } => {}
+            }
         }
         Ok(())
+    }
+
+    /// How exactly the entries of a column are known; column 0 is the constant.
+    pub(crate) fn precision(&self, column: usize) -> Precision {
+        match self.stored.get(column) {
+            Some(Stored { doubles: 1.., .. }) => Precision::Double,
+            Some(Stored { pairs: 1.., .. }) => Precision::Pair,
+            _ => Precision::Exact,
+        }
     }
 }
 
@@ -241,34 +259,43 @@ fn log_sums(weights: &[f64]) -> Accumulator {
     let logs: Vec<f64> = weights.iter().filter(|w| **w > 0.0).map(|w| w.ln()).collect();
     let mut sums = Accumulator::new(2);
     let left = vec![Digits::Constant, Digits::Dense(Cow::Borrowed(&logs))];
-    Chunk { rows: logs.len(), left, right: None, ids: vec![0, 1] }.deposit(Kernel::detect(), &mut sums, false);
+    // Logarithms of positive finite numbers are finite.
+    let _ = Chunk { rows: logs.len(), left, right: None, ids: vec![0, 1] }.deposit(Kernel::detect(), &mut sums, false);
     sums
 }
 
-/// Sums of all products of a block's columns, chunks in parallel.
-fn chunk_sums(block: &Block<'_>, ids: &[usize], columns: usize) -> Accumulator {
+/// Adds (or subtracts) all products of a block's columns, chunks in parallel; `None`, with nothing added, if a number is
+/// not finite.
+fn add_block(into: &mut Accumulator, block: &Block<'_>, ids: &[usize], negate: bool) -> Option<()> {
     let kernel = Kernel::detect();
-    let chunk_rows = chunk_rows(block.rows);
-    let empty = || Accumulator::new(columns);
-    let add = |mut sums: Accumulator, start: usize| {
-        let rows = chunk_rows.min(block.rows - start);
-        chunk_of(block, ids, start, rows).deposit(kernel, &mut sums, false);
-        sums
-    };
+    let chunk_rows = chunk_rows(block.rows, block.columns.len());
     if block.rows <= chunk_rows {
-        return if block.rows == 0 { empty() } else { add(empty(), 0) };
+        return chunk_of(block, ids, 0, block.rows).deposit(kernel, into, negate);
     }
+    let columns = into.columns();
+    let empty = || Some(Accumulator::new(columns));
+    let add = |sums: Option<Accumulator>, start: usize| {
+        let mut sums = sums?;
+        let rows = chunk_rows.min(block.rows - start);
+        chunk_of(block, ids, start, rows).deposit(kernel, &mut sums, false)?;
+        Some(sums)
+    };
     let starts: Vec<usize> = (0..block.rows).step_by(chunk_rows).collect();
-    starts.into_par_iter().fold(empty, add).reduce(empty, |mut a, b| {
-        a.merge(&b, false);
-        a
-    })
+    let delta = starts.into_par_iter().fold(empty, add).reduce(empty, |a, b| {
+        let mut a = a?;
+        a.merge(&b?, false);
+        Some(a)
+    })?;
+    into.merge(&delta, negate);
+    Some(())
 }
 
-/// Rows a chunk: a few chunks a thread, so that none waits long, but enough rows to pay for gathering.
-fn chunk_rows(rows: usize) -> usize {
+/// Rows a chunk: enough to pay for gathering, few enough to stay in the second-level cache, and a few chunks a thread.
+fn chunk_rows(rows: usize, columns: usize) -> usize {
+    let cached = (1usize << 16) / columns.max(1);
     let share = rows.div_ceil(4 * rayon::current_num_threads());
-    (share.div_ceil(PLANE_ROWS) * PLANE_ROWS).clamp(4 * PLANE_ROWS, 64 * PLANE_ROWS)
+    let wanted = share.min(cached.max(16 * PLANE_ROWS));
+    (wanted.div_ceil(PLANE_ROWS) * PLANE_ROWS).clamp(2 * PLANE_ROWS, 64 * PLANE_ROWS)
 }
 
 fn chunk_of<'a>(block: &Block<'a>, ids: &[usize], start: usize, rows: usize) -> Chunk<'a> {
@@ -348,12 +375,21 @@ fn check(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
     if ids.len() != block.columns.len() {
         return Err(Error::Shape { what: "the list of columns", expected: block.columns.len(), got: ids.len() });
     }
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        let (name, allowed) = ("the list of columns", "every column of the state at most once");
+        return Err(Error::Parameter { name, got: format!("column {} twice", twice[0]), allowed });
+    }
+    if let Some(&largest) = sorted.last().filter(|id| **id >= LARGEST_COLUMNS) {
+        return Err(Error::Parameter { name: "a column", got: largest.to_string(), allowed: "less than 2^20" });
+    }
     let length = |what: &'static str, got: usize| {
         if got == block.rows { Ok(()) } else { Err(Error::Shape { what, expected: block.rows, got }) }
     };
     for (index, column) in block.columns.iter().enumerate() {
         let (lengths, numbers): (Vec<usize>, Vec<&[f64]>) = match column {
-            Column::Dense(values) => (vec![values.len()], vec![values]),
+            Column::Dense(values) => (vec![values.len()], vec![]),
             Column::Pair { hi, lo } => (vec![hi.len(), lo.len()], vec![hi, lo]),
             Column::Indicator { codes, .. } => (vec![codes.len()], vec![]),
             Column::Within { codes, hi, lo, .. } => {
@@ -364,8 +400,8 @@ fn check(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
         };
         lengths.into_iter().try_for_each(|got| length("a column", got))?;
         for values in numbers {
-            if let Some((row, value)) = first_non_finite(values) {
-                return Err(Error::NonFinite { row, column: index, value });
+            if let Some(row) = values.iter().position(|x| !x.is_finite()) {
+                return Err(Error::NonFinite { row, column: index, value: values[row] });
             }
         }
     }
@@ -378,15 +414,13 @@ fn check(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first NaN or infinity, found by a vectorised test of the exponents.
-fn first_non_finite(values: &[f64]) -> Option<(usize, f64)> {
-    const EXPONENT: u64 = 0x7ff << 52;
-    let chunk = 4096;
-    let found = values.par_chunks(16 * chunk).any(|part| {
-        pulp::Arch::new().dispatch(|| part.iter().fold(0u64, |m, x| m.max(x.to_bits() & EXPONENT))) == EXPONENT
+/// The first number of a plain column that is not finite.
+fn non_finite(block: &Block<'_>) -> Error {
+    let place = block.columns.iter().enumerate().find_map(|(column, values)| match values {
+        Column::Dense(values) => {
+            values.iter().position(|x| !x.is_finite()).map(|row| Error::NonFinite { row, column, value: values[row] })
+        }
+        _ => None,
     });
-    if !found {
-        return None;
-    }
-    values.iter().position(|x| !x.is_finite()).map(|row| (row, values[row]))
+    place.unwrap_or(Error::NonFinite { row: 0, column: 0, value: f64::NAN })
 }

@@ -56,6 +56,9 @@ pub struct Whitening {
     pub loading: Vec<Vec<f64>>,
     /// The factor in extended precision; absent in a whitening read from a file.
     pub(crate) solver: Option<Solver>,
+    pub(crate) options: WhiteningOptions,
+    /// For orthogonal polynomials of a weighted state.
+    pub(crate) unweighted: Option<std::sync::Arc<Moments>>,
 }
 
 /// The factor in the precision it needed.
@@ -107,6 +110,7 @@ impl Whitening {
         unweighted: Option<&Moments>,
     ) -> Result<Self, Error> {
         check_filter(filter, design)?;
+        check_design(design, moments)?;
         if moments.rows() == 0 {
             return Err(Error::NoRows);
         }
@@ -114,20 +118,19 @@ impl Whitening {
         if filter == Filter::Ols && options.aliased == Aliased::Error && moments.rows() < coefficients as u64 {
             return Err(Error::TooFewRows { rows: moments.rows(), coefficients });
         }
-        let job = Job { moments, design, filter, options, unweighted };
-        if let Some(done) = job.factor::<4>(Solver::Bits256)? {
-            return Ok(done);
+        Job { moments, design, filter, options, unweighted }.at_least(256)
+    }
+
+    /// The same design factored with twice the bits; `None` where there are no more.
+    pub(crate) fn with_more_bits(&self, moments: &Moments) -> Result<Option<Self>, Error> {
+        let (design, filter, options) = (&self.design, self.filter, self.options);
+        let unweighted = self.unweighted.as_deref();
+        // Beyond some hundred columns more bits cost minutes; what the bits at hand give is then said as it is.
+        let most = if self.kept.len() <= 64 { 2048 } else { 512 };
+        if self.bits >= most {
+            return Ok(None);
         }
-        if let Some(done) = job.factor::<8>(Solver::Bits512)? {
-            return Ok(done);
-        }
-        if let Some(done) = job.factor::<16>(Solver::Bits1024)? {
-            return Ok(done);
-        }
-        match job.factor::<32>(Solver::Bits2048)? {
-            Some(done) => Ok(done),
-            None => Err(Error::NoConvergence { steps: 4, residual: f64::NAN }),
-        }
+        Job { moments, design, filter, options, unweighted }.at_least(2 * self.bits).map(Some)
     }
 
     /// Number of keys (without the constant).
@@ -156,6 +159,20 @@ fn check_filter(filter: Filter, design: &Design) -> Result<(), Error> {
     }
 }
 
+fn check_design(design: &Design, moments: &Moments) -> Result<(), Error> {
+    let count = design.names.len();
+    if design.columns.len() != count {
+        return Err(Error::Shape { what: "the design's list of columns", expected: count, got: design.columns.len() });
+    }
+    if let Some(outside) = design.columns.iter().flatten().find(|c| **c >= moments.columns()) {
+        return Err(Error::Shape { what: "the state", expected: outside + 1, got: moments.columns() });
+    }
+    match design.orthogonal.iter().flatten().find(|position| **position >= count) {
+        Some(outside) => Err(Error::Shape { what: "the design", expected: outside + 1, got: count }),
+        None => Ok(()),
+    }
+}
+
 struct Job<'a> {
     moments: &'a Moments,
     design: &'a Design,
@@ -170,6 +187,23 @@ const fn spare_bits(words: usize) -> i64 {
 }
 
 impl Job<'_> {
+    /// Factors with so many bits, or as many more as it takes.
+    fn at_least(&self, bits: usize) -> Result<Whitening, Error> {
+        if bits <= 256 && let Some(done) = self.factor::<4>(Solver::Bits256)? {
+            return Ok(done);
+        }
+        if bits <= 512 && let Some(done) = self.factor::<8>(Solver::Bits512)? {
+            return Ok(done);
+        }
+        if bits <= 1024 && let Some(done) = self.factor::<16>(Solver::Bits1024)? {
+            return Ok(done);
+        }
+        match self.factor::<32>(Solver::Bits2048)? {
+            Some(done) => Ok(done),
+            None => Err(Error::NoConvergence { steps: 4, residual: f64::NAN }),
+        }
+    }
+
     /// Factors with `64 N` bits; `None` if these are too few.
     fn factor<const N: usize>(
         &self,
@@ -197,7 +231,9 @@ impl Job<'_> {
         };
         let columns: Vec<usize> = kept_local.iter().map(|&i| spectrum.table[i]).collect();
         let means: Vec<Float<N>> = columns.iter().map(|&c| sums.mean(c)).collect();
-        let (report, report_means) = self.report(&sums, &spectrum, ldl.as_ref(), &kept_local, &means)?;
+        let Some((report, report_means)) = self.report(&sums, &spectrum, ldl.as_ref(), &kept_local, &means)? else {
+            return Ok(None);
+        };
         let lengths: Vec<Float<N>> =
             kept_local.iter().map(|&i| spectrum.diagonal(i).abs().sqrt().scale(-spectrum.scales[i])).collect();
         let penalties = kept_local
@@ -223,7 +259,12 @@ impl Job<'_> {
             let keys = crate::components::keys(sums, &spectrum.table, count, standardize)?;
             return Ok(Some((keys, (0..size).collect(), Vec::new(), None)));
         }
-        let mut dependent = Vec::new();
+        // Combinations of levels without rows are columns of zeros.
+        let penalised = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
+        let mut dependent: Vec<Dependence> = (0..self.design.names.len())
+            .filter(|&c| self.design.columns[c].is_none() && !penalised)
+            .map(|c| Dependence { column: self.design.names[c].clone(), on: Vec::new(), distance_relative: 0.0 })
+            .collect();
         let Some(ldl) = self.factor_gram(sums, spectrum, &mut dependent) else {
             return Ok(None);
         };
@@ -268,7 +309,7 @@ impl Job<'_> {
             let distance_relative = if distance_relative < 1e-30 { 0.0 } else { distance_relative };
             dependent.push(Dependence { column: name(i), on, distance_relative });
         };
-        let units: Vec<f64> = table.iter().map(|&c| self.unit(self.moments.precision[c])).collect();
+        let units: Vec<f64> = table.iter().map(|&c| self.unit(self.moments.precision(c))).collect();
         let penalised_fit = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
         Ldl::factor(&penalised, size, |i, pivot, diagonal, factor: &Ldl<N>| {
             let lost = diagonal.exponent() - pivot.exponent();
@@ -280,16 +321,12 @@ impl Job<'_> {
                 describe(i, &[], 0.0);
                 return Verdict::Drop;
             }
-            // Far from dependence whatever the data's precision (2^-38 relative): most columns end here.
-            if !broken && lost < 76 {
-                return Verdict::Keep;
-            }
             let coefficients: Vec<f64> = factor.on_earlier(i).iter().map(|c| c.to_f64()).collect();
             let same_kind = |j: usize| if units[j] <= units[i] || units[i] > 1e-20 { units[j] } else { units[i] };
             let tolerance = units[i] * norms[i]
                 + (0..i).map(|j| coefficients[j].abs() * same_kind(j) * norms[j]).sum::<f64>();
             let distance = if pivot.is_negative() { 0.0 } else { pivot.sqrt().to_f64() };
-            if distance <= tolerance && (!pivot.is_negative() || tolerance > 0.0) || (broken && N == 32) {
+            if (distance <= tolerance && tolerance > 0.0) || (broken && N == 32) {
                 describe(i, &coefficients, distance);
                 return Verdict::Drop;
             }
@@ -317,7 +354,7 @@ impl Job<'_> {
         ldl: Option<&Ldl<N>>,
         kept: &[usize],
         means: &[Float<N>],
-    ) -> Result<(Vec<Option<Vec<Float<N>>>>, Vec<Float<N>>), Error> {
+    ) -> Result<Option<(Vec<Option<Vec<Float<N>>>>, Vec<Float<N>>)>, Error> {
         let (count, rank) = (self.design.names.len(), kept.len());
         let one = Float::<N>::from_f64(1.0);
         let mut report: Vec<Option<Vec<Float<N>>>> = vec![None; count];
@@ -331,7 +368,10 @@ impl Job<'_> {
             report_means[candidates[i]] = means[k];
         }
         if let (Aliased::MinNorm, Some(ldl)) = (self.options.aliased, ldl) {
-            for (i, row) in crate::min_norm::spread(ldl, kept, &spectrum.scales) {
+            let Some(rows) = crate::min_norm::spread(ldl, kept, &spectrum.scales) else {
+                return Ok(None);
+            };
+            for (i, row) in rows {
                 report[candidates[i]] = Some(row);
                 report_means[candidates[i]] = sums.mean(spectrum.table[i]);
             }
@@ -352,7 +392,7 @@ impl Job<'_> {
             };
             self.orthogonalise(group, &places, &mut report, &mut report_means, means);
         }
-        Ok((report, report_means))
+        Ok(Some((report, report_means)))
     }
 
     /// Reports powers as orthonormal polynomials: with the unweighted centred sums `C = G Gᵀ`, the polynomials are
@@ -427,6 +467,8 @@ impl Job<'_> {
             kept,
             dependent,
             solver: Some(wrap(std::sync::Arc::new(factored))),
+            options: self.options,
+            unweighted: self.unweighted.map(|moments| std::sync::Arc::new(moments.clone())),
         }
     }
 
@@ -444,10 +486,11 @@ impl Job<'_> {
     /// The ridge penalty of a column in its scaled units; zero for other filters.
     fn penalty<const N: usize>(&self, sums: &Centred<'_, N>, scaled_diagonal: Float<N>, scale: i64) -> Float<N> {
         match self.filter {
-            Filter::Ridge { alpha, standardize: true } => {
+            // (A constant column has no standard deviation to divide by: it is left as it is.)
+            Filter::Ridge { alpha, standardize: true } if !scaled_diagonal.is_zero() => {
                 Float::from_f64(alpha) * scaled_diagonal * sums.total().reciprocal()
             }
-            Filter::Ridge { alpha, standardize: false } => Float::from_f64(alpha).scale(2 * scale),
+            Filter::Ridge { alpha, .. } => Float::from_f64(alpha).scale(2 * scale),
             _ => Float::ZERO,
         }
     }
@@ -598,15 +641,27 @@ impl<const N: usize> Factored<N> {
             residual = residual - *b * (*c + *b * self.penalties[i]);
             error = error + bound[i] * c.abs();
         }
-        // Within its error nothing is left: the fit is perfect.
+        // Within its error nothing is left: the fit is perfect, or the bits are too few to tell.
         let perfect = (residual - error).is_negative();
+        let residual = if perfect { Float::ZERO } else { residual };
+        let explained = total - residual;
+        let residual_known = if perfect { total.is_zero() } else { residual.exponent() - error.exponent() > 58 };
+        let known = |pair: &Option<(Float<N>, Float<N>)>| {
+            pair.as_ref().is_none_or(|(b, e)| e.is_zero() || b.exponent() - e.exponent() > 58)
+        };
+        let certain = residual_known && reported.iter().all(known);
+        let ratio = |a: Float<N>, b: Float<N>| if b.is_zero() { f64::NAN } else { (a * b.reciprocal()).to_f64() };
         Solved {
             raw: raw.iter().map(|b| b.to_double_double()).collect(),
             intercept: intercept.to_double_double(),
             digits: reported.iter().map(|pair| pair.as_ref().map(|(b, e)| digits(*b, *e))).collect(),
             reported: reported.iter().map(|pair| pair.as_ref().map(|(b, e)| snap(*b, *e).to_double_double())).collect(),
-            residual_sum: if perfect { 0.0 } else { residual.to_f64() },
+            residual_sum: residual.to_f64(),
+            residual_root: residual.sqrt().to_f64(),
             total_sum: total.to_f64(),
+            r_squared: ratio(explained, total),
+            signal_to_noise: if residual.is_zero() { f64::INFINITY } else { ratio(explained, residual) },
+            certain,
             mean: mean.to_double_double(),
             memory: memory.iter().map(|m| m.to_f64()).collect(),
         }
@@ -646,8 +701,16 @@ fn digits<const N: usize>(value: Float<N>, error: Float<N>) -> f64 {
     if snapped.is_zero() {
         return 15.9;
     }
-    let bits = (snapped.exponent() - error.exponent()) as f64 - 1.0;
-    (bits * std::f64::consts::LOG10_2).clamp(0.0, 15.9)
+    // Beyond the range of doubles, and near its lower end, rounding is what limits.
+    let double = snapped.to_f64();
+    if !double.is_finite() || double == 0.0 {
+        return 0.0;
+    }
+    let arithmetic = snapped.exponent() - error.exponent() - 1;
+    // A normal double is off by at most 2⁻⁵³ of its value, which the cap of 15.9 stands for; a subnormal by more.
+    let rounding = snapped.exponent() - (Float::from_f64(double) - snapped).exponent();
+    let bits = if rounding < 53 { arithmetic.min(rounding) } else { arithmetic };
+    (bits as f64 * std::f64::consts::LOG10_2).clamp(0.0, 15.9)
 }
 
 /// Coefficients of one target.
@@ -658,7 +721,13 @@ pub(crate) struct Solved {
     pub(crate) reported: Vec<Option<DoubleDouble>>,
     pub(crate) digits: Vec<Option<f64>>,
     pub(crate) residual_sum: f64,
+    pub(crate) residual_root: f64,
     pub(crate) total_sum: f64,
+    pub(crate) r_squared: f64,
+    /// Explained over residual sum of squares.
+    pub(crate) signal_to_noise: f64,
+    /// Every number above is known to the last bit of a double; else more bits may tell.
+    pub(crate) certain: bool,
     pub(crate) mean: DoubleDouble,
     pub(crate) memory: Vec<f64>,
 }

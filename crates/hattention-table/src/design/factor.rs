@@ -22,6 +22,8 @@ const UNKNOWN: u32 = u32::MAX - 1;
 pub(crate) enum CodesError<E> {
     /// The type of the array is not that of a factor.
     Type,
+    /// A number is not finite; `position` counts kept rows.
+    NotFinite { position: usize, value: f64 },
     /// The lookup of a level failed; `position` counts kept rows.
     Level { position: usize, level: Level, error: E },
 }
@@ -169,11 +171,10 @@ fn numeric<E>(
     keep: Option<&[u32]>,
     lookup: &mut impl FnMut(&Level) -> Result<u32, E>,
 ) -> Result<Vec<u32>, CodesError<E>> {
-    let exact = match array.data_type() {
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => false,
-        other => other.is_numeric(),
-    };
-    let values = numbers(array, keep).map_err(|Unreadable::Type | Unreadable::TooWide(_)| CodesError::Type)?;
+    let values = numbers(array, keep).map_err(|(Unreadable::Type | Unreadable::TooWide(_))| CodesError::Type)?;
+    if let Some((position, value)) = values.first_not_finite() {
+        return Err(CodesError::NotFinite { position, value });
+    }
     let mut known: HashMap<(u64, u64), u32> = HashMap::new();
     each_row(None, values.len(), |position, _| {
         // Adding zero makes one zero of the two.
@@ -183,12 +184,9 @@ fn numeric<E>(
         if let Some(&code) = known.get(&key) {
             return Ok(code);
         }
-        let whole = lo != 0.0 && hi.fract() == 0.0 && lo.fract() == 0.0;
-        let level = match (whole, lo == 0.0 || !exact) {
-            (true, _) => Level::Integer(hi as i128 + lo as i128),
-            (false, true) => Level::of_number(hi),
-            (false, false) => Level::Number(hi),
-        };
+        // Integers beyond doubles are told apart; decimals that agree as doubles are one level.
+        let wide = lo != 0.0 && hi.fract() == 0.0 && lo.fract() == 0.0;
+        let level = if wide { Level::Integer(hi as i128 + lo as i128) } else { Level::of_number(hi) };
         let code = looked_up(position, level, lookup)?;
         known.insert(key, code);
         Ok(code)

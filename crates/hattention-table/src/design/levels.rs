@@ -44,8 +44,8 @@ mod as_text {
 impl Level {
     /// The level of a number: whole numbers are [`Level::Integer`] whatever the type of their column.
     pub(crate) fn of_number(value: f64) -> Self {
-        const WHOLE_BELOW: f64 = 9_007_199_254_740_992.0; // 2⁵³
-        if value.fract() == 0.0 && value.abs() < WHOLE_BELOW { Self::Integer(value as i128) } else { Self::Number(value) }
+        let whole = value.fract() == 0.0 && value.abs() < 2f64.powi(126);
+        if whole { Self::Integer(value as i128) } else { Self::Number(value) }
     }
 
     fn rank(&self) -> u8 {
@@ -75,7 +75,7 @@ impl Ord for Level {
             (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),
             (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
             (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
-            // A tie would need a whole `Number` below 2⁵³, which `of_number` does not make; the order stays total anyway.
+            // `of_number` makes no whole `Number` of this size, so a tie does not occur; the order stays total anyway.
             (Self::Integer(a), Self::Number(b)) => (*a as f64).total_cmp(b).then(Ordering::Less),
             (Self::Number(a), Self::Integer(b)) => a.total_cmp(&(*b as f64)).then(Ordering::Greater),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),

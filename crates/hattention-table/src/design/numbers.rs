@@ -45,15 +45,6 @@ impl Numbers {
         Some((at, value))
     }
 
-    /// The rows at these positions.
-    pub(crate) fn take(&self, rows: &[u32]) -> Self {
-        let gather = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&row| values[row as usize]).collect() };
-        match self.lo.as_deref() {
-            None => Self::dense(gather(&self.hi)),
-            Some(lo) => Self::pair(gather(&self.hi), gather(lo)),
-        }
-    }
-
     pub(crate) fn as_column(&self) -> Column<'_> {
         match &self.lo {
             None => Column::Dense(&self.hi),

@@ -184,7 +184,7 @@ const BROKEN: &[(&str, usize, &str)] = &[
     (". ~ x", 0, "a number or a column"),
     ("y ~ a == b", 6, "a name, a number"),
     ("y ~ a %in% b", 6, "a name, a number"),
-    ("größe ~ ä + § ", 14, "a name, a number"),
+    ("größe ~ ä + § ", 15, "a name, a number"),
 ];
 
 #[test]

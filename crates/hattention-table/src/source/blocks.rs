@@ -93,22 +93,14 @@ impl BlockReader {
             self.fill(target)?;
             let end = match self.at_end {
                 true => self.carry.len(),
-                false => last_boundary(
-                    &self.carry,
-                    self.file.syntax.delimiter,
-                    self.file.syntax.quotes,
-                ),
+                false => last_boundary(&self.carry, self.file.syntax.delimiter, self.file.syntax.quotes),
             };
             if end > 0 || self.at_end {
                 return self.split(end);
             }
             if target >= RECORD_BYTES_MAX {
                 let line = 1 + self.file.lines_before(self.offset)?;
-                return Err(SourceError::RowTooLong {
-                    path: self.file.name.clone(),
-                    line,
-                    limit: RECORD_BYTES_MAX,
-                });
+                return Err(SourceError::RowTooLong { path: self.file.name.clone(), line, limit: RECORD_BYTES_MAX });
             }
             target *= 2;
         }
@@ -144,11 +136,7 @@ impl BlockReader {
         let read = self.input.load(Ordering::Relaxed);
         let input_bytes = read - self.input_seen;
         self.input_seen = read;
-        Ok(Some(Block {
-            bytes,
-            offset,
-            input_bytes,
-        }))
+        Ok(Some(Block { bytes, offset, input_bytes }))
     }
 
     /// The decoder takes the end of the text for a closing quote; a file cut in the middle must not pass for whole.
@@ -180,22 +168,13 @@ impl TextFile {
     }
 
     /// The file's text; `input` counts the bytes read from the file.
-    pub(crate) fn unpacked(
-        &self,
-        input: &Arc<AtomicU64>,
-    ) -> Result<Box<dyn Read + Send>, SourceError> {
+    pub(crate) fn unpacked(&self, input: &Arc<AtomicU64>) -> Result<Box<dyn Read + Send>, SourceError> {
         let mut file = File::open(&self.path).map_err(|error| self.read_error(&error))?;
         if !self.syntax.gzip {
-            return Ok(Box::new(Counted {
-                file,
-                count: Arc::clone(input),
-            }));
+            return Ok(Box::new(Counted { file, count: Arc::clone(input) }));
         }
         self.expect_gzip(&mut file)?;
-        let counted = Counted {
-            file,
-            count: Arc::clone(input),
-        };
+        let counted = Counted { file, count: Arc::clone(input) };
         FileCompressionType::GZIP
             .convert_read(io::BufReader::with_capacity(1 << 16, counted))
             .map_err(|error| self.read_error(&io::Error::other(error)))
@@ -204,17 +183,11 @@ impl TextFile {
     /// The unpacker takes other bytes for a truncated file.
     fn expect_gzip(&self, file: &mut File) -> Result<(), SourceError> {
         let mut head = Vec::new();
-        let read = file
-            .take(4)
-            .read_to_end(&mut head)
-            .and_then(|_| file.rewind());
+        let read = file.take(4).read_to_end(&mut head).and_then(|_| file.rewind());
         read.map_err(|error| self.read_error(&error))?;
         let path = self.name.clone();
         match head.as_slice() {
-            [] => Err(SourceError::EmptyFile {
-                path,
-                expected: "a gzip file".into(),
-            }),
+            [] => Err(SourceError::EmptyFile { path, expected: "a gzip file".into() }),
             [0x1f, 0x8b, ..] => Ok(()),
             other => Err(SourceError::NotTheFormat {
                 path,
@@ -227,21 +200,13 @@ impl TextFile {
     fn read_error(&self, error: &io::Error) -> SourceError {
         let path = self.name.clone();
         match error.kind() {
-            io::ErrorKind::UnexpectedEof if self.syntax.gzip => SourceError::Truncated {
-                path,
-                expected: "the end of the gzip stream".into(),
-            },
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if self.syntax.gzip => {
-                SourceError::Damaged {
-                    path,
-                    format: "gzip".into(),
-                    message: error.to_string(),
-                }
+            io::ErrorKind::UnexpectedEof if self.syntax.gzip => {
+                SourceError::Truncated { path, expected: "the end of the gzip stream".into() }
             }
-            _ => SourceError::Io {
-                path,
-                message: error.to_string(),
-            },
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if self.syntax.gzip => {
+                SourceError::Damaged { path, format: "gzip".into(), message: error.to_string() }
+            }
+            _ => SourceError::Io { path, message: error.to_string() },
         }
     }
 }

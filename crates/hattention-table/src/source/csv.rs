@@ -56,16 +56,9 @@ pub(crate) struct CsvPlan {
 
 impl CsvFile {
     /// Reads the header and looks at the first `sample_blocks` blocks.
-    pub(crate) fn open(
-        text: TextFile,
-        missing: &Missing,
-        sample_blocks: usize,
-    ) -> Result<Self, SourceError> {
+    pub(crate) fn open(text: TextFile, missing: &Missing, sample_blocks: usize) -> Result<Self, SourceError> {
         let (names, data_start) = read_header(&text)?;
-        let fields: Vec<Field> = names
-            .iter()
-            .map(|name| Field::new(name, DataType::Utf8, true))
-            .collect();
+        let fields: Vec<Field> = names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let mut file = Self {
             text,
             columns: vec![Column::default(); fields.len()],
@@ -85,10 +78,7 @@ impl CsvFile {
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.cells
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
+        self.cells.fields().iter().map(|field| field.name().as_str())
     }
 
     pub(crate) fn column_type(&self, column: usize) -> CsvType {
@@ -97,19 +87,12 @@ impl CsvFile {
 
     /// The columns of which a value has been seen.
     pub(crate) fn columns_with_values(&self) -> Vec<String> {
-        let seen = self
-            .names()
-            .zip(&self.columns)
-            .filter(|(_, column)| column.tally.seen() > 0);
+        let seen = self.names().zip(&self.columns).filter(|(_, column)| column.tally.seen() > 0);
         seen.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// Reads on until each of the columns has shown a value, or the file ends.
-    pub(crate) fn look_further(
-        &mut self,
-        mut columns: Vec<usize>,
-        missing: &Missing,
-    ) -> Result<(), SourceError> {
+    pub(crate) fn look_further(&mut self, mut columns: Vec<usize>, missing: &Missing) -> Result<(), SourceError> {
         let mut blocks = BlockReader::open(&self.text, self.sample_end)?;
         loop {
             columns.retain(|&column| self.column_type(column) == CsvType::Empty);
@@ -125,11 +108,7 @@ impl CsvFile {
 
     /// The error that says where a column of numbers holds text, if that is what it looks like.
     pub(crate) fn text_among_numbers(&self, column: usize) -> Option<SourceError> {
-        let Column {
-            tally,
-            first_text: Some(place),
-        } = &self.columns[column]
-        else {
+        let Column { tally, first_text: Some(place) } = &self.columns[column] else {
             return None;
         };
         tally.is_mixed().then(|| SourceError::TextAmongNumbers {
@@ -154,7 +133,7 @@ impl CsvFile {
         plan: &CsvPlan,
         missing: &Missing,
         batch_rows: usize,
-        emit: &mut dyn FnMut(RecordBatch) -> bool,
+        emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
         let mut rows_before = 0;
         self.cut(block, &plan.columns, batch_rows, &mut |cells| {
@@ -162,22 +141,15 @@ impl CsvFile {
             for (at, &csv_type) in plan.types.iter().enumerate() {
                 let texts = cells.column(at).as_string::<i32>();
                 let column = read_cells(texts, csv_type, missing).map_err(|row| {
-                    self.wrong_value(
-                        block,
-                        rows_before + row,
-                        plan.columns[at],
-                        csv_type,
-                        texts.value(row),
-                    )
+                    self.wrong_value(block, rows_before + row, plan.columns[at], csv_type, texts.value(row))
                 })?;
                 columns.push(column);
             }
             rows_before += cells.num_rows();
             let options = RecordBatchOptions::new().with_row_count(Some(cells.num_rows()));
-            let batch =
-                RecordBatch::try_new_with_options(Arc::clone(&plan.schema), columns, &options)
-                    .map_err(|error| self.damaged(error.to_string()))?;
-            Ok(emit(batch))
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&plan.schema), columns, &options)
+                .map_err(|error| self.damaged(error.to_string()))?;
+            emit(batch)
         })
     }
 
@@ -196,18 +168,13 @@ impl CsvFile {
             .build_decoder();
         let mut rest = block.bytes.as_slice();
         loop {
-            let read = decoder
-                .decode(rest)
-                .map_err(|error| self.explain(block, &error.to_string()))?;
+            let read = decoder.decode(rest).map_err(|error| self.explain(block, &error.to_string()))?;
             rest = &rest[read..];
             // An empty text ends the last record; a full batch ends before the text does.
             if read > 0 && decoder.capacity() > 0 {
                 continue;
             }
-            match decoder
-                .flush()
-                .map_err(|error| self.explain(block, &error.to_string()))?
-            {
+            match decoder.flush().map_err(|error| self.explain(block, &error.to_string()))? {
                 Some(batch) => {
                     if !take(batch)? {
                         return Ok(());
@@ -218,12 +185,7 @@ impl CsvFile {
         }
     }
 
-    fn look_at(
-        &mut self,
-        block: &Block,
-        columns: &[usize],
-        missing: &Missing,
-    ) -> Result<(), SourceError> {
+    fn look_at(&mut self, block: &Block, columns: &[usize], missing: &Missing) -> Result<(), SourceError> {
         let file = self.clone();
         let mut rows_before = 0;
         file.cut(block, columns, SAMPLE_BATCH_ROWS, &mut |cells| {
@@ -232,10 +194,7 @@ impl CsvFile {
                 let known = &mut self.columns[column];
                 if let Some(row) = known.tally.add_all(texts, missing) {
                     let line = file.line_of(block, rows_before + row)?;
-                    known.first_text = Some(Place {
-                        line,
-                        value: shown(texts.value(row)),
-                    });
+                    known.first_text = Some(Place { line, value: shown(texts.value(row)) });
                 }
             }
             rows_before += cells.num_rows();
@@ -247,20 +206,11 @@ impl CsvFile {
 
     /// The line of a record of a block, counted from 1.
     fn line_of(&self, block: &Block, record: usize) -> Result<u64, SourceError> {
-        let within = Records::new(&block.bytes, self.text.syntax.delimiter)
-            .nth(record)
-            .map_or(0, |found| found.line);
+        let within = Records::new(&block.bytes, self.text.syntax.delimiter).nth(record).map_or(0, |found| found.line);
         Ok(1 + self.text.lines_before(block.offset)? + within)
     }
 
-    fn wrong_value(
-        &self,
-        block: &Block,
-        record: usize,
-        column: usize,
-        csv_type: CsvType,
-        value: &str,
-    ) -> SourceError {
+    fn wrong_value(&self, block: &Block, record: usize, column: usize, csv_type: CsvType, value: &str) -> SourceError {
         match self.line_of(block, record) {
             Ok(line) => SourceError::Value {
                 path: self.text.name.clone(),
@@ -281,8 +231,7 @@ impl CsvFile {
                 return Ok(error);
             }
             let expected = self.columns.len();
-            let ragged = Records::new(&block.bytes, self.text.syntax.delimiter)
-                .find(|found| found.fields != expected);
+            let ragged = Records::new(&block.bytes, self.text.syntax.delimiter).find(|found| found.fields != expected);
             Ok(match ragged {
                 Some(found) => SourceError::RaggedRow {
                     path: self.text.name.clone(),
@@ -297,21 +246,15 @@ impl CsvFile {
     }
 
     fn damaged(&self, message: String) -> SourceError {
-        SourceError::Damaged {
-            path: self.text.name.clone(),
-            format: "CSV".into(),
-            message,
-        }
+        SourceError::Damaged { path: self.text.name.clone(), format: "CSV".into(), message }
     }
 }
 
 /// The names in the header and where the data begin.
 fn read_header(text: &TextFile) -> Result<(Vec<String>, u64), SourceError> {
     let mut blocks = BlockReader::open(text, 0)?;
-    let empty = || SourceError::EmptyFile {
-        path: text.name.clone(),
-        expected: "a header with the column names".into(),
-    };
+    let empty =
+        || SourceError::EmptyFile { path: text.name.clone(), expected: "a header with the column names".into() };
     let (block, header) = loop {
         let block = blocks.next_block()?.ok_or_else(empty)?;
         if let Some(header) = Records::new(&block.bytes, text.syntax.delimiter).next() {
@@ -321,11 +264,7 @@ fn read_header(text: &TextFile) -> Result<(Vec<String>, u64), SourceError> {
     let bytes = &block.bytes[header.start..header.end];
     if let Some(got) = super::sniff::known_content(bytes) {
         let (path, expected) = (text.name.clone(), "CSV".into());
-        return Err(SourceError::NotTheFormat {
-            path,
-            expected,
-            got: got.into(),
-        });
+        return Err(SourceError::NotTheFormat { path, expected, got: got.into() });
     }
     if let Some(error) = not_utf8(text, bytes, 1 + header.line) {
         return Err(error);
@@ -339,12 +278,7 @@ fn read_header(text: &TextFile) -> Result<(Vec<String>, u64), SourceError> {
             format: "CSV header".into(),
             message: error.to_string(),
         })?;
-    let names: Vec<String> = schema
-        .fields()
-        .iter()
-        .enumerate()
-        .map(|(at, field)| named(at, field.name()))
-        .collect();
+    let names: Vec<String> = schema.fields().iter().enumerate().map(|(at, field)| named(at, field.name())).collect();
     expect_distinct(&text.name, names.iter().map(String::as_str))?;
     Ok((names, block.offset + header.end as u64))
 }
@@ -362,16 +296,8 @@ fn not_utf8(text: &TextFile, bytes: &[u8], line: u64) -> Option<SourceError> {
     let error = std::str::from_utf8(bytes).err()?;
     let at = error.valid_up_to();
     let before = String::from_utf8_lossy(&bytes[at.saturating_sub(12)..at]);
-    let before = before
-        .rsplit(['\n', '\r', char::REPLACEMENT_CHARACTER])
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let wrong: Vec<String> = bytes[at..]
-        .iter()
-        .take(2)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let before = before.rsplit(['\n', '\r', char::REPLACEMENT_CHARACTER]).next().unwrap_or_default().to_owned();
+    let wrong: Vec<String> = bytes[at..].iter().take(2).map(|byte| format!("{byte:02x}")).collect();
     Some(SourceError::NotUtf8 {
         path: text.name.clone(),
         line: line + super::records::line_breaks(&bytes[..at]),

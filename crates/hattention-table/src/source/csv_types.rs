@@ -2,8 +2,8 @@
 
 use datafusion::arrow::array::types::{Date32Type, Int32Type, TimestampMicrosecondType};
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, NullArray,
-    StringArray, StringDictionaryBuilder, TimestampMicrosecondBuilder,
+    Array, ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, NullArray, StringArray,
+    StringDictionaryBuilder, TimestampMicrosecondBuilder,
 };
 use datafusion::arrow::compute::kernels::cast_utils::Parser;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -82,9 +82,7 @@ impl Missing {
     pub(crate) fn is(&self, trimmed: &str) -> bool {
         match trimmed.as_bytes().first() {
             None => true,
-            Some(&byte) => {
-                self.first[usize::from(byte)] && self.tokens.iter().any(|token| token == trimmed)
-            }
+            Some(&byte) => self.first[usize::from(byte)] && self.tokens.iter().any(|token| token == trimmed),
         }
     }
 }
@@ -225,13 +223,11 @@ fn boolean(cell: &str) -> Option<bool> {
 
 fn date(cell: &str) -> Option<i32> {
     let digits_and_dashes = cell.len() == 10
-        && cell.bytes().enumerate().all(|(at, byte)| {
-            if at == 4 || at == 7 {
-                byte == b'-'
-            } else {
-                byte.is_ascii_digit()
-            }
-        });
+        && cell.bytes().enumerate().all(
+            |(at, byte)| {
+                if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() }
+            },
+        );
     digits_and_dashes.then(|| Date32Type::parse(cell)).flatten()
 }
 
@@ -246,11 +242,7 @@ fn timestamp(cell: &str) -> Option<i64> {
 }
 
 /// Reads cells as a type; the row of the first that is not of the type, if there is one.
-pub(crate) fn read_cells(
-    cells: &StringArray,
-    csv_type: CsvType,
-    missing: &Missing,
-) -> Result<ArrayRef, usize> {
+pub(crate) fn read_cells(cells: &StringArray, csv_type: CsvType, missing: &Missing) -> Result<ArrayRef, usize> {
     match csv_type {
         CsvType::Empty => {
             each(cells, missing, |cell| cell.map_or(Some(()), |_| None))?;
@@ -258,39 +250,29 @@ pub(crate) fn read_cells(
         }
         CsvType::Boolean => {
             let mut values = BooleanBuilder::with_capacity(cells.len());
-            each(cells, missing, |cell| {
-                append(cell, boolean, |value| values.append_option(value))
-            })?;
+            each(cells, missing, |cell| append(cell, boolean, |value| values.append_option(value)))?;
             Ok(Arc::new(values.finish()))
         }
         CsvType::Number { whole } => {
             let mut values = Float64Builder::with_capacity(cells.len());
             let read = |cell: &str| number(cell, whole);
-            each(cells, missing, |cell| {
-                append(cell, read, |value| values.append_option(value))
-            })?;
+            each(cells, missing, |cell| append(cell, read, |value| values.append_option(value)))?;
             Ok(Arc::new(values.finish()))
         }
         CsvType::Integer => {
             let mut values = Int64Builder::with_capacity(cells.len());
             let read = |cell: &str| cell.parse::<i64>().ok();
-            each(cells, missing, |cell| {
-                append(cell, read, |value| values.append_option(value))
-            })?;
+            each(cells, missing, |cell| append(cell, read, |value| values.append_option(value)))?;
             Ok(Arc::new(values.finish()))
         }
         CsvType::Date => {
             let mut values = Date32Builder::with_capacity(cells.len());
-            each(cells, missing, |cell| {
-                append(cell, date, |value| values.append_option(value))
-            })?;
+            each(cells, missing, |cell| append(cell, date, |value| values.append_option(value)))?;
             Ok(Arc::new(values.finish()))
         }
         CsvType::Timestamp => {
             let mut values = TimestampMicrosecondBuilder::with_capacity(cells.len());
-            each(cells, missing, |cell| {
-                append(cell, timestamp, |value| values.append_option(value))
-            })?;
+            each(cells, missing, |cell| append(cell, timestamp, |value| values.append_option(value)))?;
             Ok(Arc::new(values.finish()))
         }
         CsvType::Text => Ok(read_text(cells, missing)),
@@ -324,11 +306,7 @@ fn each(
     Ok(())
 }
 
-fn append<T>(
-    cell: Option<&str>,
-    read: impl Fn(&str) -> Option<T>,
-    mut push: impl FnMut(Option<T>),
-) -> Option<()> {
+fn append<T>(cell: Option<&str>, read: impl Fn(&str) -> Option<T>, mut push: impl FnMut(Option<T>)) -> Option<()> {
     match cell {
         None => push(None),
         Some(cell) => push(Some(read(cell)?)),
@@ -342,53 +320,32 @@ mod tests {
 
     fn type_of(cells: &[&str]) -> CsvType {
         let mut tally = Tally::default();
-        tally.add_all(
-            &StringArray::from(cells.to_vec()),
-            &Missing::new(&["NA".into()]),
-        );
+        tally.add_all(&StringArray::from(cells.to_vec()), &Missing::new(&["NA".into()]));
         tally.csv_type()
     }
 
     #[test]
     fn a_column_is_what_all_its_values_are() {
         assert_eq!(type_of(&["", "NA"]), CsvType::Empty);
-        assert_eq!(
-            type_of(&["1", "NA", "-7", " 3 "]),
-            CsvType::Number { whole: true }
-        );
-        assert_eq!(
-            type_of(&["1", "2.5", "1e-3", ".5"]),
-            CsvType::Number { whole: false }
-        );
+        assert_eq!(type_of(&["1", "NA", "-7", " 3 "]), CsvType::Number { whole: true });
+        assert_eq!(type_of(&["1", "2.5", "1e-3", ".5"]), CsvType::Number { whole: false });
         assert_eq!(type_of(&["TRUE", "false"]), CsvType::Boolean);
         assert_eq!(type_of(&["2013-01-31"]), CsvType::Date);
-        assert_eq!(
-            type_of(&["2013-01-31", "2013-01-31 05:00:00"]),
-            CsvType::Timestamp
-        );
+        assert_eq!(type_of(&["2013-01-31", "2013-01-31 05:00:00"]), CsvType::Timestamp);
         assert_eq!(type_of(&["2013-01-31T05:00:00Z"]), CsvType::Timestamp);
         assert_eq!(type_of(&["1", "x"]), CsvType::Text);
         assert_eq!(type_of(&["true", "1"]), CsvType::Text);
         assert_eq!(type_of(&["2013-13-31"]), CsvType::Text);
         assert_eq!(type_of(&["9007199254740993", "1"]), CsvType::Integer);
-        assert_eq!(
-            type_of(&["9007199254740992", "18014398509481984"]),
-            CsvType::Number { whole: true }
-        );
-        assert_eq!(
-            type_of(&["99999999999999999999"]),
-            CsvType::Number { whole: false }
-        );
+        assert_eq!(type_of(&["9007199254740992", "18014398509481984"]), CsvType::Number { whole: true });
+        assert_eq!(type_of(&["99999999999999999999"]), CsvType::Number { whole: false });
     }
 
     #[test]
     fn an_identifier_is_refused_rather_than_rounded() {
         let cells = StringArray::from(vec!["1", "9007199254740993"]);
         let missing = Missing::new(&[]);
-        assert_eq!(
-            read_cells(&cells, CsvType::Number { whole: true }, &missing).err(),
-            Some(1)
-        );
+        assert_eq!(read_cells(&cells, CsvType::Number { whole: true }, &missing).err(), Some(1));
         assert!(read_cells(&cells, CsvType::Number { whole: false }, &missing).is_ok());
     }
 }

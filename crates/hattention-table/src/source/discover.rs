@@ -28,10 +28,7 @@ pub(crate) struct Found {
 pub(crate) fn discover(spec: &str) -> Result<Found, SourceError> {
     let spec_path = spec.strip_prefix("file://").unwrap_or(spec);
     if let Some((scheme, _)) = spec_path.split_once("://") {
-        return Err(SourceError::NotAvailable {
-            spec: spec.into(),
-            scheme: format!("{scheme}://"),
-        });
+        return Err(SourceError::NotAvailable { spec: spec.into(), scheme: format!("{scheme}://") });
     }
     let path = Path::new(spec_path);
     let (files, table) = match fs::metadata(path) {
@@ -40,17 +37,10 @@ pub(crate) fn discover(spec: &str) -> Result<Found, SourceError> {
         Err(_) if spec_path.contains(['*', '?', '[']) => matched(spec_path)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(not_found(path)),
         Err(error) => {
-            return Err(SourceError::Io {
-                path: spec.into(),
-                message: error.to_string(),
-            });
+            return Err(SourceError::Io { path: spec.into(), message: error.to_string() });
         }
     };
-    let found = Found {
-        spec: spec.into(),
-        table,
-        files,
-    };
+    let found = Found { spec: spec.into(), table, files };
     found.expect_one_format()?;
     Ok(found)
 }
@@ -59,10 +49,7 @@ impl Found {
     fn expect_one_format(&self) -> Result<(), SourceError> {
         let formats = format_names(&self.files);
         if formats.len() > 1 {
-            return Err(SourceError::SeveralFormats {
-                path: self.spec.clone(),
-                formats,
-            });
+            return Err(SourceError::SeveralFormats { path: self.spec.clone(), formats });
         }
         Ok(())
     }
@@ -70,10 +57,7 @@ impl Found {
 
 /// The names of the formats that occur, each once.
 pub(crate) fn format_names(files: &[FoundFile]) -> Vec<String> {
-    let mut names: Vec<String> = files
-        .iter()
-        .map(|file| file.format.name().to_owned())
-        .collect();
+    let mut names: Vec<String> = files.iter().map(|file| file.format.name().to_owned()).collect();
     names.sort();
     names.dedup();
     names
@@ -84,10 +68,7 @@ fn one(path: &Path) -> Result<FoundFile, SourceError> {
         path: path.display().to_string(),
         known: KNOWN_EXTENSIONS.into(),
     })?;
-    Ok(FoundFile {
-        path: path.to_owned(),
-        format,
-    })
+    Ok(FoundFile { path: path.to_owned(), format })
 }
 
 /// The files of known formats below a directory. Names that begin with `.` or `_` are housekeeping of other programs.
@@ -106,11 +87,7 @@ fn directory(root: &Path) -> Result<Vec<FoundFile>, SourceError> {
             }
             let path = entry.path();
             // A symbolic link to a directory is not followed: it may lead back up.
-            if entry
-                .file_type()
-                .map_err(|error| refused(&path, error))?
-                .is_dir()
-            {
+            if entry.file_type().map_err(|error| refused(&path, error))?.is_dir() {
                 pending.push(path);
             } else if let Some(format) = Format::of(&path)
                 && path.is_file()
@@ -120,9 +97,7 @@ fn directory(root: &Path) -> Result<Vec<FoundFile>, SourceError> {
         }
     }
     if files.is_empty() {
-        return Err(SourceError::EmptyDirectory {
-            path: root.display().to_string(),
-        });
+        return Err(SourceError::EmptyDirectory { path: root.display().to_string() });
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
@@ -130,10 +105,7 @@ fn directory(root: &Path) -> Result<Vec<FoundFile>, SourceError> {
 
 /// The files that a glob matches, and the name of their table: the stem of a single file, else the directory's name.
 fn matched(pattern: &str) -> Result<(Vec<FoundFile>, String), SourceError> {
-    let wrong = |message: String| SourceError::Pattern {
-        pattern: pattern.into(),
-        message,
-    };
+    let wrong = |message: String| SourceError::Pattern { pattern: pattern.into(), message };
     let mut paths = Vec::new();
     for entry in glob::glob(pattern).map_err(|error| wrong(error.to_string()))? {
         let path = entry.map_err(|error| SourceError::Io {
@@ -145,15 +117,10 @@ fn matched(pattern: &str) -> Result<(Vec<FoundFile>, String), SourceError> {
         }
     }
     paths.sort();
-    let files = paths
-        .iter()
-        .map(|path| one(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let files = paths.iter().map(|path| one(path)).collect::<Result<Vec<_>, _>>()?;
     let table = match paths.as_slice() {
         [] => {
-            return Err(SourceError::NoMatch {
-                pattern: pattern.into(),
-            });
+            return Err(SourceError::NoMatch { pattern: pattern.into() });
         }
         [single] => stem(single),
         [first, ..] => table_of(first.parent().unwrap_or(first)),
@@ -163,10 +130,7 @@ fn matched(pattern: &str) -> Result<(Vec<FoundFile>, String), SourceError> {
 
 /// The file's name without `.gz` and without its extension.
 fn stem(path: &Path) -> String {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let known = name.to_ascii_lowercase();
     let known = known.strip_suffix(".gz").unwrap_or(&known);
     let length = known.rfind('.').unwrap_or(name.len());
@@ -176,18 +140,12 @@ fn stem(path: &Path) -> String {
 /// A directory's own name, also for `.` and `..`.
 fn table_of(folder: &Path) -> String {
     let named = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    named
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_else(|| "source".into())
+    named.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "source".into())
 }
 
 /// The error for a path that does not exist, with the nearest name in its directory.
 fn not_found(path: &Path) -> SourceError {
-    let missing = SourceError::NotFound {
-        path: path.display().to_string(),
-        nearest: None,
-    };
+    let missing = SourceError::NotFound { path: path.display().to_string(), nearest: None };
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -197,28 +155,14 @@ fn not_found(path: &Path) -> SourceError {
         return missing;
     };
     let name = name.to_string_lossy();
-    let mut names: Vec<String> = entries
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    let same_stem = || {
-        names
-            .iter()
-            .find(|other| stem(Path::new(other)) == stem(path))
-            .cloned()
-    };
-    let near = same_stem().or_else(|| {
-        nearest(&name, names.iter().map(String::as_str))
-            .into_iter()
-            .next()
-    });
+    let same_stem = || names.iter().find(|other| stem(Path::new(other)) == stem(path)).cloned();
+    let near = same_stem().or_else(|| nearest(&name, names.iter().map(String::as_str)).into_iter().next());
     let near = near.map(|near| match path.parent() {
         Some(parent) => parent.join(&near).display().to_string(),
         None => near,
     });
-    SourceError::NotFound {
-        path: path.display().to_string(),
-        nearest: near,
-    }
+    SourceError::NotFound { path: path.display().to_string(), nearest: near }
 }

@@ -106,9 +106,7 @@ pub enum SourceError {
         message: String,
     },
     /// Two columns have the same name.
-    #[error(
-        "{path}: columns {first} and {second} are both named `{column}`, expected distinct names"
-    )]
+    #[error("{path}: columns {first} and {second} are both named `{column}`, expected distinct names")]
     DuplicateColumn {
         /// The file.
         path: String,
@@ -192,11 +190,7 @@ pub enum SourceError {
         texts: u64,
     },
     /// Files of one source have different columns.
-    #[error(
-        "{right}: expected the columns of {left}{}{}",
-        listed("; missing", missing),
-        listed("; not there", extra)
-    )]
+    #[error("{right}: expected the columns of {left}{}{}", listed("; missing", missing), listed("; not there", extra))]
     ColumnsDiffer {
         /// The first file.
         left: String,
@@ -208,9 +202,7 @@ pub enum SourceError {
         extra: Vec<String>,
     },
     /// A column has different types in files of one source.
-    #[error(
-        "column `{column}` is {left_type} in {left} and {right_type} in {right}, expected one type"
-    )]
+    #[error("column `{column}` is {left_type} in {left} and {right_type} in {right}, expected one type")]
     TypesDiffer {
         /// The column.
         column: String,
@@ -234,9 +226,7 @@ pub enum SourceError {
         nearest: Vec<String>,
     },
     /// Two sources of a query would be tables of the same name.
-    #[error(
-        "{left} and {right} are both table `{table}` of the query, expected distinct file names"
-    )]
+    #[error("{left} and {right} are both table `{table}` of the query, expected distinct file names")]
     SameTable {
         /// The table's name.
         table: String,
@@ -309,15 +299,7 @@ fn listed(lead: &str, names: &[String]) -> String {
     if names.is_empty() {
         return String::new();
     }
-    let shown: Vec<String> = names
-        .iter()
-        .take(5)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    let more = if names.len() > shown.len() {
-        ", …"
-    } else {
-        ""
-    };
+    let shown: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > shown.len() { ", …" } else { "" };
     format!("{lead}: {}{more}", shown.join(", "))
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// The extensions that name a format, for messages.
-pub(crate) const KNOWN_EXTENSIONS: &str = ".csv, .tsv, .csv.gz, .tsv.gz, .parquet, .arrow, .feather, .ipc, .json, .jsonl, .ndjson, .jsonl.gz, .ndjson.gz";
+pub(crate) const KNOWN_EXTENSIONS: &str =
+    ".csv, .tsv, .csv.gz, .tsv.gz, .parquet, .arrow, .feather, .ipc, .json, .jsonl, .ndjson, .jsonl.gz, .ndjson.gz";
 
 /// A file's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +29,8 @@ impl Format {
         };
         let (_, extension) = name.rsplit_once('.')?;
         match (extension, gzip) {
-            ("csv", _) => Some(Self::Csv {
-                delimiter: b',',
-                gzip,
-            }),
-            ("tsv", _) => Some(Self::Csv {
-                delimiter: b'\t',
-                gzip,
-            }),
+            ("csv", _) => Some(Self::Csv { delimiter: b',', gzip }),
+            ("tsv", _) => Some(Self::Csv { delimiter: b'\t', gzip }),
             ("json" | "jsonl" | "ndjson", _) => Some(Self::Json { gzip }),
             ("parquet", false) => Some(Self::Parquet),
             ("arrow" | "feather" | "ipc", false) => Some(Self::Arrow),

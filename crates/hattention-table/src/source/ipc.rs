@@ -33,20 +33,11 @@ impl IpcFile {
     pub(crate) fn open(path: PathBuf, name: String) -> Result<Self, SourceError> {
         let mut head = Vec::new();
         let file = File::open(&path).map_err(|error| io_error(&name, &error))?;
-        file.take(8)
-            .read_to_end(&mut head)
-            .map_err(|error| io_error(&name, &error))?;
-        let mut ipc = Self {
-            path,
-            name,
-            schema: SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()),
-            batches: None,
-        };
+        file.take(8).read_to_end(&mut head).map_err(|error| io_error(&name, &error))?;
+        let mut ipc =
+            Self { path, name, schema: SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()), batches: None };
         if head.is_empty() {
-            return Err(SourceError::EmptyFile {
-                path: ipc.name,
-                expected: "an Arrow IPC file".into(),
-            });
+            return Err(SourceError::EmptyFile { path: ipc.name, expected: "an Arrow IPC file".into() });
         }
         if head.starts_with(b"ARROW1") {
             let reader = ipc.file_reader(None)?;
@@ -56,19 +47,9 @@ impl IpcFile {
             ipc.schema = ipc.stream_reader(None)?.schema();
         } else {
             let expected = "Arrow IPC (which begins with `ARROW1`)".into();
-            return Err(SourceError::NotTheFormat {
-                path: ipc.name,
-                expected,
-                got: shown_content(&head),
-            });
+            return Err(SourceError::NotTheFormat { path: ipc.name, expected, got: shown_content(&head) });
         }
-        expect_distinct(
-            &ipc.name,
-            ipc.schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str()),
-        )?;
+        expect_distinct(&ipc.name, ipc.schema.fields().iter().map(|field| field.name().as_str()))?;
         Ok(ipc)
     }
 
@@ -78,10 +59,7 @@ impl IpcFile {
             None => std::iter::once(0..usize::MAX).collect(),
             Some(batches) => {
                 let length = batches.div_ceil(PARTS_MAX).max(1);
-                (0..batches)
-                    .step_by(length)
-                    .map(|start| start..(start + length).min(batches))
-                    .collect()
+                (0..batches).step_by(length).map(|start| start..(start + length).min(batches)).collect()
             }
         }
     }
@@ -93,22 +71,15 @@ impl IpcFile {
         columns: &[usize],
         emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
-        let mut batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>> =
-            match self.batches {
-                None => Box::new(self.stream_reader(Some(columns))?),
-                Some(_) => {
-                    let mut reader = self.file_reader(Some(columns))?;
-                    reader
-                        .set_index(part.start)
-                        .map_err(|error| self.damaged(&error))?;
-                    Box::new(reader.take(part.len()))
-                }
-            };
-        while let Some(batch) = batches
-            .next()
-            .transpose()
-            .map_err(|error| self.damaged(&error))?
-        {
+        let mut batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>> = match self.batches {
+            None => Box::new(self.stream_reader(Some(columns))?),
+            Some(_) => {
+                let mut reader = self.file_reader(Some(columns))?;
+                reader.set_index(part.start).map_err(|error| self.damaged(&error))?;
+                Box::new(reader.take(part.len()))
+            }
+        };
+        while let Some(batch) = batches.next().transpose().map_err(|error| self.damaged(&error))? {
             if !emit(batch)? {
                 break;
             }
@@ -116,29 +87,17 @@ impl IpcFile {
         Ok(())
     }
 
-    fn file_reader(
-        &self,
-        columns: Option<&[usize]>,
-    ) -> Result<FileReader<BufReader<File>>, SourceError> {
+    fn file_reader(&self, columns: Option<&[usize]>) -> Result<FileReader<BufReader<File>>, SourceError> {
         let file = File::open(&self.path).map_err(|error| io_error(&self.name, &error))?;
-        FileReader::try_new_buffered(file, columns.map(<[usize]>::to_vec))
-            .map_err(|error| self.damaged(&error))
+        FileReader::try_new_buffered(file, columns.map(<[usize]>::to_vec)).map_err(|error| self.damaged(&error))
     }
 
-    fn stream_reader(
-        &self,
-        columns: Option<&[usize]>,
-    ) -> Result<StreamReader<BufReader<File>>, SourceError> {
+    fn stream_reader(&self, columns: Option<&[usize]>) -> Result<StreamReader<BufReader<File>>, SourceError> {
         let file = File::open(&self.path).map_err(|error| io_error(&self.name, &error))?;
-        StreamReader::try_new_buffered(file, columns.map(<[usize]>::to_vec))
-            .map_err(|error| self.damaged(&error))
+        StreamReader::try_new_buffered(file, columns.map(<[usize]>::to_vec)).map_err(|error| self.damaged(&error))
     }
 
     fn damaged(&self, error: &ArrowError) -> SourceError {
-        SourceError::Damaged {
-            path: self.name.clone(),
-            format: "Arrow IPC".into(),
-            message: error.to_string(),
-        }
+        SourceError::Damaged { path: self.name.clone(), format: "Arrow IPC".into(), message: error.to_string() }
     }
 }

@@ -24,25 +24,12 @@ impl JsonFile {
     pub(crate) fn open(text: TextFile) -> Result<Self, SourceError> {
         let first = first_record(&text)?;
         let whole = BufReader::with_capacity(1 << 16, text.unpacked(&Arc::default())?);
-        let (inferred, _) =
-            infer_json_schema(whole, None).map_err(|error| explain(&text, &error.to_string()))?;
+        let (inferred, _) = infer_json_schema(whole, None).map_err(|error| explain(&text, &error.to_string()))?;
         // Arrow gives the fields in no order: those of the first record come first, in its order.
-        let rank = |field: &Field| {
-            first
-                .iter()
-                .position(|name| name == field.name())
-                .unwrap_or(usize::MAX)
-        };
-        let mut fields: Vec<Field> = inferred
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone())
-            .collect();
+        let rank = |field: &Field| first.iter().position(|name| name == field.name()).unwrap_or(usize::MAX);
+        let mut fields: Vec<Field> = inferred.fields().iter().map(|field| field.as_ref().clone()).collect();
         fields.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name().cmp(b.name())));
-        Ok(Self {
-            text,
-            schema: Arc::new(Schema::new(fields)),
-        })
+        Ok(Self { text, schema: Arc::new(Schema::new(fields)) })
     }
 
     /// The blocks of the file.
@@ -58,10 +45,7 @@ impl JsonFile {
         batch_rows: usize,
         emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|&column| self.schema.field(column).clone())
-            .collect();
+        let fields: Vec<Field> = columns.iter().map(|&column| self.schema.field(column).clone()).collect();
         let reader = ReaderBuilder::new(Arc::new(Schema::new(fields)))
             .with_coerce_primitive(true)
             .with_batch_size(batch_rows)
@@ -85,54 +69,34 @@ fn first_record(text: &TextFile) -> Result<Vec<String>, SourceError> {
         let bytes = &block.bytes[record.start..record.end];
         if let Some(got) = super::sniff::known_content(bytes) {
             let (path, expected) = (text.name.clone(), "JSON lines".into());
-            return Err(SourceError::NotTheFormat {
-                path,
-                expected,
-                got: got.into(),
-            });
+            return Err(SourceError::NotTheFormat { path, expected, got: got.into() });
         }
         if bytes.trim_ascii_start().starts_with(b"[") {
-            let (path, expected) = (
-                text.name.clone(),
-                "JSON lines: one object `{…}` on each line".into(),
-            );
-            return Err(SourceError::NotTheFormat {
-                path,
-                expected,
-                got: "an array `[`".into(),
-            });
+            let (path, expected) = (text.name.clone(), "JSON lines: one object `{…}` on each line".into());
+            return Err(SourceError::NotTheFormat { path, expected, got: "an array `[`".into() });
         }
         return match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes) {
             Ok(object) => Ok(object.keys().cloned().collect()),
             Err(error) => Err(explain(text, &error.to_string())),
         };
     }
-    Err(SourceError::EmptyFile {
-        path: text.name.clone(),
-        expected: "one JSON object on each line".into(),
-    })
+    Err(SourceError::EmptyFile { path: text.name.clone(), expected: "one JSON object on each line".into() })
 }
 
 /// Finds the line that is not a JSON object; `message` is what the reader said without it.
 fn explain(text: &TextFile, message: &str) -> SourceError {
-    let damaged = |message: String| SourceError::Damaged {
-        path: text.name.clone(),
-        format: "JSON lines".into(),
-        message,
-    };
+    let damaged =
+        |message: String| SourceError::Damaged { path: text.name.clone(), format: "JSON lines".into(), message };
     let search = || -> Result<SourceError, SourceError> {
         let mut blocks = BlockReader::open(text, 0)?;
         while let Some(block) = blocks.next_block()? {
             for record in Records::new(&block.bytes, 0) {
                 let bytes = &block.bytes[record.start..record.end];
-                let object =
-                    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes);
+                let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes);
                 let wrong = object.map(drop).map_err(|error| error.to_string());
                 // What serde accepts, Arrow may still refuse on its own, for example a huge integer.
                 let wrong = wrong.and_then(|()| {
-                    infer_json_schema(Cursor::new(bytes), None)
-                        .map(drop)
-                        .map_err(|error| error.to_string())
+                    infer_json_schema(Cursor::new(bytes), None).map(drop).map_err(|error| error.to_string())
                 });
                 if let Err(wrong) = wrong {
                     let line = 1 + text.lines_before(block.offset)? + record.line;

@@ -49,6 +49,8 @@ mod schema;
 mod sniff;
 mod spool;
 mod sql;
+mod table_file;
+mod work;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -122,7 +124,7 @@ pub struct Source {
 #[derive(Debug)]
 enum Content {
     Files(Arc<FileSet>),
-    Query(Query),
+    Query(Box<Query>),
 }
 
 impl Source {
@@ -154,23 +156,11 @@ impl Source {
     /// As [`Source::open`], and when the reader fails.
     pub fn open_reader(reader: impl Read, options: &SourceOptions) -> Result<Self, TableError> {
         let spool = Spool::fill(reader)?;
-        Ok(Self::over(
-            vec![spooled(&spool)],
-            Some(Arc::new(spool)),
-            options,
-        )?)
+        Ok(Self::over(vec![spooled(&spool)], Some(Arc::new(spool)), options)?)
     }
 
-    fn over(
-        found: Vec<Found>,
-        spool: Option<Arc<Spool>>,
-        options: &SourceOptions,
-    ) -> Result<Self, SourceError> {
-        let label = found
-            .iter()
-            .map(|found| found.spec.as_str())
-            .collect::<Vec<_>>()
-            .join(" ");
+    fn over(found: Vec<Found>, spool: Option<Arc<Spool>>, options: &SourceOptions) -> Result<Self, SourceError> {
+        let label = found.iter().map(|found| found.spec.as_str()).collect::<Vec<_>>().join(" ");
         let spooled = spool.clone();
         let name = move |file: &FoundFile| match &spooled {
             Some(spool) if spool.path() == file.path => STDIN.to_owned(),
@@ -178,37 +168,20 @@ impl Source {
         };
         let content = match &options.sql {
             None => {
-                let files: Vec<FoundFile> =
-                    found.into_iter().flat_map(|found| found.files).collect();
+                let files: Vec<FoundFile> = found.into_iter().flat_map(|found| found.files).collect();
                 expect_one_format(&files, &label)?;
                 Content::Files(Arc::new(FileSet::open(&files, name, options.reading())?))
             }
             Some(sql) => {
                 let table = |Found { spec, table, files }: Found| {
                     let set = Arc::new(FileSet::open(&files, &name, options.reading())?);
-                    Ok(QueryTable {
-                        spec,
-                        name: table,
-                        set,
-                    })
+                    Ok(QueryTable { spec, name: table, set })
                 };
-                let tables = found
-                    .into_iter()
-                    .map(table)
-                    .collect::<Result<Vec<_>, SourceError>>()?;
-                Content::Query(Query::plan(
-                    sql,
-                    tables,
-                    options.partitions,
-                    options.batch_rows.max(1),
-                )?)
+                let tables = found.into_iter().map(table).collect::<Result<Vec<_>, SourceError>>()?;
+                Content::Query(Box::new(Query::plan(sql, tables, options.partitions, options.batch_rows.max(1))?))
             }
         };
-        Ok(Self {
-            content,
-            label,
-            spool,
-        })
+        Ok(Self { content, label, spool })
     }
 
     /// Names and types of the columns, in order.
@@ -221,11 +194,7 @@ impl Source {
 
     /// Names of the columns, in order.
     pub fn columns(&self) -> Vec<String> {
-        self.schema()
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect()
+        self.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
     /// The error for using a column as a number, where it is a CSV column of mostly numbers with some text, with the
@@ -260,15 +229,8 @@ impl Source {
             Content::Query(_) => format!("a query over {} ({columns} columns)", self.label),
             Content::Files(set) => {
                 let format = set.files.first().map_or("", |file| file.format());
-                let files = if set.files.len() > 1 {
-                    format!("{} files, ", set.files.len())
-                } else {
-                    String::new()
-                };
-                let rows = set
-                    .rows()
-                    .map(|rows| format!("{rows} rows, "))
-                    .unwrap_or_default();
+                let files = if set.files.len() > 1 { format!("{} files, ", set.files.len()) } else { String::new() };
+                let rows = set.rows().map(|rows| format!("{rows} rows, ")).unwrap_or_default();
                 format!("{} ({format}, {files}{rows}{columns} columns)", self.label)
             }
         }
@@ -287,9 +249,7 @@ impl Source {
     ///   given does not depend on the number of threads.
     pub fn scan(&self, columns: &[String], order: ScanOrder) -> Result<Scan, TableError> {
         let scan = match &self.content {
-            Content::Files(set) => {
-                Scan::files(Arc::clone(set), set.plan(columns, &self.label)?, order)?
-            }
+            Content::Files(set) => Scan::files(Arc::clone(set), set.plan(columns, &self.label)?, order)?,
             Content::Query(query) => query.scan(columns, order)?,
         };
         Ok(scan.keeping(self.spool.clone()))
@@ -298,24 +258,14 @@ impl Source {
 
 /// Standard input as a source.
 fn spooled(spool: &Spool) -> Found {
-    let file = FoundFile {
-        path: spool.path().to_owned(),
-        format: spool.format,
-    };
-    Found {
-        spec: STDIN.into(),
-        table: STDIN.into(),
-        files: vec![file],
-    }
+    let file = FoundFile { path: spool.path().to_owned(), format: spool.format };
+    Found { spec: STDIN.into(), table: STDIN.into(), files: vec![file] }
 }
 
 fn expect_one_format(files: &[FoundFile], label: &str) -> Result<(), SourceError> {
     let formats = discover::format_names(files);
     if formats.len() > 1 {
-        return Err(SourceError::SeveralFormats {
-            path: label.into(),
-            formats,
-        });
+        return Err(SourceError::SeveralFormats { path: label.into(), formats });
     }
     Ok(())
 }

@@ -35,33 +35,17 @@ impl ParquetFile {
     pub(crate) fn open(path: PathBuf, name: String) -> Result<Self, SourceError> {
         let mut file = File::open(&path).map_err(|error| io_error(&name, &error))?;
         expect_marks(&mut file, &name)?;
-        let damaged = |message: String| SourceError::Damaged {
-            path: name.clone(),
-            format: "Parquet".into(),
-            message,
-        };
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
-            .map_err(|error| damaged(error.to_string()))?;
-        expect_distinct(
-            &name,
-            metadata
-                .schema()
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str()),
-        )?;
+        let damaged = |message: String| SourceError::Damaged { path: name.clone(), format: "Parquet".into(), message };
+        let metadata =
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| damaged(error.to_string()))?;
+        expect_distinct(&name, metadata.schema().fields().iter().map(|field| field.name().as_str()))?;
         // Text stays dictionary-encoded, as it is in the file. A schema that the reader will not take costs only speed.
         let options = ArrowReaderOptions::new().with_schema(with_dictionaries(metadata.schema()));
-        let metadata = match ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
-        {
+        let metadata = match ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options) {
             Ok(with_dictionaries) => with_dictionaries,
             Err(_) => metadata,
         };
-        Ok(Self {
-            path,
-            name,
-            metadata,
-        })
+        Ok(Self { path, name, metadata })
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -75,10 +59,7 @@ impl ParquetFile {
     /// The number of rows of each row group.
     pub(crate) fn row_groups(&self) -> Vec<u64> {
         let groups = self.metadata.metadata().row_groups();
-        groups
-            .iter()
-            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
-            .collect()
+        groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).collect()
     }
 
     /// Decodes the columns of a row group, in the order of the file; `emit` gets the batches until it returns false.
@@ -96,13 +77,12 @@ impl ParquetFile {
         };
         let file = File::open(&self.path).map_err(|error| io_error(&self.name, &error))?;
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
-        let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                .with_row_groups(vec![row_group])
-                .with_projection(mask)
-                .with_batch_size(batch_rows)
-                .build()
-                .map_err(|error| damaged(error.to_string()))?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_row_groups(vec![row_group])
+            .with_projection(mask)
+            .with_batch_size(batch_rows)
+            .build()
+            .map_err(|error| damaged(error.to_string()))?;
         for batch in reader {
             if !emit(batch.map_err(|error| damaged(error.to_string()))?)? {
                 break;
@@ -131,45 +111,25 @@ fn expect_marks(file: &mut File, name: &str) -> Result<(), SourceError> {
     let failed = |error: std::io::Error| io_error(name, &error);
     let length = file.metadata().map_err(failed)?.len();
     if length == 0 {
-        return Err(SourceError::EmptyFile {
-            path: name.into(),
-            expected: "a Parquet file".into(),
-        });
+        return Err(SourceError::EmptyFile { path: name.into(), expected: "a Parquet file".into() });
     }
     let mut head = Vec::new();
-    file.by_ref()
-        .take(MARK.len() as u64)
-        .read_to_end(&mut head)
-        .map_err(failed)?;
+    file.by_ref().take(MARK.len() as u64).read_to_end(&mut head).map_err(failed)?;
     if head != MARK {
         let (path, expected) = (name.into(), "Parquet (which begins with `PAR1`)".into());
-        return Err(SourceError::NotTheFormat {
-            path,
-            expected,
-            got: shown_content(&head),
-        });
+        return Err(SourceError::NotTheFormat { path, expected, got: shown_content(&head) });
     }
-    let truncated = || SourceError::Truncated {
-        path: name.into(),
-        expected: "the footer, which ends with `PAR1`".into(),
-    };
+    let truncated =
+        || SourceError::Truncated { path: name.into(), expected: "the footer, which ends with `PAR1`".into() };
     if length < LENGTH_MIN {
         return Err(truncated());
     }
     let mut tail = [0; MARK.len()];
-    file.seek(SeekFrom::End(-(MARK.len() as i64)))
-        .map_err(failed)?;
+    file.seek(SeekFrom::End(-(MARK.len() as i64))).map_err(failed)?;
     file.read_exact(&mut tail).map_err(failed)?;
-    if &tail == MARK {
-        Ok(())
-    } else {
-        Err(truncated())
-    }
+    if &tail == MARK { Ok(()) } else { Err(truncated()) }
 }
 
 pub(crate) fn io_error(path: &str, error: &std::io::Error) -> SourceError {
-    SourceError::Io {
-        path: path.into(),
-        message: error.to_string(),
-    }
+    SourceError::Io { path: path.into(), message: error.to_string() }
 }

@@ -40,12 +40,7 @@ pub(crate) struct Records<'a> {
 
 impl<'a> Records<'a> {
     pub(crate) fn new(text: &'a [u8], delimiter: u8) -> Self {
-        Self {
-            text,
-            delimiter,
-            position: 0,
-            line: 0,
-        }
+        Self { text, delimiter, position: 0, line: 0 }
     }
 
     /// Passes empty lines.
@@ -102,13 +97,7 @@ impl Iterator for Records<'_> {
                 at_field_start = false;
             }
         }
-        Some(Record {
-            start,
-            end: self.position,
-            line,
-            fields,
-            ending,
-        })
+        Some(Record { start, end: self.position, line, fields, ending })
     }
 }
 
@@ -132,17 +121,10 @@ pub(crate) fn line_breaks(text: &[u8]) -> u64 {
 /// Offset after the last whole record, 0 if there is none. `quotes` says whether fields may be quoted.
 pub(crate) fn last_boundary(text: &[u8], delimiter: u8, quotes: bool) -> usize {
     if !quotes || !text.contains(&b'"') {
-        return text
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |last| last + 1);
+        return text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
     }
-    let whole =
-        |record: &Record| record.ending == Ending::LineBreak && text[record.end - 1] == b'\n';
-    Records::new(text, delimiter)
-        .filter(whole)
-        .last()
-        .map_or(0, |record| record.end)
+    let whole = |record: &Record| record.ending == Ending::LineBreak && text[record.end - 1] == b'\n';
+    Records::new(text, delimiter).filter(whole).last().map_or(0, |record| record.end)
 }
 
 #[cfg(test)]
@@ -151,28 +133,14 @@ mod tests {
 
     fn texts(text: &str) -> Vec<(&str, u64, usize)> {
         Records::new(text.as_bytes(), b',')
-            .map(|record| {
-                (
-                    text[record.start..record.end].trim_end(),
-                    record.line,
-                    record.fields,
-                )
-            })
+            .map(|record| (text[record.start..record.end].trim_end(), record.line, record.fields))
             .collect()
     }
 
     #[test]
     fn records_end_at_line_breaks_outside_quotes() {
         let text = "a,b\r\n\n\"1\n2\",\"x\"\"\n\"\n5\" pipe,3\nlast,";
-        assert_eq!(
-            texts(text),
-            [
-                ("a,b", 0, 2),
-                ("\"1\n2\",\"x\"\"\n\"", 2, 2),
-                ("5\" pipe,3", 5, 2),
-                ("last,", 6, 2)
-            ]
-        );
+        assert_eq!(texts(text), [("a,b", 0, 2), ("\"1\n2\",\"x\"\"\n\"", 2, 2), ("5\" pipe,3", 5, 2), ("last,", 6, 2)]);
     }
 
     #[test]

@@ -13,8 +13,9 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use super::error::SourceError;
-use super::files::{Decoded, FileSet, Plan, WorkQueue};
+use super::files::{FileSet, Plan};
 use super::spool::Spool;
+use super::work::{Decoded, WorkQueue};
 use crate::error::TableError;
 
 /// In which order a scan gives the rows.
@@ -73,92 +74,46 @@ pub struct Scan {
 
 enum State {
     /// Items with the number of their work.
-    Any {
-        items: Option<Receiver<(u64, Item)>>,
-        threads: Threads,
-    },
+    Any { items: Option<Receiver<(u64, Item)>>, threads: Threads },
     /// The channel being read, and those that come after it.
-    File {
-        lane: Option<Receiver<Item>>,
-        lanes: Option<Receiver<Receiver<Item>>>,
-        threads: Threads,
-    },
+    File { lane: Option<Receiver<Item>>, lanes: Option<Receiver<Receiver<Item>>>, threads: Threads },
     /// Batches of a query.
     Query(super::sql::QueryScan),
 }
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scan")
-            .field("order", &self.order)
-            .field("next_row", &self.next_row)
-            .finish_non_exhaustive()
+        f.debug_struct("Scan").field("order", &self.order).field("next_row", &self.next_row).finish_non_exhaustive()
     }
 }
 
 impl Scan {
     /// Starts a pass over files.
-    pub(crate) fn files(
-        set: Arc<FileSet>,
-        plan: Plan,
-        order: ScanOrder,
-    ) -> Result<Self, SourceError> {
+    pub(crate) fn files(set: Arc<FileSet>, plan: Plan, order: ScanOrder) -> Result<Self, SourceError> {
         let schema = Arc::clone(&plan.schema);
         let count = set.reading.threads.max(1);
-        let path = set
-            .files
-            .first()
-            .map(|file| file.name().to_owned())
-            .unwrap_or_default();
+        let path = set.files.first().map(|file| file.name().to_owned()).unwrap_or_default();
         let work = WorkQueue::new(Arc::clone(&set));
         let queue = Mutex::new(Queue { work, next: 0 });
-        let shared = Shared {
-            set,
-            plan,
-            queue,
-            stop: AtomicBool::new(false),
-        };
+        let shared = Shared { set, plan, queue, stop: AtomicBool::new(false) };
         let state = match order {
             ScanOrder::Any => {
                 let (sender, items) = sync_channel(2 * count);
-                let threads =
-                    Threads::spawn(shared, path, count, move |shared| run_any(shared, &sender))?;
-                State::Any {
-                    items: Some(items),
-                    threads,
-                }
+                let threads = Threads::spawn(shared, path, count, move |shared| run_any(shared, &sender))?;
+                State::Any { items: Some(items), threads }
             }
             ScanOrder::File => {
                 let (sender, lanes) = sync_channel(2 * count);
-                let threads =
-                    Threads::spawn(shared, path, count, move |shared| run_file(shared, &sender))?;
-                State::File {
-                    lane: None,
-                    lanes: Some(lanes),
-                    threads,
-                }
+                let threads = Threads::spawn(shared, path, count, move |shared| run_file(shared, &sender))?;
+                State::File { lane: None, lanes: Some(lanes), threads }
             }
         };
-        Ok(Self {
-            schema,
-            state,
-            next_row: 0,
-            order,
-            failed: false,
-            _spool: None,
-        })
+        Ok(Self { schema, state, next_row: 0, order, failed: false, _spool: None })
     }
 
     /// Gives the batches of a query.
     pub(crate) fn query(query: super::sql::QueryScan, schema: SchemaRef, order: ScanOrder) -> Self {
-        Self {
-            schema,
-            state: State::Query(query),
-            next_row: 0,
-            order,
-            failed: false,
-            _spool: None,
-        }
+        Self { schema, state: State::Query(query), next_row: 0, order, failed: false, _spool: None }
     }
 
     /// Keeps a temporary file as long as the scan.
@@ -178,36 +133,20 @@ impl Scan {
         }
         let item = match &mut self.state {
             State::Any { items, threads } => next_any(items, threads),
-            State::File {
-                lane,
-                lanes,
-                threads,
-            } => next_in_order(lane, lanes, threads),
-            State::Query(query) => query.next().map(|batch| {
-                batch.map(|batch| Decoded {
-                    first_row: None,
-                    batch,
-                    bytes: 0,
-                })
-            }),
+            State::File { lane, lanes, threads } => next_in_order(lane, lanes, threads),
+            State::Query(query) => {
+                query.next().map(|batch| batch.map(|batch| Decoded { first_row: None, batch, bytes: 0 }))
+            }
         };
         self.failed = matches!(item, Some(Err(_)));
         Some(item?.map(|decoded| self.number(decoded)))
     }
 
     fn number(&mut self, decoded: Decoded) -> NumberedBatch {
-        let Decoded {
-            first_row,
-            batch,
-            bytes,
-        } = decoded;
+        let Decoded { first_row, batch, bytes } = decoded;
         let counted = (self.order == ScanOrder::File).then_some(self.next_row);
         self.next_row += batch.num_rows() as u64;
-        NumberedBatch {
-            first_row: counted.or(first_row),
-            batch,
-            bytes,
-        }
+        NumberedBatch { first_row: counted.or(first_row), batch, bytes }
     }
 }
 
@@ -272,11 +211,7 @@ impl Drop for Scan {
                 *items = None;
                 drop(threads.join());
             }
-            State::File {
-                lane,
-                lanes,
-                threads,
-            } => {
+            State::File { lane, lanes, threads } => {
                 threads.stop();
                 *lane = None;
                 *lanes = None;
@@ -301,16 +236,10 @@ impl Threads {
         count: usize,
         run: impl Fn(&Shared) + Clone + Send + 'static,
     ) -> Result<Self, SourceError> {
-        let mut threads = Self {
-            shared: Arc::new(shared),
-            path,
-            handles: Vec::with_capacity(count),
-        };
+        let mut threads = Self { shared: Arc::new(shared), path, handles: Vec::with_capacity(count) };
         for _ in 0..count {
             let (shared, run) = (Arc::clone(&threads.shared), run.clone());
-            let spawned = std::thread::Builder::new()
-                .name("hattention-scan".into())
-                .spawn(move || run(&shared));
+            let spawned = std::thread::Builder::new().name("hattention-scan".into()).spawn(move || run(&shared));
             match spawned {
                 Ok(handle) => threads.handles.push(handle),
                 // One thread is enough to go on.
@@ -330,10 +259,7 @@ impl Threads {
         let mut result = Ok(());
         for handle in self.handles.drain(..) {
             if handle.join().is_err() {
-                result = Err(SourceError::Stopped {
-                    path: self.path.clone(),
-                    what: "a reading thread".into(),
-                });
+                result = Err(SourceError::Stopped { path: self.path.clone(), what: "a reading thread".into() });
             }
         }
         result
@@ -354,7 +280,7 @@ fn run_any(shared: &Shared, sender: &SyncSender<(u64, Item)>) {
             Ok(None) => return,
             Ok(Some(work)) => {
                 let mut emit = |decoded| sender.send((number, Ok(decoded))).is_ok();
-                shared.set.decode(&work, &shared.plan, &mut emit)
+                work.decode(&shared.set, &shared.plan, &mut emit)
             }
             Err(error) => Err(error),
         };
@@ -385,7 +311,7 @@ fn run_file(shared: &Shared, lanes: &SyncSender<Receiver<Item>>) {
             Ok(None) => return,
             Ok(Some(work)) => {
                 let mut emit = |decoded| sender.send(Ok(decoded)).is_ok();
-                shared.set.decode(&work, &shared.plan, &mut emit)
+                work.decode(&shared.set, &shared.plan, &mut emit)
             }
             Err(error) => Err(error),
         };

@@ -23,10 +23,9 @@ pub(crate) fn leaving_type(data_type: &DataType) -> DataType {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => DataType::Int64,
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => DataType::Int64,
         DataType::Float16 | DataType::Float32 | DataType::Float64 => DataType::Float64,
-        DataType::Decimal32(..)
-        | DataType::Decimal64(..)
-        | DataType::Decimal128(..)
-        | DataType::Decimal256(..) => DataType::Float64,
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            DataType::Float64
+        }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => text_type(),
         DataType::Dictionary(_, values) => leaving_type(values),
         other => other.clone(),
@@ -35,11 +34,8 @@ pub(crate) fn leaving_type(data_type: &DataType) -> DataType {
 
 /// The schema with every column as it leaves the source. All columns are nullable: files may disagree about that.
 pub(crate) fn leaving_schema(schema: &Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), leaving_type(field.data_type()), true))
-        .collect();
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|field| Field::new(field.name(), leaving_type(field.data_type()), true)).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -79,30 +75,19 @@ pub(crate) fn unify(files: &[Named<'_>]) -> Result<SchemaRef, SourceError> {
     let Some((first, others)) = files.split_first() else {
         return Err(SourceError::NoSource);
     };
-    let mut types: Vec<DataType> = first
-        .schema
-        .fields()
-        .iter()
-        .map(|field| field.data_type().clone())
-        .collect();
+    let mut types: Vec<DataType> = first.schema.fields().iter().map(|field| field.data_type().clone()).collect();
     // The file from which a column has its type, for the message.
     let mut from = vec![first.name; types.len()];
     for file in others {
         expect_same_columns(first, file)?;
         for (at, field) in first.schema.fields().iter().enumerate() {
-            let (_, other) = file
-                .schema
-                .fields()
-                .find(field.name())
-                .ok_or(SourceError::NoSource)?;
-            let common = common_type(&types[at], other.data_type()).ok_or_else(|| {
-                SourceError::TypesDiffer {
-                    column: field.name().clone(),
-                    left: from[at].into(),
-                    left_type: type_name(&types[at]),
-                    right: file.name.into(),
-                    right_type: type_name(other.data_type()),
-                }
+            let (_, other) = file.schema.fields().find(field.name()).ok_or(SourceError::NoSource)?;
+            let common = common_type(&types[at], other.data_type()).ok_or_else(|| SourceError::TypesDiffer {
+                column: field.name().clone(),
+                left: from[at].into(),
+                left_type: type_name(&types[at]),
+                right: file.name.into(),
+                right_type: type_name(other.data_type()),
             })?;
             if common != types[at] {
                 from[at] = file.name;
@@ -111,48 +96,30 @@ pub(crate) fn unify(files: &[Named<'_>]) -> Result<SchemaRef, SourceError> {
         }
     }
     let fields = first.schema.fields().iter().zip(types);
-    let fields: Vec<Field> = fields
-        .map(|(field, data_type)| Field::new(field.name(), data_type, true))
-        .collect();
+    let fields: Vec<Field> = fields.map(|(field, data_type)| Field::new(field.name(), data_type, true)).collect();
     Ok(Arc::new(Schema::new(fields)))
 }
 
 fn expect_same_columns(left: &Named<'_>, right: &Named<'_>) -> Result<(), SourceError> {
     let lacking = |these: &Schema, those: &Schema| -> Vec<String> {
         let names = these.fields().iter().map(|field| field.name());
-        names
-            .filter(|name| those.fields().find(name).is_none())
-            .cloned()
-            .collect()
+        names.filter(|name| those.fields().find(name).is_none()).cloned().collect()
     };
     let missing = lacking(left.schema, right.schema);
     let extra = lacking(right.schema, left.schema);
     if missing.is_empty() && extra.is_empty() {
         return Ok(());
     }
-    Err(SourceError::ColumnsDiffer {
-        left: left.name.into(),
-        right: right.name.into(),
-        missing,
-        extra,
-    })
+    Err(SourceError::ColumnsDiffer { left: left.name.into(), right: right.name.into(), missing, extra })
 }
 
 /// Refuses two columns of one name.
-pub(crate) fn expect_distinct<'a>(
-    path: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> Result<(), SourceError> {
+pub(crate) fn expect_distinct<'a>(path: &str, names: impl Iterator<Item = &'a str>) -> Result<(), SourceError> {
     let mut seen = std::collections::HashMap::new();
     for (at, name) in names.enumerate() {
         if let Some(first) = seen.insert(name, at) {
             let column = name.to_owned();
-            return Err(SourceError::DuplicateColumn {
-                path: path.into(),
-                column,
-                first: first + 1,
-                second: at + 1,
-            });
+            return Err(SourceError::DuplicateColumn { path: path.into(), column, first: first + 1, second: at + 1 });
         }
     }
     Ok(())
@@ -161,25 +128,18 @@ pub(crate) fn expect_distinct<'a>(
 /// The batch with the names and types of `target`, column by column in order.
 pub(crate) fn conform(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, String> {
     let columns = batch.columns().iter().zip(target.fields());
-    let columns = columns
-        .map(|(column, field)| cast_to(column, field.data_type()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let columns = columns.map(|(column, field)| cast_to(column, field.data_type())).collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(target), columns, &options)
-        .map_err(|error| error.to_string())
+    RecordBatch::try_new_with_options(Arc::clone(target), columns, &options).map_err(|error| error.to_string())
 }
 
 fn cast_to(column: &ArrayRef, target: &DataType) -> Result<ArrayRef, String> {
     if column.data_type() == target {
         return Ok(Arc::clone(column));
     }
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    let cast = |column: &ArrayRef, to: &DataType| {
-        cast_with_options(column, to, &options).map_err(|error| error.to_string())
-    };
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let cast =
+        |column: &ArrayRef, to: &DataType| cast_with_options(column, to, &options).map_err(|error| error.to_string());
     match (column.data_type(), target) {
         // Arrow packs only Utf8 into a Utf8 dictionary.
         (DataType::LargeUtf8 | DataType::Utf8View, DataType::Dictionary(..)) => {

@@ -11,10 +11,7 @@ pub(crate) fn known_content(head: &[u8]) -> Option<&'static str> {
         (b"\xff\xfe", "text in UTF-16"),
         (b"\xfe\xff", "text in UTF-16"),
     ];
-    marks
-        .iter()
-        .find(|(mark, _)| head.starts_with(mark))
-        .map(|&(_, name)| name)
+    marks.iter().find(|(mark, _)| head.starts_with(mark)).map(|&(_, name)| name)
 }
 
 /// The first bytes for a message: what they are known as, else as they stand.
@@ -22,11 +19,7 @@ pub(crate) fn shown_content(head: &[u8]) -> String {
     match known_content(head) {
         Some(name) => name.to_owned(),
         None => {
-            let bytes: Vec<String> = head
-                .iter()
-                .take(4)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let bytes: Vec<String> = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
             format!("a file that begins with {}", bytes.join(" "))
         }
     }

@@ -19,14 +19,8 @@ pub(crate) const STDIN: &str = "stdin";
 impl Spool {
     /// Copies everything the reader gives. Only the disk limits the size.
     pub(crate) fn fill(mut reader: impl Read) -> Result<Self, SourceError> {
-        let failed = |error: std::io::Error| SourceError::Io {
-            path: STDIN.into(),
-            message: error.to_string(),
-        };
-        let file = tempfile::Builder::new()
-            .prefix("hattention-")
-            .tempfile()
-            .map_err(failed)?;
+        let failed = |error: std::io::Error| SourceError::Io { path: STDIN.into(), message: error.to_string() };
+        let file = tempfile::Builder::new().prefix("hattention-").tempfile().map_err(failed)?;
         let (mut file, path) = file.into_parts();
         std::io::copy(&mut reader, &mut file).map_err(failed)?;
         file.flush().map_err(failed)?;
@@ -34,13 +28,7 @@ impl Spool {
         let mut head = Vec::new();
         file.take(2).read_to_end(&mut head).map_err(failed)?;
         let gzip = head == b"\x1f\x8b";
-        Ok(Self {
-            path,
-            format: Format::Csv {
-                delimiter: b',',
-                gzip,
-            },
-        })
+        Ok(Self { path, format: Format::Csv { delimiter: b',', gzip } })
     }
 
     pub(crate) fn path(&self) -> &Path {

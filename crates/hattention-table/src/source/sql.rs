@@ -52,9 +52,7 @@ pub(crate) struct Query {
 
 impl std::fmt::Debug for Query {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Query")
-            .field("tables", &self.tables)
-            .finish_non_exhaustive()
+        f.debug_struct("Query").field("tables", &self.tables).finish_non_exhaustive()
     }
 }
 
@@ -71,37 +69,18 @@ impl Query {
             .thread_name("hattention-query")
             .enable_all()
             .build()
-            .map_err(|error| SourceError::Io {
-                path: "--sql".into(),
-                message: error.to_string(),
-            })?;
-        let mut config = SessionConfig::new()
-            .with_target_partitions(threads.max(1))
-            .with_batch_size(batch_rows);
+            .map_err(|error| SourceError::Io { path: "--sql".into(), message: error.to_string() })?;
+        let mut config = SessionConfig::new().with_target_partitions(threads.max(1)).with_batch_size(batch_rows);
         // Column names are as the files spell them, with or without quotes.
         config.options_mut().sql_parser.enable_ident_normalization = false;
         let context = SessionContext::new_with_config(config);
         let listed = register(&context, tables)?;
-        let read_only = SQLOptions::new()
-            .with_allow_ddl(false)
-            .with_allow_dml(false)
-            .with_allow_statements(false);
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = runtime.block_on(context.sql_with_options(sql, read_only));
-        let plan = frame
-            .map_err(|error| query_error(&error, &listed))?
-            .into_unoptimized_plan();
+        let plan = frame.map_err(|error| query_error(&error, &listed))?.into_unoptimized_plan();
         let schema = leaving_schema(plan.schema().as_arrow());
-        expect_distinct(
-            "the result of --sql",
-            schema.fields().iter().map(|field| field.name().as_str()),
-        )?;
-        Ok(Self {
-            runtime: Arc::new(runtime),
-            context,
-            plan,
-            tables: listed,
-            schema,
-        })
+        expect_distinct("the result of --sql", schema.fields().iter().map(|field| field.name().as_str()))?;
+        Ok(Self { runtime: Arc::new(runtime), context, plan, tables: listed, schema })
     }
 
     /// Runs the query for some columns of its result. In file order it runs on one thread, so that two runs give the
@@ -110,32 +89,21 @@ impl Query {
         let mut positions = Vec::with_capacity(columns.len());
         for column in columns {
             let position = self.schema.index_of(column);
-            positions.push(position.map_err(|_| {
-                super::files::no_column("the result of --sql", column, &self.schema)
-            })?);
+            positions.push(position.map_err(|_| super::files::no_column("the result of --sql", column, &self.schema))?);
         }
-        let schema = Arc::new(
-            self.schema
-                .project(&positions)
-                .map_err(|error| self.error(&error.into()))?,
-        );
+        let schema = Arc::new(self.schema.project(&positions).map_err(|error| self.error(&error.into()))?);
         let mut state = self.context.state();
         if order == ScanOrder::File {
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         let fields: Vec<Expr> = positions
             .iter()
-            .map(|&position| {
-                Expr::Column(Column::from(self.plan.schema().qualified_field(position)))
-            })
+            .map(|&position| Expr::Column(Column::from(self.plan.schema().qualified_field(position))))
             .collect();
         let frame = DataFrame::new(state, self.plan.clone());
         let frame = frame.select(fields).map_err(|error| self.error(&error))?;
         let task = Arc::new(frame.task_ctx());
-        let plan = self
-            .runtime
-            .block_on(frame.create_physical_plan())
-            .map_err(|error| self.error(&error))?;
+        let plan = self.runtime.block_on(frame.create_physical_plan()).map_err(|error| self.error(&error))?;
         // Starting streams needs the runtime's context.
         let _entered = self.runtime.enter();
         let streams = match order {
@@ -143,12 +111,7 @@ impl Query {
             ScanOrder::Any => execute_stream_partitioned(plan, task),
         };
         let streams = streams.map_err(|error| self.error(&error))?;
-        let query = QueryScan::start(
-            Arc::clone(&self.runtime),
-            streams,
-            &schema,
-            self.tables.clone(),
-        );
+        let query = QueryScan::start(Arc::clone(&self.runtime), streams, &schema, self.tables.clone());
         Ok(Scan::query(query, schema, order))
     }
 
@@ -164,51 +127,23 @@ fn register(context: &SessionContext, tables: Vec<QueryTable>) -> Result<Vec<Str
     for QueryTable { spec, name, set } in tables {
         let table = identifier(&name);
         if let Some(left) = names.insert(table.clone(), spec.clone()) {
-            return Err(SourceError::SameTable {
-                table,
-                left,
-                right: spec,
-            });
+            return Err(SourceError::SameTable { table, left, right: spec });
         }
-        let columns: Vec<&str> = set
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        let more = if columns.len() > COLUMNS_SHOWN {
-            ", …"
-        } else {
-            ""
-        };
-        let mapped = if table == name {
-            String::new()
-        } else {
-            format!(" (from {name})")
-        };
+        let columns: Vec<&str> = set.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let more = if columns.len() > COLUMNS_SHOWN { ", …" } else { "" };
+        let mapped = if table == name { String::new() } else { format!(" (from {name})") };
         let shown: Vec<&str> = columns.into_iter().take(COLUMNS_SHOWN).collect();
         listed.push(format!("{table}{mapped}: {}{more}", shown.join(", ")));
         // A bare reference: the name holds no dots after mapping, and is not to be parsed.
         let reference = datafusion::common::TableReference::bare(table);
-        context
-            .register_table(reference, Arc::new(FileTable { set }))
-            .map_err(|error| query_error(&error, &listed))?;
+        context.register_table(reference, Arc::new(FileTable { set })).map_err(|error| query_error(&error, &listed))?;
     }
     Ok(listed)
 }
 
 /// The name as an identifier that needs no quotes.
 fn identifier(name: &str) -> String {
-    let mapped: String = name
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || c == '_' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let mapped: String = name.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
     match mapped.chars().next() {
         Some(first) if first.is_alphabetic() || first == '_' => mapped,
         _ => format!("_{mapped}"),
@@ -226,10 +161,7 @@ fn query_error(error: &DataFusionError, tables: &[String]) -> SourceError {
     }
     let message = error.strip_backtrace().replace("datafusion.public.", "");
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    SourceError::Query {
-        message: message.trim_end_matches('.').into(),
-        tables: tables.to_vec(),
-    }
+    SourceError::Query { message: message.trim_end_matches('.').into(), tables: tables.to_vec() }
 }
 
 /// A running query.
@@ -253,13 +185,10 @@ impl QueryScan {
                 let (sender, schema, tables) = (sender.clone(), Arc::clone(schema), tables.clone());
                 runtime.spawn(async move {
                     while let Some(batch) = stream.next().await {
-                        let batch = batch
-                            .map_err(|error| query_error(&error, &tables))
-                            .and_then(|batch| {
-                                let tables = tables.clone();
-                                conform(&batch, &schema)
-                                    .map_err(|message| SourceError::Query { message, tables })
-                            });
+                        let batch = batch.map_err(|error| query_error(&error, &tables)).and_then(|batch| {
+                            let tables = tables.clone();
+                            conform(&batch, &schema).map_err(|message| SourceError::Query { message, tables })
+                        });
                         let failed = batch.is_err();
                         if sender.send(batch).await.is_err() || failed {
                             return;
@@ -268,11 +197,7 @@ impl QueryScan {
                 })
             })
             .collect();
-        Self {
-            runtime,
-            batches,
-            tasks,
-        }
+        Self { runtime, batches, tasks }
     }
 
     pub(crate) fn next(&mut self) -> Option<Result<RecordBatch, SourceError>> {
@@ -280,18 +205,9 @@ impl QueryScan {
             return Some(batch);
         }
         // A task that panicked has lost rows.
-        let ended: Vec<_> = self
-            .tasks
-            .drain(..)
-            .map(|task| self.runtime.block_on(task))
-            .collect();
+        let ended: Vec<_> = self.tasks.drain(..).map(|task| self.runtime.block_on(task)).collect();
         let lost = ended.into_iter().any(|task| task.is_err());
-        lost.then(|| {
-            Err(SourceError::Stopped {
-                path: "--sql".into(),
-                what: "a thread of the query".into(),
-            })
-        })
+        lost.then(|| Err(SourceError::Stopped { path: "--sql".into(), what: "a thread of the query".into() }))
     }
 }
 
@@ -328,24 +244,9 @@ impl TableProvider for FileTable {
             Some(projection) => Arc::new(self.set.schema.project(projection)?),
             None => Arc::clone(&self.set.schema),
         };
-        let order = if session.config().target_partitions() == 1 {
-            ScanOrder::File
-        } else {
-            ScanOrder::Any
-        };
-        let rows = Arc::new(FileRows {
-            set: Arc::clone(&self.set),
-            schema: Arc::clone(&schema),
-            order,
-        });
-        let plan = StreamingTableExec::try_new(
-            schema,
-            vec![rows as Arc<dyn PartitionStream>],
-            None,
-            [],
-            false,
-            limit,
-        )?;
+        let order = if session.config().target_partitions() == 1 { ScanOrder::File } else { ScanOrder::Any };
+        let rows = Arc::new(FileRows { set: Arc::clone(&self.set), schema: Arc::clone(&schema), order });
+        let plan = StreamingTableExec::try_new(schema, vec![rows as Arc<dyn PartitionStream>], None, [], false, limit)?;
         Ok(Arc::new(plan))
     }
 }
@@ -365,19 +266,10 @@ impl PartitionStream for FileRows {
 
     fn execute(&self, _task: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), WAITING);
-        let (set, schema, order, sender) = (
-            Arc::clone(&self.set),
-            Arc::clone(&self.schema),
-            self.order,
-            stream.tx(),
-        );
+        let (set, schema, order, sender) = (Arc::clone(&self.set), Arc::clone(&self.schema), self.order, stream.tx());
         stream.spawn_blocking(move || {
             let external = |error: SourceError| DataFusionError::External(Box::new(error));
-            let columns: Vec<String> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().clone())
-                .collect();
+            let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
             let plan = set.plan(&columns, "--sql").map_err(external)?;
             let mut scan = Scan::files(set, plan, order).map_err(external)?;
             while let Some(batch) = scan.next_item() {

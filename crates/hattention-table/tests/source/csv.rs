@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn csv_types_are_those_of_all_values() {
-    let source = csv("i,f,b,d,t,s,e\n1,1.5,true,2013-01-31,2013-01-31 05:00:00,a,\n2,-3e2,FALSE,2013-02-01,,b,NA\n").unwrap();
+    let source =
+        csv("i,f,b,d,t,s,e\n1,1.5,true,2013-01-31,2013-01-31 05:00:00,a,\n2,-3e2,FALSE,2013-02-01,,b,NA\n").unwrap();
     let expected = [
         DataType::Float64,
         DataType::Float64,
@@ -25,27 +26,18 @@ fn csv_types_are_those_of_all_values() {
 
 #[test]
 fn every_missing_token_is_missing_in_every_type() {
-    let source = csv("x,g\nNA,NA\nN/A,N/A\nNaN,NaN\nnan,nan\nnull,null\nNULL,NULL\n,\n 1.5 ,a\n\"NA\",\" NA \"\n").unwrap();
-    assert_eq!(
-        column(&source, "x"),
-        ["-", "-", "-", "-", "-", "-", "-", "1.5", "-"]
-    );
-    assert_eq!(
-        column(&source, "g"),
-        ["-", "-", "-", "-", "-", "-", "-", "a", "-"]
-    );
-    let options = SourceOptions {
-        csv_missing: names(&["-999", "."]),
-        ..SourceOptions::default()
-    };
+    let source =
+        csv("x,g\nNA,NA\nN/A,N/A\nNaN,NaN\nnan,nan\nnull,null\nNULL,NULL\n,\n 1.5 ,a\n\"NA\",\" NA \"\n").unwrap();
+    assert_eq!(column(&source, "x"), ["-", "-", "-", "-", "-", "-", "-", "1.5", "-"]);
+    assert_eq!(column(&source, "g"), ["-", "-", "-", "-", "-", "-", "-", "a", "-"]);
+    let options = SourceOptions { csv_missing: names(&["-999", "."]), ..SourceOptions::default() };
     let source = Source::open_reader("x\n1\n-999\n.\n\n-99\n".as_bytes(), &options).unwrap();
     assert_eq!(column(&source, "x"), ["1.0", "-", "-", "-99.0"]);
 }
 
 #[test]
 fn quotes_line_breaks_bom_and_crlf_are_understood() {
-    let source =
-        csv(b"\xef\xbb\xbf\"a b\", c\r\n\"1\",\"x, \"\"y\"\"\r\nz\"\r\n\r\n2,5\" pipe").unwrap();
+    let source = csv(b"\xef\xbb\xbf\"a b\", c\r\n\"1\",\"x, \"\"y\"\"\r\nz\"\r\n\r\n2,5\" pipe").unwrap();
     assert_eq!(source.columns(), ["a b", "c"]);
     assert_eq!(column(&source, "a b"), ["1.0", "2.0"]);
     assert_eq!(column(&source, "c"), ["x, \"y\"\r\nz", "5\" pipe"]);
@@ -56,25 +48,14 @@ fn quoted_line_breaks_do_not_depend_on_where_blocks_end() {
     let mut text = String::from("n,s\n");
     let mut rows = 0;
     while text.len() < 3_500_000 {
-        text += &format!(
-            "{rows},\"row {rows}\nsays \"\"{}\"\",\n\"\n",
-            "x".repeat(rows % 97)
-        );
+        text += &format!("{rows},\"row {rows}\nsays \"\"{}\"\",\n\"\n", "x".repeat(rows % 97));
         rows += 1;
     }
     for partitions in [1, 4] {
-        let options = SourceOptions {
-            partitions,
-            batch_rows: 1000,
-            ..SourceOptions::default()
-        };
+        let options = SourceOptions { partitions, batch_rows: 1000, ..SourceOptions::default() };
         let source = Source::open_reader(text.as_bytes(), &options).unwrap();
         let batch = read(&source, &["n", "s"]).unwrap();
-        let numbers: Vec<f64> = batch
-            .column(0)
-            .as_primitive::<Float64Type>()
-            .values()
-            .to_vec();
+        let numbers: Vec<f64> = batch.column(0).as_primitive::<Float64Type>().values().to_vec();
         assert_eq!(numbers, (0..rows).map(|row| row as f64).collect::<Vec<_>>());
         assert!(shown(&batch, 1)[rows - 1].starts_with(&format!("row {}\nsays \"", rows - 1)));
     }
@@ -97,11 +78,7 @@ fn a_late_fraction_in_a_column_of_integers_is_read() {
 fn a_late_text_in_a_column_of_numbers_names_line_column_and_value() {
     let mut text = String::from("pad,x\n");
     for row in 0..150_000 {
-        text += if row % 2 == 0 {
-            "\"two\nlines                                            \",1\n"
-        } else {
-            "\n"
-        };
+        text += if row % 2 == 0 { "\"two\nlines                                            \",1\n" } else { "\n" };
         text += "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,2\n";
     }
     let line = 1 + text.matches('\n').count();
@@ -111,24 +88,10 @@ fn a_late_text_in_a_column_of_numbers_names_line_column_and_value() {
     for order in [ScanOrder::Any, ScanOrder::File] {
         let source = open(&[&path]).unwrap();
         assert_eq!(types(&source)[1], DataType::Float64);
-        let error = source
-            .scan(&names(&["x"]), order)
-            .unwrap()
-            .find_map(Result::err)
-            .unwrap();
-        assert_eq!(
-            error.to_string(),
-            format!("{path}:{line}: column `x`: expected a number, got `oops`")
-        );
-        assert_eq!(
-            error.hint().unwrap(),
-            "correct the value, or leave it empty if it is missing"
-        );
-        assert_eq!(
-            column(&source, "pad").len(),
-            225_003,
-            "columns that are not asked for do not matter"
-        );
+        let error = source.scan(&names(&["x"]), order).unwrap().find_map(Result::err).unwrap();
+        assert_eq!(error.to_string(), format!("{path}:{line}: column `x`: expected a number, got `oops`"));
+        assert_eq!(error.hint().unwrap(), "correct the value, or leave it empty if it is missing");
+        assert_eq!(column(&source, "pad").len(), 225_003, "columns that are not asked for do not matter");
     }
 }
 
@@ -140,17 +103,10 @@ fn the_error_of_the_first_wrong_line_is_given_whatever_the_threads() {
         text += &format!("{},{}\n", if wrong { "oops" } else { "1" }, "a".repeat(70));
     }
     for partitions in [1, 2, 7] {
-        let options = SourceOptions {
-            partitions,
-            ..SourceOptions::default()
-        };
+        let options = SourceOptions { partitions, ..SourceOptions::default() };
         let source = Source::open_reader(text.as_bytes(), &options).unwrap();
         for order in [ScanOrder::Any, ScanOrder::File] {
-            let error = source
-                .scan(&names(&["x"]), order)
-                .unwrap()
-                .find_map(Result::err)
-                .unwrap();
+            let error = source.scan(&names(&["x"]), order).unwrap().find_map(Result::err).unwrap();
             assert!(error.to_string().starts_with("stdin:150003: "), "{error}");
         }
     }
@@ -161,10 +117,7 @@ fn numbers_with_some_text_leave_as_text_and_say_where() {
     let source = csv("y,x,g\n1,1,a\n2,2,1\n\n3,abc,b\n").unwrap();
     assert_eq!(types(&source), [DataType::Float64, text(), text()]);
     let error = source.text_among_numbers("x").unwrap();
-    assert_eq!(
-        error.to_string(),
-        "stdin:5: column `x` holds numbers, except in 1 of the first 3 values, here `abc`"
-    );
+    assert_eq!(error.to_string(), "stdin:5: column `x` holds numbers, except in 1 of the first 3 values, here `abc`");
     assert_eq!(
         error.hint().unwrap(),
         "correct the value, or leave it empty if it is missing; if `x` is a label, write C(x)"
@@ -176,10 +129,7 @@ fn numbers_with_some_text_leave_as_text_and_say_where() {
 
 #[test]
 fn columns_can_be_read_as_text() {
-    let options = SourceOptions {
-        csv_text: names(&["zip"]),
-        ..SourceOptions::default()
-    };
+    let options = SourceOptions { csv_text: names(&["zip"]), ..SourceOptions::default() };
     let source = Source::open_reader("zip\n02139\n7\nNA\n".as_bytes(), &options).unwrap();
     assert_eq!(types(&source), [text()]);
     assert_eq!(column(&source, "zip"), ["02139", "7", "-"]);
@@ -199,19 +149,14 @@ fn identifiers_that_a_double_would_round_stay_integers() {
 fn a_column_that_begins_empty_has_the_type_of_its_first_values() {
     let mut text = String::from("x,n,pad\n");
     for row in 0..150_000 {
-        text += &format!(
-            ",{row},aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"
-        );
+        text += &format!(",{row},aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n");
     }
     text += "2.5,0,b\n";
     let source = csv(&text).unwrap();
     assert_eq!(types(&source)[0], DataType::Float64);
     let batch = read(&source, &["x"]).unwrap();
     assert_eq!(batch.column(0).null_count(), 150_000);
-    assert_eq!(
-        batch.column(0).as_primitive::<Float64Type>().value(150_000),
-        2.5
-    );
+    assert_eq!(batch.column(0).as_primitive::<Float64Type>().value(150_000), 2.5);
 }
 
 #[test]

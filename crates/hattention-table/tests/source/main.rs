@@ -13,8 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
-    LargeStringArray, RecordBatch, StringArray, StringViewArray,
+    Array, ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, LargeStringArray,
+    RecordBatch, StringArray, StringViewArray,
 };
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit};
@@ -47,12 +47,9 @@ impl Folder {
 
     fn parquet(&self, name: &str, rows_per_group: usize, columns: Vec<(&str, ArrayRef)>) -> String {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let properties = WriterProperties::builder()
-            .set_max_row_group_row_count(Some(rows_per_group))
-            .build();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(rows_per_group)).build();
         let mut content = Vec::new();
-        let mut writer =
-            ArrowWriter::try_new(&mut content, batch.schema(), Some(properties)).unwrap();
+        let mut writer = ArrowWriter::try_new(&mut content, batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
         self.write(name, content)
@@ -95,11 +92,7 @@ fn read(source: &Source, columns: &[&str]) -> Result<RecordBatch, TableError> {
 fn shown(batch: &RecordBatch, column: usize) -> Vec<String> {
     let column = batch.column(column);
     let cell = |row| {
-        if column.is_null(row) {
-            "-".into()
-        } else {
-            array_value_to_string(column, row).unwrap()
-        }
+        if column.is_null(row) { "-".into() } else { array_value_to_string(column, row).unwrap() }
     };
     (0..column.len()).map(cell).collect()
 }
@@ -109,12 +102,7 @@ fn column(source: &Source, name: &str) -> Vec<String> {
 }
 
 fn types(source: &Source) -> Vec<DataType> {
-    source
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.data_type().clone())
-        .collect()
+    source.schema().fields().iter().map(|field| field.data_type().clone()).collect()
 }
 
 fn text() -> DataType {
@@ -133,13 +121,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
         out.extend(block);
     }
     let checksum = content.iter().fold(!0_u32, |sum, &byte| {
-        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
-            if sum & 1 == 1 {
-                (sum >> 1) ^ 0xedb8_8320
-            } else {
-                sum >> 1
-            }
-        })
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 })
     });
     out.extend((!checksum).to_le_bytes());
     out.extend((content.len() as u32).to_le_bytes());

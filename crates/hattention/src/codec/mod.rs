@@ -54,17 +54,19 @@ impl Model {
             tensors.vector(&format!("target{t}.memory"), &fit.memory);
             let covariance = fit.covariance.as_ref().map(|covariance| {
                 let variance = match &covariance.middle {
-                    Middle::Scalar(variance) => bits(*variance),
+                    Middle::Scalar(sigma) => bits(*sigma),
                     Middle::Full(matrix) => {
                         tensors.vector(&format!("target{t}.middle"), matrix);
                         Value::Null
                     }
                 };
-                json!({"kind": covariance.kind.to_string(), "df": bits(covariance.df), "variance": variance})
+                json!({"kind": covariance.kind.to_string(), "df": bits(covariance.df), "sigma": variance})
             });
             fits.push(json!({
                 "name": fit.target, "raw_intercept": [bits(fit.raw_intercept.hi), bits(fit.raw_intercept.lo)],
                 "target_mean": bits(fit.target_mean), "residual_sum": bits(fit.residual_sum),
+                "residual_root": bits(fit.residual_root), "r_squared": bits(fit.r_squared),
+                "signal_to_noise": bits(fit.signal_to_noise),
                 "total_sum": bits(fit.total_sum), "df_residual": bits(fit.df_residual),
                 "effective_df": bits(fit.effective_df), "log_weight_sum": bits(fit.log_weight_sum),
                 "covariance": covariance,
@@ -173,6 +175,8 @@ fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whit
         condition: number(description, "condition")?,
         bits: whole("bits")? as usize,
         solver: None,
+        options: crate::whitening::WhiteningOptions::default(),
+        unweighted: None,
     })
 }
 
@@ -190,8 +194,8 @@ fn read_fit(target: &Value, t: usize, tensors: &SafeTensors<'_>, whitening: &Whi
         Value::Null => None,
         described => {
             let kind = described["kind"].as_str().and_then(Vcov::parse).ok_or_else(|| missing("covariance"))?;
-            let middle = match from_bits(&described["variance"]) {
-                Some(variance) => Middle::Scalar(variance),
+            let middle = match from_bits(&described["sigma"]) {
+                Some(sigma) => Middle::Scalar(sigma),
                 None => Middle::Full(read_vector(tensors, &format!("target{t}.middle"), (1 + keys) * (1 + keys))?),
             };
             Some(Covariance { kind, loading: whitening.loading.clone(), middle, df: number(described, "df")? })
@@ -206,6 +210,9 @@ fn read_fit(target: &Value, t: usize, tensors: &SafeTensors<'_>, whitening: &Whi
         target_mean: number(target, "target_mean")?,
         memory: read_vector(tensors, &format!("target{t}.memory"), keys)?,
         residual_sum: number(target, "residual_sum")?,
+        residual_root: number(target, "residual_root")?,
+        r_squared: number(target, "r_squared")?,
+        signal_to_noise: number(target, "signal_to_noise")?,
         total_sum: number(target, "total_sum")?,
         rows: whitening.rows,
         df_residual: number(target, "df_residual")?,

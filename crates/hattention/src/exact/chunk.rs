@@ -87,11 +87,11 @@ fn total(plane: &Plane) -> u128 {
 }
 
 impl Chunk<'_> {
-    /// Adds (or subtracts) all products of the chunk's columns.
-    pub(crate) fn deposit(&self, kernel: Kernel, into: &mut Accumulator, negate: bool) {
-        let left: Vec<Grid> = self.left.iter().map(Digits::grid).collect();
-        let right: Vec<Grid> = match &self.right {
-            Some(digits) => digits.iter().map(Digits::grid).collect(),
+    /// Adds (or subtracts) all products of the chunk's columns; `None`, with nothing added, if a number is not finite.
+    pub(crate) fn deposit(&self, kernel: Kernel, into: &mut Accumulator, negate: bool) -> Option<()> {
+        let left = self.left.iter().map(Digits::grid).collect::<Option<Vec<Grid>>>()?;
+        let right = match &self.right {
+            Some(digits) => digits.iter().map(Digits::grid).collect::<Option<Vec<Grid>>>()?,
             None => left.clone(),
         };
         self.reserve(into, &left, &right);
@@ -101,6 +101,7 @@ impl Chunk<'_> {
                 self.deposit_group(kernel, into, negate, (columns, &left), (others, &right));
             }
         }
+        Some(())
     }
 
     /// Makes room: with weights, half of the weights' range is charged to either factor.

@@ -65,13 +65,13 @@ fn power_of_two(exponent: i32) -> f64 {
 const SAFE_EXPONENTS: std::ops::Range<i32> = -960..960;
 
 impl Digits<'_> {
-    /// The grid that holds every number of the column.
-    pub(crate) fn grid(&self) -> Grid {
+    /// The grid that holds every number of the column; `None` if one of them is not finite.
+    pub(crate) fn grid(&self) -> Option<Grid> {
         match self {
-            Self::Constant => Grid::new(0, 1, false),
-            Self::Indicator { .. } => Grid::new(0, 1, false),
+            Self::Constant => Some(Grid::new(0, 1, false)),
+            Self::Indicator { .. } => Some(Grid::new(0, 1, false)),
             Self::Dense(values) => dense_grid(values),
-            Self::Sum(terms) => sum_grid(terms),
+            Self::Sum(terms) => Some(sum_grid(terms)),
         }
     }
 
@@ -120,7 +120,7 @@ fn exponents(magnitude_bits: u64) -> (i32, i32) {
     (e + 64 - (m as u64).leading_zeros() as i32, field.max(1) - 1075)
 }
 
-fn dense_grid(values: &[f64]) -> Grid {
+fn dense_grid(values: &[f64]) -> Option<Grid> {
     const MAGNITUDE: u64 = u64::MAX >> 1;
     let (largest, smallest, signs) = pulp::Arch::new().dispatch(|| {
         let (mut largest, mut smallest, mut signs) = (0u64, u64::MAX, 0u64);
@@ -133,29 +133,45 @@ fn dense_grid(values: &[f64]) -> Grid {
         }
         (largest, smallest, signs)
     });
+    if largest >= 0x7ff << 52 {
+        return None;
+    }
     if largest == 0 {
-        return Grid::ZERO;
+        return Some(Grid::ZERO);
     }
     let biased = signs >> 63 == 1;
     let top = exponents(largest).0;
     let low = exponents(smallest).1;
     // Most data are integers or short decimals: if 51 bits under the top hold every number, one plane is enough.
-    if SAFE_EXPONENTS.contains(&(top - 51)) && SAFE_EXPONENTS.contains(&(top + 51)) {
-        let scale = power_of_two(51 - top);
-        let (whole, used) = pulp::Arch::new().dispatch(|| {
+    // (Numbers far below the largest one would vanish in the scaling, and cannot be multiples of such a unit anyway.)
+    if low > top - 800 && SAFE_EXPONENTS.contains(&(top - 51)) && SAFE_EXPONENTS.contains(&(top + 51)) {
+        if let Some(used) = whole_bits(values, power_of_two(51 - top)) {
+            return Some(Grid::new(top - 51 + used.trailing_zeros() as i32, top, biased));
+        }
+    }
+    Some(Grid::new(low, top, biased))
+}
+
+/// The bits used by any of the numbers times `scale`, if all of these are whole; not all are zero.
+fn whole_bits(values: &[f64], scale: f64) -> Option<u64> {
+    let mut all = 0;
+    // Numbers of full length fail in the first few rows: the rest need not be read.
+    for part in values.chunks(512) {
+        let (fractional, used) = pulp::Arch::new().dispatch(|| {
             let (mut fractional, mut used) = (0u64, 0u64);
-            for x in values {
+            for x in part {
                 let t = x * scale;
                 fractional |= (t.trunc() != t) as u64;
                 used |= (t.abs() + 4_503_599_627_370_496.0).to_bits() & ((1 << 52) - 1);
             }
-            (fractional == 0, used)
+            (fractional, used)
         });
-        if whole && used != 0 {
-            return Grid::new(top - 51 + used.trailing_zeros() as i32, top, biased);
+        if fractional != 0 {
+            return None;
         }
+        all |= used;
     }
-    Grid::new(low, top, biased)
+    (all != 0).then_some(all)
 }
 
 fn sum_grid(terms: &[Vec<(i64, i32)>]) -> Grid {
@@ -272,7 +288,7 @@ mod tests {
                 .collect();
             for scaled in [values.clone(), values.iter().map(|x| (x % 1000.0).round()).collect()] {
                 let digits = Digits::Dense(scaled.clone().into());
-                let grid = digits.grid();
+                let grid = digits.grid().unwrap();
                 let mut planes = vec![ZERO_PLANE; grid.planes];
                 digits.fill(&grid, 0, scaled.len(), &mut planes);
                 for (row, &x) in scaled.iter().enumerate() {
@@ -283,7 +299,7 @@ mod tests {
                 values.iter().map(|&x| integer_and_exponent(x)).collect(),
                 values.iter().map(|&x| integer_and_exponent(-x * 0.3)).collect(),
             ]);
-            let grid = terms.grid();
+            let grid = terms.grid().unwrap();
             let mut planes = vec![ZERO_PLANE; grid.planes];
             terms.fill(&grid, 0, values.len(), &mut planes);
             for (row, &x) in values.iter().enumerate() {

@@ -84,7 +84,7 @@ pub struct Covariance {
 /// The covariance of the whitened scores.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Middle {
-    /// `σ² I`.
+    /// `σ² I`, by its σ.
     Scalar(f64),
     /// Any symmetric matrix, row-major.
     Full(Vec<f64>),
@@ -92,8 +92,8 @@ pub enum Middle {
 
 impl Covariance {
     /// `σ² (XᵀWX)⁻¹`.
-    pub fn classical(whitening: &Whitening, variance: f64, df: f64) -> Self {
-        Self { kind: Vcov::Iid, loading: whitening.loading.clone(), middle: Middle::Scalar(variance), df }
+    pub fn classical(whitening: &Whitening, sigma: f64, df: f64) -> Self {
+        Self { kind: Vcov::Iid, loading: whitening.loading.clone(), middle: Middle::Scalar(sigma), df }
     }
 
     /// Covariance of coefficients `a` and `b`; NaN for dropped ones.
@@ -106,13 +106,34 @@ impl Covariance {
         self.at(k, k)
     }
 
+    /// Standard error of coefficient `k`; NaN for a dropped one or a negative variance.
+    pub fn std_error(&self, k: usize) -> f64 {
+        self.error_along(&self.loading[k])
+    }
+
+    /// `√(uᵀ M u)` of a direction in the keys' basis, scaled so that squares neither overflow nor underflow.
+    pub fn error_along(&self, u: &[f64]) -> f64 {
+        let largest = u.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        if u.is_empty() || !largest.is_finite() {
+            return f64::NAN;
+        }
+        if largest == 0.0 {
+            return 0.0;
+        }
+        let unit: Vec<f64> = u.iter().map(|x| x / largest).collect();
+        match &self.middle {
+            Middle::Scalar(sigma) => unit.iter().map(|x| x * x).sum::<f64>().sqrt() * largest * sigma,
+            Middle::Full(_) => self.between(&unit, &unit).sqrt() * largest,
+        }
+    }
+
     /// `uᵀ M v` of two directions in the keys' basis; NaN if one is empty.
     pub fn between(&self, u: &[f64], v: &[f64]) -> f64 {
         if u.is_empty() || v.is_empty() {
             return f64::NAN;
         }
         match &self.middle {
-            Middle::Scalar(variance) => variance * u.iter().zip(v).map(|(x, y)| x * y).sum::<f64>(),
+            Middle::Scalar(sigma) => sigma * sigma * u.iter().zip(v).map(|(x, y)| x * y).sum::<f64>(),
             Middle::Full(matrix) => {
                 let size = u.len();
                 u.iter()

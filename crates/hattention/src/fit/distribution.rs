@@ -34,6 +34,9 @@ pub fn f_upper(f: f64, df1: f64, df2: f64) -> f64 {
 /// # Numerics
 /// Bisection on the tail probability: right to about 1e-14.
 pub fn t_quantile(q: f64, df: f64) -> f64 {
+    if q == 0.5 {
+        return 0.0;
+    }
     if !(q > 0.0 && q < 1.0 && df > 0.0) {
         return f64::NAN;
     }

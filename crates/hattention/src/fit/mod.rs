@@ -69,6 +69,12 @@ pub struct Fit {
     pub memory: Vec<f64>,
     /// Residual sum of squares `Σ w e²`.
     pub residual_sum: f64,
+    /// `√Σ w e²`, which neither overflows nor underflows.
+    pub residual_root: f64,
+    /// `1 − RSS/TSS`; NaN for a target without variation.
+    pub r_squared: f64,
+    /// `(TSS − RSS)/RSS`; infinite for a perfect fit.
+    pub signal_to_noise: f64,
     /// Total sum of squares, about the mean with an intercept.
     pub total_sum: f64,
     /// Rows with positive weight.
@@ -100,12 +106,26 @@ impl Fit {
         if target >= moments.columns() {
             return Err(Error::Shape { what: "the state", expected: target + 1, got: moments.columns() });
         }
+        let state = whitening.design.columns.iter().flatten().max().map_or(0, |c| c + 1);
+        if state > moments.columns() {
+            return Err(Error::Shape { what: "the state", expected: state, got: moments.columns() });
+        }
         let solver = whitening.solver.as_ref().ok_or(Error::Parameter {
             name: "the whitening",
             got: "one read from a file".into(),
             allowed: "one factored from moments",
         })?;
-        let solved = solver.coefficients(moments, target + 1);
+        let mut solved = solver.coefficients(moments, target + 1);
+        // Small coefficients and small residuals may need more bits than the factor did.
+        let mut finer: Option<Whitening> = None;
+        while !solved.certain {
+            let next = finer.as_ref().unwrap_or(whitening).with_more_bits(moments)?;
+            let Some(next) = next else { break };
+            if let Some(solver) = &next.solver {
+                solved = solver.coefficients(moments, target + 1);
+            }
+            finer = Some(next);
+        }
         let rows = moments.rows();
         let mut fit = Self {
             target: name.to_owned(),
@@ -117,6 +137,9 @@ impl Fit {
             target_mean: solved.mean.to_f64(),
             memory: solved.memory,
             residual_sum: solved.residual_sum,
+            residual_root: solved.residual_root,
+            r_squared: solved.r_squared,
+            signal_to_noise: solved.signal_to_noise,
             total_sum: solved.total_sum,
             rows,
             df_residual: rows as f64 - whitening.effective_df,
@@ -127,7 +150,7 @@ impl Fit {
             covariance: None,
         };
         if whitening.filter == Filter::Ols {
-            fit.covariance = Some(Covariance::classical(whitening, fit.variance(), fit.df_residual));
+            fit.covariance = Some(Covariance::classical(whitening, fit.sigma(), fit.df_residual));
         }
         Ok(fit)
     }
@@ -139,12 +162,12 @@ impl Fit {
 
     /// The residual standard error.
     pub fn sigma(&self) -> f64 {
-        self.variance().sqrt()
+        if self.df_residual > 0.0 { self.residual_root / self.df_residual.sqrt() } else { f64::NAN }
     }
 
     /// `1 − RSS/TSS`; NaN for a target without variation.
     pub fn r_squared(&self) -> f64 {
-        if self.total_sum > 0.0 { 1.0 - self.residual_sum / self.total_sum } else { f64::NAN }
+        self.r_squared
     }
 
     /// R² adjusted for the degrees of freedom, as R does.
@@ -156,7 +179,7 @@ impl Fit {
     /// `−n/2 (log 2π + 1 − log n + log Σwe²) + ½ Σ log w`, as R's `logLik`; infinite for a perfect fit.
     pub fn log_likelihood(&self) -> f64 {
         let n = self.rows as f64;
-        0.5 * (self.log_weight_sum - n * ((2.0 * std::f64::consts::PI).ln() + 1.0 - n.ln() + self.residual_sum.ln()))
+        0.5 * (self.log_weight_sum - n * ((2.0 * std::f64::consts::PI).ln() + 1.0 - n.ln() + 2.0 * self.residual_root.ln()))
     }
 
     /// Akaike's criterion, the variance counted as a parameter, as R's `AIC`.
@@ -183,7 +206,7 @@ impl Fit {
             .map(|k| {
                 let estimate = self.estimates[k].map(|b| b.to_f64());
                 let std_error = match (&self.covariance, estimate) {
-                    (Some(covariance), Some(_)) => finite(covariance.variance(k).sqrt()),
+                    (Some(covariance), Some(_)) => finite(covariance.std_error(k)),
                     _ => None,
                 };
                 let pair = estimate.zip(std_error);
@@ -215,7 +238,7 @@ impl Fit {
         }
         if covariance.kind == Vcov::Iid {
             let df1 = slopes.len() as f64;
-            let statistic = (self.total_sum - self.residual_sum) / df1 / self.variance();
+            let statistic = self.signal_to_noise * self.df_residual / df1;
             return Some(FTest {
                 statistic,
                 df1,

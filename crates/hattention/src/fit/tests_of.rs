@@ -28,6 +28,12 @@ pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
     let covariance =
         fit.covariance.as_ref().ok_or_else(|| refuse("a fit by ridge or components", "a least-squares fit"))?;
     let count = hypothesis.rows.len();
+    if hypothesis.right.len() != count {
+        return Err(Error::Shape { what: "the right side", expected: count, got: hypothesis.right.len() });
+    }
+    if count == 0 {
+        return Err(refuse("no restriction", "at least one restriction"));
+    }
     let mut gaps = Vec::with_capacity(count);
     let mut directions = Vec::with_capacity(count);
     for (row, right) in hypothesis.rows.iter().zip(&hypothesis.right) {

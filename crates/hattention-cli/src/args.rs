@@ -1,0 +1,206 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Least squares as attention: fit, predict, and see which rows made each prediction.
+#[derive(Debug, Parser)]
+#[command(name = "hat", version, propagate_version = true)]
+pub struct Cli {
+    /// Threads to compute with (all cores by default).
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// No progress bar.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fit a formula and print its table.
+    Fit(FitArgs),
+    /// Predict every row of a source.
+    Predict(PredictArgs),
+    /// Show which training rows made each prediction.
+    Explain(ExplainArgs),
+    /// Test hypotheses about coefficients, terms, or a nested model.
+    Test(TestArgs),
+    /// Check the digits of this build on this machine against NIST's reference sets.
+    Selftest(SelftestArgs),
+}
+
+/// Where rows come from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Paths, globs, directories, or `-` for CSV on standard input (CSV, also gzipped; Parquet; Arrow IPC; JSON lines).
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// A query over the sources; each is a table named by its file's stem.
+    #[arg(long, value_name = "QUERY")]
+    pub sql: Option<String>,
+    /// Rows a batch at most (never changes a result).
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub batch_rows: Option<usize>,
+}
+
+/// Rows with missing values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Na {
+    /// Leave them out and say how many.
+    Drop,
+    /// Refuse, naming the first.
+    Fail,
+}
+
+/// Columns that depend on earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AliasedArg {
+    /// Refuse, naming them.
+    Error,
+    /// Leave them out, as R does.
+    Drop,
+    /// The shortest of all solutions.
+    MinNorm,
+}
+
+/// `hat fit`.
+#[derive(Debug, Args)]
+pub struct FitArgs {
+    /// The model, as in R: `y ~ a + b*c + poly(x, 3) + C(g, ref="b")`.
+    #[arg(allow_hyphen_values = true)]
+    pub formula: String,
+    /// Where the rows are.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Write the model to this file.
+    #[arg(short, long, value_name = "MODEL")]
+    pub output: Option<PathBuf>,
+    /// Column of observation weights, as R's.
+    #[arg(long, value_name = "COLUMN")]
+    pub weights: Option<String>,
+    /// Ridge penalty on XᵀX (scikit-learn's alpha), or `auto` by generalised cross-validation.
+    #[arg(long, value_name = "A|auto", conflicts_with = "components")]
+    pub ridge: Option<String>,
+    /// Number of principal components, or `auto` by generalised cross-validation.
+    #[arg(long, value_name = "K|auto")]
+    pub components: Option<String>,
+    /// Let the penalty or the components act on columns divided by their standard deviation.
+    #[arg(long)]
+    pub standardize: bool,
+    /// Covariance of the coefficients: iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN[+COLUMN].
+    #[arg(long, default_value = "iid", value_name = "KIND")]
+    pub vcov: String,
+    /// Column that orders the rows, for HAC (by default the order of the source).
+    #[arg(long, value_name = "COLUMN")]
+    pub order: Option<String>,
+    /// Rows with missing values.
+    #[arg(long, value_enum, default_value = "drop")]
+    pub na: Na,
+    /// Columns that depend on earlier ones.
+    #[arg(long, value_enum, default_value = "error")]
+    pub aliased: AliasedArg,
+    /// Level of the confidence intervals.
+    #[arg(long, default_value_t = 0.95, value_name = "LEVEL")]
+    pub level: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which interval goes with a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IntervalArg {
+    /// For the expected value.
+    Confidence,
+    /// For a new observation.
+    Prediction,
+}
+
+/// Levels that training did not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UnseenArg {
+    /// Refuse, naming the level.
+    Error,
+    /// Predict nothing for the row.
+    Null,
+}
+
+/// `hat predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// A model written by `hat fit -o`.
+    pub model: PathBuf,
+    /// The rows to predict.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Write to this file (.parquet or .csv) instead of printing CSV.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Add an interval.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub interval: Option<IntervalArg>,
+    /// Its level.
+    #[arg(long, default_value_t = 0.95)]
+    pub level: f64,
+    /// Levels that training did not have.
+    #[arg(long, value_enum, default_value = "error")]
+    pub unseen: UnseenArg,
+    /// Add standard error, residual, leverage, leave-one-out residual and Cook's distance (for training rows).
+    #[arg(long)]
+    pub augment: bool,
+}
+
+/// `hat explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A model written by `hat fit -o`.
+    pub model: PathBuf,
+    /// The rows to explain.
+    pub queries: String,
+    /// The rows the model was fitted on.
+    #[arg(long, required = true, num_args = 1.., value_name = "SOURCE")]
+    pub train: Vec<String>,
+    /// A query over the training sources.
+    #[arg(long, value_name = "QUERY")]
+    pub sql: Option<String>,
+    /// Training rows to name for each query.
+    #[arg(long, default_value_t = 5, value_name = "K")]
+    pub top: usize,
+    /// Queries to explain, from the first.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub limit: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hat test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// A model written by `hat fit -o`.
+    pub model: PathBuf,
+    /// Hypotheses tested together, such as `dep_delay = 1` or `carrierAA = carrierUA`.
+    pub hypotheses: Vec<String>,
+    /// One F test a term of the formula.
+    #[arg(long)]
+    pub terms: bool,
+    /// A model nested in (or around) this one.
+    #[arg(long, value_name = "MODEL")]
+    pub against: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hat selftest`.
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,216 @@
+//! `hat fit`.
+
+use hattention::codec::Model;
+use hattention::fit::{Fit, Vcov};
+use hattention::selection;
+use hattention::{Aliased, Design as Columns, Filter, RankTolerance, Whitening, WhiteningOptions};
+use hattention_table::design::{Coding, Design, DesignOptions, Frozen, FrozenOptions, NaPolicy, Unseen};
+use hattention_table::formula::Formula;
+use hattention_table::source::{Source, SourceOptions};
+use serde_json::Value;
+
+use crate::args::{AliasedArg, FitArgs, Na, SourceArgs};
+use crate::failure::Failure;
+use crate::model::TableModel;
+use crate::pass::{self, Gathered};
+use crate::progress::Progress;
+use crate::render::{self, Context};
+use crate::output;
+
+/// Runs the command.
+pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
+    let formula = Formula::parse(&args.formula)?;
+    let vcov = Vcov::parse(&args.vcov).ok_or_else(|| {
+        Failure::usage(
+            format!("unknown covariance `{}`", args.vcov),
+            "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
+        )
+    })?;
+    if !(args.level > 0.0 && args.level < 1.0) {
+        return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
+    }
+    let amount = Amount::parse(args)?;
+    if let Some(path) = &args.output {
+        output::check_writable(path)?;
+    }
+    let source = open(&args.source)?;
+    let mut model = train(args, &formula, &source, &amount, &vcov, quiet)?;
+    if let Some(path) = &args.output {
+        model.save(path)?;
+    }
+    let formula_text = formula.text().to_owned();
+    let name = vcov.to_string();
+    let context =
+        Context { formula: &formula_text, dropped_rows: model.dropped_rows, vcov: &name, level: args.level };
+    let text = if args.json {
+        format!("{:#}\n", render::json(&context, &model.model.whitening, &model.model.fits))
+    } else {
+        let several = model.model.fits.len() > 1;
+        let tables = model.model.fits.iter().map(|fit| render::table(&context, &model.model.whitening, fit, several));
+        format!("{formula_text}\n\n{}", tables.collect::<Vec<_>>().join("\n"))
+    };
+    output::print(&text)
+}
+
+/// Opens the sources of a command.
+pub fn open(args: &SourceArgs) -> Result<Source, Failure> {
+    let mut options = SourceOptions { sql: args.sql.clone(), ..SourceOptions::default() };
+    options.partitions = rayon::current_num_threads();
+    if let Some(rows) = args.batch_rows {
+        options.batch_rows = rows;
+    }
+    Ok(Source::open(&args.sources, &options)?)
+}
+
+/// A number or `auto`.
+enum Number<T> {
+    Given(T),
+    Auto,
+}
+
+/// How much to shrink.
+enum Amount {
+    Ols,
+    Ridge(Number<f64>),
+    Components(Number<usize>),
+}
+
+impl Amount {
+    fn parse(args: &FitArgs) -> Result<Self, Failure> {
+        match (&args.ridge, &args.components) {
+            (Some(text), _) if text == "auto" => Ok(Self::Ridge(Number::Auto)),
+            (Some(text), _) => match text.parse::<f64>() {
+                Ok(alpha) if alpha >= 0.0 && alpha.is_finite() => Ok(Self::Ridge(Number::Given(alpha))),
+                _ => Err(Failure::usage(format!("--ridge is `{text}`, expected a number, zero or more, or `auto`"), "")),
+            },
+            (None, Some(text)) if text == "auto" => Ok(Self::Components(Number::Auto)),
+            (None, Some(text)) => match text.parse::<usize>() {
+                Ok(count) => Ok(Self::Components(Number::Given(count))),
+                Err(_) => Err(Failure::usage(format!("--components is `{text}`, expected a whole number or `auto`"), "")),
+            },
+            (None, None) => Ok(Self::Ols),
+        }
+    }
+}
+
+fn train(
+    args: &FitArgs,
+    formula: &Formula,
+    source: &Source,
+    amount: &Amount,
+    vcov: &Vcov,
+    quiet: bool,
+) -> Result<TableModel, Failure> {
+    let extras = extras(vcov, args.order.as_deref());
+    let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
+    let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
+    let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
+    let orthogonal = design.coding().is_ok_and(|coding| !coding.poly_groups.is_empty());
+    let gathered = {
+        let progress = Progress::new(source.bytes_total(), "reading", quiet);
+        pass::moments(source, &design, na, orthogonal && args.weights.is_some(), &progress)?
+    };
+    if gathered.moments.rows() == 0 {
+        let why = if gathered.dropped > 0 { format!(": all {} have missing values", gathered.dropped) } else { String::new() };
+        let message = match args.weights {
+            Some(_) if gathered.dropped == 0 => "no rows with positive weight".to_owned(),
+            _ => format!("no rows left to fit{why}"),
+        };
+        return Err(Failure { message, hint: Some("check the source, its missing values and its weights".into()), code: crate::failure::NO_ANSWER });
+    }
+    let layout = design.layout();
+    let coding = layout.coding()?;
+    let frozen = Frozen::new(&layout)?;
+    let targets: Vec<String> = design.terms().targets.iter().map(|t| t.label().to_owned()).collect();
+    let columns = columns(&coding, targets.len());
+    let filter = filter(args, amount, &gathered, &columns, targets.len())?;
+    let aliased = match args.aliased {
+        AliasedArg::Error => Aliased::Error,
+        AliasedArg::Drop => Aliased::Drop,
+        AliasedArg::MinNorm => Aliased::MinNorm,
+    };
+    let options = WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding };
+    let mut whitening = Whitening::of(&gathered.moments, &columns, filter, options, gathered.unweighted.as_ref())?;
+    let mut fits = targets
+        .iter()
+        .enumerate()
+        .map(|(t, name)| Fit::of(&gathered.moments, &whitening, t, name))
+        .collect::<Result<Vec<Fit>, _>>()?;
+    // From here on rows come through the frozen design, which numbers columns by coefficient.
+    whitening.design.columns = (0..coding.columns.len()).map(Some).collect();
+    if *vcov != Vcov::Iid {
+        if filter != Filter::Ols {
+            return Err(Failure::usage(
+                format!("--vcov {vcov} with --ridge or --components: shrunk coefficients have no standard errors"),
+                "leave out --vcov",
+            ));
+        }
+        let options = FrozenOptions { targets: true, weights: args.weights.is_some(), extras, unseen: Unseen::Error, na };
+        let encoder = frozen.encoder(&source.schema(), &options)?;
+        let progress = Progress::new(source.bytes_total(), "second pass", quiet);
+        let order = args.order.as_deref();
+        let covariances = pass::covariances(source, &encoder, &whitening, &fits, vcov, order, &progress)?;
+        for (fit, covariance) in fits.iter_mut().zip(covariances) {
+            fit.covariance = Some(covariance);
+        }
+    }
+    Ok(TableModel {
+        model: Model { whitening, fits, extra: Value::Null },
+        frozen,
+        dropped_rows: gathered.dropped,
+        largest_weight: gathered.largest_weight,
+    })
+}
+
+/// A column that is text by its type may be numbers with a typing error: then that is what to say.
+fn explain_text(source: &Source, error: hattention_table::error::TableError) -> Failure {
+    if let hattention_table::error::TableError::ColumnType { column, .. } = &error
+        && let Some(better) = source.text_among_numbers(column)
+    {
+        return better.into();
+    }
+    error.into()
+}
+
+fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
+    match vcov {
+        Vcov::Cluster { columns } => columns.clone(),
+        Vcov::Hac { .. } => order.map(str::to_owned).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The coded design as columns of the state, behind the targets.
+fn columns(coding: &Coding, targets: usize) -> Columns {
+    Columns {
+        names: coding.columns.iter().map(|column| column.name.clone()).collect(),
+        columns: coding.columns.iter().map(|column| column.state_column.map(|c| c + targets)).collect(),
+        intercept: coding.intercept,
+        orthogonal: coding.poly_groups.iter().map(|group| group.positions.clone()).collect(),
+    }
+}
+
+fn filter(
+    args: &FitArgs,
+    amount: &Amount,
+    gathered: &Gathered,
+    columns: &Columns,
+    targets: usize,
+) -> Result<Filter, Failure> {
+    let standardize = args.standardize;
+    if targets > 1 && matches!(amount, Amount::Ridge(Number::Auto) | Amount::Components(Number::Auto)) {
+        return Err(Failure::usage("`auto` chooses for one target, and the formula has several", "fit the targets one by one"));
+    }
+    Ok(match amount {
+        Amount::Ols => Filter::Ols,
+        Amount::Ridge(Number::Given(alpha)) => Filter::Ridge { alpha: *alpha, standardize },
+        Amount::Ridge(Number::Auto) => {
+            Filter::Ridge { alpha: selection::ridge(&gathered.moments, columns, 0, standardize)?.value, standardize }
+        }
+        Amount::Components(Number::Given(count)) => Filter::Components { count: *count, standardize },
+        Amount::Components(Number::Auto) => Filter::Components {
+            count: selection::components(&gathered.moments, columns, 0, standardize)?.value,
+            standardize,
+        },
+    })
+}

@@ -1,0 +1,115 @@
+//! Writing: to standard output that may close, and to files that are whole or absent.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::failure::Failure;
+
+/// Files being written, removed on Ctrl-C.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// On Ctrl-C: removes unfinished files and leaves with the customary code.
+pub fn clean_up_on_interrupt() {
+    let result = ctrlc::set_handler(|| {
+        if let Ok(files) = UNFINISHED.lock() {
+            for file in files.iter() {
+                let _ = std::fs::remove_file(file);
+            }
+        }
+        eprintln!("\nerror: interrupted; no file was written");
+        std::process::exit(130);
+    });
+    if result.is_err() {
+        eprintln!("note: Ctrl-C may leave a temporary file behind");
+    }
+}
+
+/// Writes to standard output; a reader that has gone away ends the program quietly.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) => stdout_failed(&error),
+    }
+}
+
+/// What a failed write to standard output means.
+pub fn stdout_failed(error: &std::io::Error) -> Result<(), Failure> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    Err(Failure::usage(format!("cannot write to standard output: {error}"), ""))
+}
+
+/// A file that appears under its name only when finished.
+pub struct Whole {
+    target: PathBuf,
+    beside: PathBuf,
+    /// The open file; write here.
+    pub file: std::io::BufWriter<std::fs::File>,
+    finished: bool,
+}
+
+impl Whole {
+    /// Opens a file beside the target.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to.
+    pub fn create(target: &Path) -> Result<Self, Failure> {
+        let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.is_empty() || target.is_dir() {
+            return Err(cannot(target, "it is not a file name"));
+        }
+        let beside = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        let file = std::fs::File::create(&beside).map_err(|e| cannot(target, &e.to_string()))?;
+        if let Ok(mut files) = UNFINISHED.lock() {
+            files.push(beside.clone());
+        }
+        Ok(Self { target: target.to_owned(), beside, file: std::io::BufWriter::new(file), finished: false })
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// If the last bytes cannot be written or the name not be given.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        written.and_then(|()| std::fs::rename(&self.beside, &self.target)).map_err(|e| cannot(&self.target, &e.to_string()))?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = std::fs::remove_file(&self.beside);
+        }
+        if let Ok(mut files) = UNFINISHED.lock() {
+            files.retain(|file| *file != self.beside);
+        }
+    }
+}
+
+/// Whether a file can be created there, before long work is done for it.
+///
+/// # Errors
+/// If not.
+pub fn check_writable(target: &Path) -> Result<(), Failure> {
+    Whole::create(target).map(drop)
+}
+
+fn cannot(target: &Path, why: &str) -> Failure {
+    Failure::usage(format!("cannot write {}: {why}", target.display()), "name a file in a folder you can write to")
+}
+
+/// Writes bytes to a file that is whole or absent.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut whole = Whole::create(target)?;
+    whole.file.write_all(bytes).map_err(|e| cannot(target, &e.to_string()))?;
+    whole.finish()
+}

@@ -1,0 +1,237 @@
+//! Passes over sources: several threads encode and add up, in any order; or one after the other, in order.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use hattention::Moments;
+use hattention::fit::{Covariance, Fit, Scores, Vcov};
+use hattention_table::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use hattention_table::arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
+use hattention_table::arrow::datatypes::DataType;
+use hattention_table::design::{Design, EncodedBlock, FrozenDesign, NaPolicy};
+use hattention_table::error::TableError;
+use hattention_table::source::{NumberedBatch, ScanOrder, Source};
+
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// Runs `work` on every batch of a scan, on all threads, each with its own state; gives the states back.
+///
+/// # Errors
+/// The first error of reading or of `work`; an error that may lack its row is looked for again in order.
+pub fn parallel<State: Send>(
+    source: &Source,
+    columns: &[String],
+    progress: &Progress,
+    start: impl Fn() -> State + Sync,
+    work: impl Fn(&mut State, &NumberedBatch) -> Result<(), Failure> + Sync,
+) -> Result<Vec<State>, Failure> {
+    let scan = Mutex::new(source.scan(columns, ScanOrder::Any)?);
+    let one = || -> Result<State, Failure> {
+        let mut state = start();
+        loop {
+            let next = match scan.lock() {
+                Ok(mut scan) => scan.next(),
+                Err(_) => return Err(Failure::usage("a reading thread failed", "")),
+            };
+            let Some(batch) = next else { return Ok(state) };
+            let batch = batch?;
+            work(&mut state, &batch)?;
+            progress.add(batch.bytes);
+        }
+    };
+    let threads = rayon::current_num_threads();
+    let results: Vec<Result<State, Failure>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let failed = || Err(Failure::usage("a computing thread failed", ""));
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| failed())).collect()
+    });
+    match results.into_iter().collect::<Result<Vec<State>, Failure>>() {
+        Ok(states) => Ok(states),
+        Err(failure) => {
+            // The same error, but the first in the order of the rows and with its row.
+            let mut state = start();
+            for batch in source.scan(columns, ScanOrder::File)? {
+                work(&mut state, &batch?)?;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// What the first pass finds.
+pub struct Gathered {
+    /// Products of targets (columns `0 .. targets`) and state columns (after them).
+    pub moments: Moments,
+    /// The same without weights, where orthogonal polynomials need them.
+    pub unweighted: Option<Moments>,
+    /// Rows left out.
+    pub dropped: u64,
+    /// The largest weight.
+    pub largest_weight: f64,
+}
+
+/// The first pass: everything a fit needs.
+pub fn moments(
+    source: &Source,
+    design: &Design,
+    na: NaPolicy,
+    also_unweighted: bool,
+    progress: &Progress,
+) -> Result<Gathered, Failure> {
+    let targets = design.terms().targets.len();
+    let columns = owned(&design.input_columns());
+    let start = || Gathered {
+        moments: Moments::new(targets),
+        unweighted: also_unweighted.then(|| Moments::new(targets)),
+        dropped: 0,
+        largest_weight: 0.0,
+    };
+    let work = |state: &mut Gathered, batch: &NumberedBatch| -> Result<(), Failure> {
+        let encoded = design.encode(&batch.batch, batch.first_row.unwrap_or(0), na)?;
+        state.dropped += encoded.dropped() as u64;
+        let (mut ids, mut block) = encoded.block();
+        ids.iter_mut().for_each(|id| *id += targets);
+        ids.extend(0..targets);
+        state.moments.push_at(&block, &ids)?;
+        if let Some(weights) = block.weights.take() {
+            state.largest_weight = weights.iter().copied().fold(state.largest_weight, f64::max);
+            if let Some(unweighted) = &mut state.unweighted {
+                unweighted.push_at(&block, &ids)?;
+            }
+        }
+        Ok(())
+    };
+    let states = parallel(source, &columns, progress, start, work)?;
+    let mut all = start();
+    for state in states {
+        all.moments.merge(&state.moments);
+        if let (Some(mine), Some(theirs)) = (&mut all.unweighted, &state.unweighted) {
+            mine.merge(theirs);
+        }
+        all.dropped += state.dropped;
+        all.largest_weight = all.largest_weight.max(state.largest_weight);
+    }
+    Ok(all)
+}
+
+/// The second pass: covariances that need residuals, one a fit.
+pub fn covariances(
+    source: &Source,
+    design: &FrozenDesign,
+    whitening: &hattention::Whitening,
+    fits: &[Fit],
+    kind: &Vcov,
+    order: Option<&str>,
+    progress: &Progress,
+) -> Result<Vec<Covariance>, Failure> {
+    let columns = owned(&design.input_columns());
+    let ways = if let Vcov::Cluster { columns } = kind { columns.len() } else { 0 };
+    let codes = ClusterCodes::new(ways);
+    let empty = || -> Result<Vec<Scores>, Failure> {
+        fits.iter().map(|fit| Ok(Scores::new(whitening, fit, kind.clone())?)).collect()
+    };
+    let push = |scores: &mut [Scores], encoded: &EncodedBlock| -> Result<(), Failure> {
+        let (ids, block) = encoded.block();
+        let design_columns = ids.len();
+        let targets = encoded.targets();
+        let block = hattention::Block { columns: block.columns[..design_columns].to_vec(), ..block };
+        let groups = codes.of(encoded)?;
+        let groups: Vec<&[u32]> = groups.iter().map(Vec::as_slice).collect();
+        for ((scores, fit), target) in scores.iter_mut().zip(fits).zip(targets) {
+            scores.push(whitening, fit, &block, &ids, target, &groups)?;
+        }
+        Ok(())
+    };
+    let mut gathered = empty()?;
+    if matches!(kind, Vcov::Hac { .. }) {
+        for (first_row, batch) in ordered(source, &columns, order, progress)? {
+            push(&mut gathered, &design.encode(&batch, first_row)?)?;
+        }
+    } else {
+        let work = |state: &mut Result<Vec<Scores>, Failure>, batch: &NumberedBatch| -> Result<(), Failure> {
+            let encoded = design.encode(&batch.batch, batch.first_row.unwrap_or(0))?;
+            match state {
+                Ok(scores) => push(scores, &encoded),
+                Err(_) => Ok(()),
+            }
+        };
+        for state in parallel(source, &columns, progress, empty, work)? {
+            for (mine, theirs) in gathered.iter_mut().zip(state?) {
+                mine.merge(theirs);
+            }
+        }
+    }
+    gathered.into_iter().zip(fits).map(|(scores, fit)| Ok(scores.finish(whitening, fit)?)).collect()
+}
+
+/// Batches in the order of the rows, or sorted by a column (then all in memory).
+#[allow(clippy::type_complexity)]
+fn ordered(
+    source: &Source,
+    columns: &[String],
+    order: Option<&str>,
+    progress: &Progress,
+) -> Result<Box<dyn Iterator<Item = (u64, RecordBatch)>>, Failure> {
+    let mut batches = Vec::new();
+    for batch in source.scan(columns, ScanOrder::File)? {
+        let batch = batch?;
+        progress.add(batch.bytes);
+        batches.push((batch.first_row.unwrap_or(0), batch.batch));
+    }
+    let (Some(order), Some((_, first))) = (order, batches.first()) else {
+        return Ok(Box::new(batches.into_iter()));
+    };
+    let schema = first.schema();
+    let arrow = |operation: &str, error: &dyn std::fmt::Display| {
+        Failure::from(TableError::Arrow { operation: operation.into(), message: error.to_string() })
+    };
+    let all = concat_batches(&schema, batches.iter().map(|(_, batch)| batch)).map_err(|e| arrow("joining batches", &e))?;
+    let key = all
+        .column_by_name(order)
+        .ok_or_else(|| Failure::usage(format!("unknown column `{order}` in --order"), "name a column of the source"))?;
+    let indices = sort_to_indices(key, None, None).map_err(|e| arrow("sorting rows", &e))?;
+    let sorted = take_record_batch(&all, &indices).map_err(|e| arrow("sorting rows", &e))?;
+    Ok(Box::new(std::iter::once((0, sorted))))
+}
+
+/// Codes of cluster columns, shared by all threads: equal values have equal codes.
+struct ClusterCodes {
+    known: Vec<Mutex<HashMap<String, u32>>>,
+}
+
+impl ClusterCodes {
+    fn new(ways: usize) -> Self {
+        Self { known: (0..ways).map(|_| Mutex::new(HashMap::new())).collect() }
+    }
+
+    fn of(&self, encoded: &EncodedBlock) -> Result<Vec<Vec<u32>>, Failure> {
+        self.known.iter().zip(encoded.extras()).map(|(known, array)| codes(known, array)).collect()
+    }
+}
+
+fn codes(known: &Mutex<HashMap<String, u32>>, array: &ArrayRef) -> Result<Vec<u32>, Failure> {
+    let text = cast(array, &DataType::Utf8)
+        .map_err(|e| TableError::Arrow { operation: "reading a cluster column".into(), message: e.to_string() })?;
+    let text = text
+        .as_any()
+        .downcast_ref::<StringArray>()
+        .ok_or_else(|| Failure::usage("a cluster column cannot be read as text", "use a column of text or whole numbers"))?;
+    let mut known = known.lock().map_err(|_| Failure::usage("a computing thread failed", ""))?;
+    Ok((0..text.len())
+        .map(|row| {
+            let value = text.value(row);
+            if let Some(&code) = known.get(value) {
+                return code;
+            }
+            let code = known.len() as u32;
+            known.insert(value.to_owned(), code);
+            code
+        })
+        .collect())
+}
+
+/// Names as a scan takes them.
+pub fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}

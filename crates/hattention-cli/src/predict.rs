@@ -1,0 +1,230 @@
+//! `hat predict`: one row out for every row in.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use hattention::attention::{self, Keys};
+use hattention::fit::distribution::t_quantile;
+use hattention_table::arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt64Array};
+use hattention_table::arrow::datatypes::{DataType, Field, Schema};
+use hattention_table::design::{EncodedBlock, FrozenDesign, FrozenOptions, NaPolicy, Unseen};
+use hattention_table::parquet::arrow::ArrowWriter;
+use hattention_table::source::ScanOrder;
+
+use crate::args::{IntervalArg, PredictArgs, UnseenArg};
+use crate::failure::Failure;
+use crate::model::TableModel;
+use crate::output::{self, Whole};
+use crate::pass::owned;
+use crate::progress::Progress;
+
+/// One column of the result: a number a row, or nothing.
+type Values = Vec<Option<f64>>;
+
+/// Runs the command.
+pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
+    if !(args.level > 0.0 && args.level < 1.0) {
+        return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
+    }
+    let model = TableModel::load(&args.model)?;
+    if args.interval.is_some() && model.model.fits.iter().any(|fit| fit.covariance.is_none()) {
+        return Err(Failure::usage("ridge and components have no intervals", "fit by least squares, or leave out --interval"));
+    }
+    let source = crate::fit::open(&args.source)?;
+    let unseen = if args.unseen == UnseenArg::Null { Unseen::Null } else { Unseen::Error };
+    let weighted = model.frozen.spec().weights.is_some();
+    let base = FrozenOptions { unseen, na: NaPolicy::Drop, ..FrozenOptions::default() };
+    let plain = model.frozen.encoder(&source.schema(), &base)?;
+    let full = if args.augment {
+        Some(model.frozen.encoder(&source.schema(), &FrozenOptions { targets: true, weights: weighted, ..base })?)
+    } else {
+        None
+    };
+    let job = Job { args, model: &model, plain: &plain, full: full.as_ref() };
+    let names = job.names();
+    let columns = owned(&full.as_ref().unwrap_or(&plain).input_columns());
+    let mut sink = Sink::open(args.output.as_deref(), &names)?;
+    let progress = Progress::new(source.bytes_total(), "predicting", quiet);
+    for batch in source.scan(&columns, ScanOrder::File)? {
+        let batch = batch?;
+        let first_row = batch.first_row.unwrap_or(0);
+        let values = job.predict(&batch.batch, first_row)?;
+        sink.write(first_row, batch.batch.num_rows(), &values)?;
+        progress.add(batch.bytes);
+    }
+    drop(progress);
+    sink.finish()
+}
+
+struct Job<'a> {
+    args: &'a PredictArgs,
+    model: &'a TableModel,
+    plain: &'a FrozenDesign,
+    full: Option<&'a FrozenDesign>,
+}
+
+impl Job<'_> {
+    /// Names of the result's columns after `row`; with several targets each begins with its target's name.
+    fn names(&self) -> Vec<String> {
+        let fits = &self.model.model.fits;
+        let mut names = Vec::new();
+        for fit in fits {
+            let prefix = if fits.len() > 1 { format!("{}.", fit.target) } else { String::new() };
+            let mut add = |name: &str| names.push(format!("{prefix}{name}"));
+            add("prediction");
+            if self.args.augment {
+                add("std_error");
+            }
+            if self.args.interval.is_some() {
+                add("low");
+                add("high");
+            }
+            if self.args.augment {
+                ["residual", "leverage", "loo_residual", "cooks_distance"].into_iter().for_each(&mut add);
+            }
+        }
+        names
+    }
+
+    fn predict(&self, batch: &RecordBatch, first_row: u64) -> Result<Vec<Values>, Failure> {
+        let whitening = &self.model.model.whitening;
+        let encoded = self.plain.encode(batch, first_row)?;
+        let (ids, block) = encoded.block();
+        let needs_keys = self.args.augment || self.args.interval.is_some();
+        let keys = if needs_keys { Some(Keys::of(whitening, &block, &ids)?) } else { None };
+        let mut values = Vec::new();
+        for (t, fit) in self.model.model.fits.iter().enumerate() {
+            let predictions = attention::predict(whitening, fit, &block, &ids)?;
+            let errors: Option<Vec<f64>> = keys.as_ref().zip(fit.covariance.as_ref()).map(|(keys, covariance)| {
+                (0..keys.rows).map(|row| { let q = keys.row(row); covariance.between(&q, &q).sqrt() }).collect()
+            });
+            values.push(encoded.scatter(&predictions));
+            let nothing = || vec![None; batch.num_rows()];
+            if self.args.augment {
+                values.push(errors.as_ref().map_or_else(nothing, |errors| scatter(&encoded, errors)));
+            }
+            if let (Some(kind), Some(errors), Some(covariance)) = (self.args.interval, &errors, &fit.covariance) {
+                let quantile = t_quantile(0.5 + self.args.level / 2.0, covariance.df);
+                let extra = if kind == IntervalArg::Prediction { fit.variance() } else { 0.0 };
+                let half: Vec<f64> = errors.iter().map(|se| quantile * (se * se + extra).sqrt()).collect();
+                let end = |sign: f64| -> Vec<f64> { predictions.iter().zip(&half).map(|(p, h)| p + sign * h).collect() };
+                values.push(scatter(&encoded, &end(-1.0)));
+                values.push(scatter(&encoded, &end(1.0)));
+            }
+            if let Some(full) = self.full {
+                values.extend(self.diagnostics(full, batch, first_row, t)?);
+            }
+        }
+        Ok(values)
+    }
+
+    /// Residual, leverage, leave-one-out residual and Cook's distance, for rows that have a target.
+    fn diagnostics(&self, full: &FrozenDesign, batch: &RecordBatch, first_row: u64, t: usize) -> Result<[Values; 4], Failure> {
+        let (whitening, fit) = (&self.model.model.whitening, &self.model.model.fits[t]);
+        let encoded = full.encode(batch, first_row)?;
+        let (ids, mut block) = encoded.block();
+        block.columns.truncate(ids.len());
+        let target = encoded.targets()[t];
+        let residuals = attention::residuals(whitening, fit, &block, &ids, target)?;
+        let leverages = Keys::of(whitening, &block, &ids)?.leverages(block.weights);
+        let alone = attention::leave_one_out(&residuals, &leverages);
+        let cook = attention::cooks_distance(fit, &residuals, &leverages, block.weights);
+        Ok([residuals, leverages, alone, cook].map(|values| scatter(&encoded, &values)))
+    }
+}
+
+/// One value for every row of the batch; numbers that are not finite are nothing.
+fn scatter(encoded: &EncodedBlock, values: &[f64]) -> Values {
+    encoded.scatter(values).into_iter().map(|value| value.filter(|x| x.is_finite())).collect()
+}
+
+/// Where the result goes.
+enum Sink {
+    Print(std::io::BufWriter<std::io::Stdout>),
+    Csv(Whole),
+    Parquet(Option<ArrowWriter<std::fs::File>>, Whole, Arc<Schema>),
+}
+
+impl Sink {
+    fn open(path: Option<&Path>, names: &[String]) -> Result<Self, Failure> {
+        let quote = |name: &String| if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() };
+        let header = format!("row,{}\n", names.iter().map(quote).collect::<Vec<_>>().join(","));
+        let Some(path) = path else {
+            let mut sink = Self::Print(std::io::BufWriter::new(std::io::stdout()));
+            sink.text(&header)?;
+            return Ok(sink);
+        };
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("csv") => {
+                let mut sink = Self::Csv(Whole::create(path)?);
+                sink.text(&header)?;
+                Ok(sink)
+            }
+            Some("parquet") => {
+                let mut fields = vec![Field::new("row", DataType::UInt64, false)];
+                fields.extend(names.iter().map(|name| Field::new(name, DataType::Float64, true)));
+                let schema = Arc::new(Schema::new(fields));
+                let whole = Whole::create(path)?;
+                let file = whole.file.get_ref().try_clone().map_err(|e| unwritable(&e))?;
+                let writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).map_err(|e| unwritable(&e))?;
+                Ok(Self::Parquet(Some(writer), whole, schema))
+            }
+            _ => Err(Failure::usage(
+                format!("cannot tell the format of {}", path.display()),
+                "end the name in .csv or .parquet",
+            )),
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Failure> {
+        match self {
+            Self::Print(out) => out.write_all(text.as_bytes()).or_else(|e| output::stdout_failed(&e)),
+            Self::Csv(whole) => whole.file.write_all(text.as_bytes()).map_err(|e| unwritable(&e)),
+            Self::Parquet(..) => Ok(()),
+        }
+    }
+
+    fn write(&mut self, first_row: u64, rows: usize, values: &[Values]) -> Result<(), Failure> {
+        if let Self::Parquet(writer, _, schema) = self {
+            let numbers = UInt64Array::from_iter_values((1..=rows as u64).map(|row| first_row + row));
+            let mut arrays: Vec<ArrayRef> = vec![Arc::new(numbers)];
+            arrays.extend(values.iter().map(|v| Arc::new(Float64Array::from(v.clone())) as ArrayRef));
+            let batch = RecordBatch::try_new(Arc::clone(schema), arrays).map_err(|e| unwritable(&e))?;
+            return match writer {
+                Some(writer) => writer.write(&batch).map_err(|e| unwritable(&e)),
+                None => Ok(()),
+            };
+        }
+        let mut text = String::with_capacity(rows * (8 + 20 * values.len()));
+        for row in 0..rows {
+            text.push_str(&(first_row + row as u64 + 1).to_string());
+            for column in values {
+                text.push(',');
+                if let Some(x) = column[row] {
+                    // Rust's shortest notation reads back to the same bits.
+                    text.push_str(&format!("{x:?}"));
+                }
+            }
+            text.push('\n');
+        }
+        self.text(&text)
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        match self {
+            Self::Print(mut out) => out.flush().or_else(|e| output::stdout_failed(&e)),
+            Self::Csv(whole) => whole.finish(),
+            Self::Parquet(writer, whole, _) => {
+                if let Some(writer) = writer {
+                    writer.close().map_err(|e| unwritable(&e))?;
+                }
+                whole.finish()
+            }
+        }
+    }
+}
+
+fn unwritable(error: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(format!("cannot write the predictions: {error}"), "check the disk and the folder")
+}

@@ -1,0 +1,208 @@
+//! Names, order and coding of coefficients, as `colnames(model.matrix(f, data))` in R.
+
+use super::*;
+
+/// Formula and the coefficient names of R, joined by a space; `c` and `b` are factors, `x` and `z` numbers.
+const CODINGS: &[(&str, &str)] = &[
+    ("y ~ 1", "(Intercept)"),
+    ("y ~ a", "(Intercept) aq ar"),
+    ("y ~ a - 1", "ap aq ar"),
+    ("y ~ a + b", "(Intercept) aq ar bt"),
+    ("y ~ a + b - 1", "ap aq ar bt"),
+    ("y ~ b + a - 1", "bs bt aq ar"),
+    ("y ~ x + a - 1", "x ap aq ar"),
+    ("y ~ d", "(Intercept) dTRUE"),
+    ("y ~ d - 1", "dFALSE dTRUE"),
+    ("y ~ b*a", "(Intercept) bt aq ar bt:aq bt:ar"),
+    ("y ~ b:a", "(Intercept) bs:ap bt:ap bs:aq bt:aq bs:ar bt:ar"),
+    ("y ~ b:a - 1", "bs:ap bt:ap bs:aq bt:aq bs:ar bt:ar"),
+    ("y ~ a + b:a", "(Intercept) aq ar ap:bt aq:bt ar:bt"),
+    ("y ~ a + b:a - 1", "ap aq ar ap:bt aq:bt ar:bt"),
+    ("y ~ a/b", "(Intercept) aq ar ap:bt aq:bt ar:bt"),
+    ("y ~ b*x", "(Intercept) bt x bt:x"),
+    ("y ~ b:x", "(Intercept) bs:x bt:x"),
+    ("y ~ x:b", "(Intercept) x:bs x:bt"),
+    ("y ~ x + b:x", "(Intercept) x x:bt"),
+    ("y ~ b + b:x", "(Intercept) bt bs:x bt:x"),
+    ("y ~ b:x - 1", "bs:x bt:x"),
+    ("y ~ b + b:x - 1", "bs bt bs:x bt:x"),
+    ("y ~ x + x:b - 1", "x x:bs x:bt"),
+    ("y ~ a:b + a:c", "(Intercept) ap:bs aq:bs ar:bs ap:bt aq:bt ar:bt ap:cv aq:cv ar:cv ap:cw aq:cw ar:cw"),
+    ("y ~ a:b + b:d", "(Intercept) ap:bs aq:bs ar:bs ap:bt aq:bt ar:bt bs:dTRUE bt:dTRUE"),
+    (
+        "y ~ b*d*x",
+        "(Intercept) bt dTRUE x bt:dTRUE bt:x dTRUE:x bt:dTRUE:x",
+    ),
+    (
+        "y ~ b:d:x",
+        "(Intercept) bs:dFALSE:x bt:dFALSE:x bs:dTRUE:x bt:dTRUE:x",
+    ),
+    ("y ~ b:c:d - 1", "bs:cu:dFALSE bt:cu:dFALSE bs:cv:dFALSE bt:cv:dFALSE bs:cw:dFALSE bt:cw:dFALSE bs:cu:dTRUE bt:cu:dTRUE bs:cv:dTRUE bt:cv:dTRUE bs:cw:dTRUE bt:cw:dTRUE"),
+    ("y ~ b*d + b:c:d", "(Intercept) bt dTRUE bt:dTRUE bs:dFALSE:cv bt:dFALSE:cv bs:dTRUE:cv bt:dTRUE:cv bs:dFALSE:cw bt:dFALSE:cw bs:dTRUE:cw bt:dTRUE:cw"),
+    ("y ~ (a + b + d)^2", "(Intercept) aq ar bt dTRUE aq:bt ar:bt aq:dTRUE ar:dTRUE bt:dTRUE"),
+    ("y ~ x*z", "(Intercept) x z x:z"),
+    ("y ~ x:z:b", "(Intercept) x:z:bs x:z:bt"),
+    ("y ~ poly(x, 1)", "(Intercept) poly(x, 1)"),
+    ("y ~ poly(x, 2)", "(Intercept) poly(x, 2)1 poly(x, 2)2"),
+    ("y ~ b*poly(x, 2, raw)", "(Intercept) bt poly(x, 2, raw)1 poly(x, 2, raw)2 bt:poly(x, 2, raw)1 bt:poly(x, 2, raw)2"),
+    (
+        "y ~ poly(x, 2, raw):poly(z, 2, raw)",
+        "(Intercept) poly(x, 2, raw)1:poly(z, 2, raw)1 poly(x, 2, raw)2:poly(z, 2, raw)1 poly(x, 2, raw)1:poly(z, 2, raw)2 poly(x, 2, raw)2:poly(z, 2, raw)2",
+    ),
+    ("y ~ poly(x, 2, raw):b:z", "(Intercept) poly(x, 2, raw)1:bs:z poly(x, 2, raw)2:bs:z poly(x, 2, raw)1:bt:z poly(x, 2, raw)2:bt:z"),
+    ("y ~ k", "(Intercept) k"),
+    ("y ~ C(k)", "(Intercept) C(k)6 C(k)8"),
+    ("y ~ C(k, ref = 6)", "(Intercept) C(k, ref = \"6\")4 C(k, ref = \"6\")8"),
+    ("y ~ C(a, ref = 'r')", "(Intercept) C(a, ref = \"r\")p C(a, ref = \"r\")q"),
+    ("y ~ C(a, ref = 'r') - 1", "C(a, ref = \"r\")r C(a, ref = \"r\")p C(a, ref = \"r\")q"),
+    ("y ~ log(z + 1) + I(x^2)", "(Intercept) log(z + 1) I(x^2)"),
+];
+
+#[test]
+fn coefficients_are_named_and_ordered_as_in_r() {
+    let batch = crossed();
+    for &(formula, names) in CODINGS {
+        let (design, _) = scanned(formula, &batch);
+        let coding = design.coding().unwrap_or_else(|error| panic!("{formula}: {error}"));
+        assert_eq!(coding.names(), split(names), "{formula}");
+    }
+}
+
+/// Splits at spaces that do not follow a comma or stand beside an operator: names may hold `poly(x, 2)`.
+fn split(names: &str) -> Vec<String> {
+    let mut parts: Vec<String> = vec![String::new()];
+    let mut depth = 0;
+    for character in names.chars() {
+        match character {
+            ' ' if depth == 0 && parts != ["(Intercept)"] || character == ' ' && depth == 0 => parts.push(String::new()),
+            _ => {
+                depth += i32::from(character == '(') - i32::from(character == ')');
+                parts.last_mut().unwrap().push(character);
+            }
+        }
+    }
+    parts
+}
+
+/// The value of a coefficient's column, worked out from its name alone.
+fn column_by_name(name: &str, block: &RecordBatch) -> Vec<f64> {
+    let column = |name: &str| {
+        let array = block.column_by_name(name).unwrap();
+        match datafusion::arrow::compute::cast(array, &datafusion::arrow::datatypes::DataType::Float64) {
+            Ok(numbers) if ["x", "z", "k"].contains(&name) => {
+                (0..numbers.len()).map(|i| datafusion::arrow::array::AsArray::as_primitive::<datafusion::arrow::datatypes::Float64Type>(&numbers).value(i)).collect::<Vec<f64>>()
+            }
+            _ => panic!("{name}"),
+        }
+    };
+    let text = |name: &str, i: usize| {
+        let formatter = datafusion::arrow::util::display::array_value_to_string(block.column_by_name(name).unwrap(), i).unwrap();
+        if name == "d" { formatter.to_uppercase() } else { formatter }
+    };
+    let part = |part: &str| -> Vec<f64> {
+        if let Some((polynomial, degree)) = part.strip_prefix("poly(").and_then(|rest| rest.rsplit_once(')')) {
+            let power: i32 = degree.parse().unwrap_or(1);
+            return column(&polynomial[..1]).iter().map(|x| x.powi(power)).collect();
+        }
+        match part {
+            "x" | "z" | "k" => column(part),
+            "log(z + 1)" => column("z").iter().map(|z| (z + 1.0).ln()).collect(),
+            "I(x^2)" => column("x").iter().map(|x| x * x).collect(),
+            _ => {
+                let (factor, level) = match part.strip_prefix("C(") {
+                    Some(rest) => (&rest[..1], rest.rsplit_once(')').unwrap().1),
+                    None => part.split_at(1),
+                };
+                (0..block.num_rows()).map(|i| f64::from(u8::from(text(factor, i) == level))).collect()
+            }
+        }
+    };
+    name.split(':').map(part).fold(vec![1.0; block.num_rows()], |product, factor| product.iter().zip(factor).map(|(a, b)| a * b).collect())
+}
+
+#[test]
+fn columns_hold_what_their_names_say() {
+    let batch = crossed();
+    for &(formula, _) in CODINGS {
+        let (design, block) = scanned(formula, &batch);
+        let coding = design.coding().unwrap();
+        for (column, values) in coding.columns.iter().zip(matrix(&coding, &block)) {
+            assert_eq!(values, column_by_name(&column.name, &batch), "{formula}: {}", column.name);
+        }
+    }
+}
+
+/// The rank of columns, by elimination on small well-scaled numbers.
+fn rank(mut columns: Vec<Vec<f64>>) -> usize {
+    let mut rank = 0;
+    for row in 0..columns.first().map_or(0, Vec::len) {
+        let Some(pivot) = (rank..columns.len()).max_by(|&a, &b| columns[a][row].abs().total_cmp(&columns[b][row].abs())) else { break };
+        if columns[pivot][row].abs() < 1e-9 {
+            continue;
+        }
+        columns.swap(rank, pivot);
+        let lead = columns[rank].clone();
+        for column in &mut columns[rank + 1..] {
+            let ratio = column[row] / lead[row];
+            column.iter_mut().zip(&lead).for_each(|(value, lead)| *value -= ratio * lead);
+        }
+        rank += 1;
+    }
+    rank
+}
+
+#[test]
+fn contrasts_lose_nothing_of_the_full_indicators() {
+    let batch = crossed();
+    for &(formula, _) in CODINGS {
+        let (design, block) = scanned(formula, &batch);
+        let coding = design.coding().unwrap();
+        let constant = coding.intercept.then(|| vec![1.0; block.rows()]);
+        let coded: Vec<Vec<f64>> = constant.clone().into_iter().chain(matrix(&coding, &block)).collect();
+        let full = constant.into_iter().chain(block.columns().into_iter().map(|(_, column)| dense(column, block.rows())));
+        assert_eq!(rank(coded), rank(full.collect()), "{formula}");
+    }
+}
+
+#[test]
+fn assign_counts_terms_from_one() {
+    let (design, _) = scanned("y ~ a*x + d", &crossed());
+    let coding = design.coding().unwrap();
+    assert_eq!(coding.term_labels, ["a", "x", "d", "a:x"]);
+    assert_eq!(coding.assign(), [0, 1, 1, 2, 3, 4, 4]);
+}
+
+#[test]
+fn orthogonal_polynomials_are_listed_by_degree() {
+    let (design, block) = scanned("y ~ b + poly(x, 3) + poly(z, 1) + poly(z, 2, raw)", &crossed());
+    let coding = design.coding().unwrap();
+    let groups: Vec<_> = coding.poly_groups.iter().map(|group| (group.label.as_str(), group.degree, group.positions.clone())).collect();
+    assert_eq!(groups, [("poly(x, 3)", 3, vec![1, 2, 3]), ("poly(z, 1)", 1, vec![4])]);
+    let columns = matrix(&coding, &block);
+    let cubes: Vec<f64> = columns[1].iter().map(|x| x.powi(3)).collect();
+    assert_eq!(columns[3], cubes);
+    let error = compile("y ~ b:poly(x, 2)", &crossed()).unwrap_err();
+    assert!(matches!(&error, TableError::Unsupported { term, .. } if term == "b:poly(x, 2)"), "{error}");
+    assert_eq!(error.hint().unwrap(), "use poly(x, 2, raw) in place of poly(x, 2)");
+}
+
+#[test]
+fn combinations_never_observed_have_no_column() {
+    let batch = table(&[("y", doubles(&[1.0, 2.0, 3.0])), ("a", texts(&["p", "q", "q"])), ("b", texts(&["s", "s", "t"]))]);
+    let (design, _) = scanned("y ~ a:b - 1", &batch);
+    let coding = design.coding().unwrap();
+    let observed: Vec<(&str, bool)> = coding.columns.iter().map(|column| (column.name.as_str(), column.state_column.is_some())).collect();
+    assert_eq!(observed, [("ap:bs", true), ("aq:bs", true), ("ap:bt", false), ("aq:bt", true)]);
+}
+
+#[test]
+fn references_and_single_levels_are_checked() {
+    let batch = crossed();
+    let (design, _) = scanned("y ~ C(a, ref = 'P')", &batch);
+    let error = design.coding().unwrap_err();
+    assert!(matches!(&error, TableError::UnknownReference { levels: 3, .. }), "{error}");
+    let batch = table(&[("y", doubles(&[1.0, 2.0])), ("a", texts(&["p", "p"]))]);
+    let error = scanned("y ~ a", &batch).0.coding().unwrap_err();
+    assert_eq!(error, TableError::TooFewLevels { factor: "a".into(), got: 1 });
+    assert_eq!(scanned("y ~ a - 1", &batch).0.coding().unwrap().names(), ["ap"]);
+}

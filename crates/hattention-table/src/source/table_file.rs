@@ -1,0 +1,164 @@
+//! A file of any format behind one face.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::blocks::{Syntax, TextFile};
+use super::csv::{CsvFile, CsvPlan};
+use super::csv_types::{CsvType, Missing};
+use super::discover::FoundFile;
+use super::error::SourceError;
+use super::format::Format;
+use super::ipc::IpcFile;
+use super::json::JsonFile;
+use super::parquet::ParquetFile;
+use super::schema::{leaving_schema, text_type};
+
+/// A file that has been opened.
+#[derive(Clone, Debug)]
+pub(crate) enum TableFile {
+    Csv(CsvFile),
+    Parquet(ParquetFile),
+    Ipc(IpcFile),
+    Json(JsonFile),
+}
+
+/// How some columns are read from a file.
+#[derive(Debug)]
+pub(crate) struct FilePlan {
+    /// Positions in the file, ascending and distinct.
+    pub(super) columns: Vec<usize>,
+    /// For each column asked for, its place in `columns`.
+    pub(super) order: Vec<usize>,
+    /// For CSV, the types as which the cells are read.
+    pub(super) csv: Option<CsvPlan>,
+}
+
+impl TableFile {
+    pub(super) fn open(
+        found: &FoundFile,
+        name: String,
+        missing: &Missing,
+        sample_blocks: usize,
+    ) -> Result<Self, SourceError> {
+        let path = found.path.clone();
+        Ok(match found.format {
+            Format::Csv { delimiter, gzip } => {
+                let text = TextFile { path, name, syntax: Syntax { gzip, delimiter, quotes: true } };
+                Self::Csv(CsvFile::open(text, missing, sample_blocks)?)
+            }
+            Format::Json { gzip } => {
+                let text = TextFile { path, name, syntax: Syntax { gzip, delimiter: 0, quotes: false } };
+                Self::Json(JsonFile::open(text)?)
+            }
+            Format::Parquet => Self::Parquet(ParquetFile::open(path, name)?),
+            Format::Arrow => Self::Ipc(IpcFile::open(path, name)?),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Csv(file) => &file.text.name,
+            Self::Json(file) => &file.text.name,
+            Self::Parquet(file) => &file.name,
+            Self::Ipc(file) => &file.name,
+        }
+    }
+
+    pub(crate) fn format(&self) -> &'static str {
+        match self {
+            Self::Csv(_) => "CSV",
+            Self::Json(_) => "JSON lines",
+            Self::Parquet(_) => "Parquet",
+            Self::Ipc(_) => "Arrow IPC",
+        }
+    }
+
+    /// The file's columns, with the types as which they leave the source.
+    pub(super) fn schema(&self, labels: &[String], wide: &HashSet<String>) -> SchemaRef {
+        match self {
+            Self::Csv(file) => {
+                let data_type = |at: usize, name: &str| match file.column_type(at) {
+                    _ if labels.iter().any(|label| label == name) => text_type(),
+                    CsvType::Number { .. } if wide.contains(name) => DataType::Int64,
+                    csv_type => csv_type.arrow(),
+                };
+                let fields = file.names().enumerate().map(|(at, name)| Field::new(name, data_type(at, name), true));
+                Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+            }
+            Self::Json(file) => leaving_schema(&file.schema),
+            Self::Parquet(file) => leaving_schema(file.schema()),
+            Self::Ipc(file) => leaving_schema(&file.schema),
+        }
+    }
+
+    pub(super) fn text_among_numbers(&self, column: &str) -> Option<SourceError> {
+        let Self::Csv(file) = self else {
+            return None;
+        };
+        let at = file.names().position(|name| name == column)?;
+        file.text_among_numbers(at)
+    }
+
+    /// Rows, where the file says so.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        match self {
+            Self::Parquet(file) => Some(file.rows()),
+            Self::Csv(_) | Self::Ipc(_) | Self::Json(_) => None,
+        }
+    }
+
+    fn column_names(&self) -> Vec<&str> {
+        let schema = match self {
+            Self::Csv(file) => return file.names().collect(),
+            Self::Json(file) => &file.schema,
+            Self::Parquet(file) => file.schema(),
+            Self::Ipc(file) => &file.schema,
+        };
+        schema.fields().iter().map(|field| field.name().as_str()).collect()
+    }
+
+    pub(super) fn plan(&self, schema: &SchemaRef) -> FilePlan {
+        let names = self.column_names();
+        let columns = positions(names.iter().copied(), |name| schema.fields().find(name).is_some());
+        let place = |name: &str| columns.iter().position(|&at| names[at] == name);
+        let order = schema.fields().iter().filter_map(|field| place(field.name())).collect();
+        let csv = match self {
+            Self::Csv(file) => Some(csv_plan(file, &columns, schema)),
+            _ => None,
+        };
+        FilePlan { columns, order, csv }
+    }
+}
+
+/// The types as which cells are read: the column's type over all files, which decides also for a file where it is empty.
+fn csv_plan(file: &CsvFile, columns: &[usize], schema: &SchemaRef) -> CsvPlan {
+    let names: Vec<&str> = file.names().collect();
+    let mut fields = Vec::with_capacity(columns.len());
+    let mut types = Vec::with_capacity(columns.len());
+    for &at in columns {
+        let Some((_, field)) = schema.fields().find(names[at]) else {
+            continue;
+        };
+        let csv_type = match (field.data_type(), file.column_type(at)) {
+            (DataType::Float64, own @ CsvType::Number { .. }) => own,
+            (DataType::Float64, _) => CsvType::Number { whole: false },
+            (DataType::Int64, _) => CsvType::Integer,
+            (DataType::Boolean, _) => CsvType::Boolean,
+            (DataType::Date32, _) => CsvType::Date,
+            (DataType::Timestamp(..), _) => CsvType::Timestamp,
+            (DataType::Null, _) => CsvType::Empty,
+            _ => CsvType::Text,
+        };
+        types.push(csv_type);
+        fields.push(Field::new(names[at], csv_type.arrow(), true));
+    }
+    CsvPlan { columns: columns.to_vec(), types, schema: Arc::new(Schema::new(fields)) }
+}
+
+/// The positions of the names that are wanted.
+pub(super) fn positions<'a>(names: impl Iterator<Item = &'a str>, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
+    names.enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at).collect()
+}

@@ -1,0 +1,16 @@
+//! The laws of the state and of the fits, over one table of named designs.
+
+mod support;
+
+#[path = "laws/any_data.rs"]
+mod any_data;
+#[path = "laws/dependence.rs"]
+mod dependence;
+#[path = "laws/fits.rs"]
+mod fits;
+#[path = "laws/refusals.rs"]
+mod refusals;
+#[path = "laws/state.rs"]
+mod state;
+#[path = "laws/table.rs"]
+mod table;

@@ -1,0 +1,164 @@
+//! The results as a page of Markdown.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// Load above this, before a run, means that others used the machine.
+const LOAD_LIMIT: f64 = 0.5;
+
+pub(crate) fn markdown(results: &Value) -> String {
+    let mut page = String::new();
+    head(&mut page, results);
+    for shape in results["memory"].as_array().into_iter().flatten() {
+        let _ =
+            writeln!(page, "\n## In memory: {} rows, {} columns and an intercept\n", shape["rows"], shape["columns"]);
+        table(&mut page, shape, "hattention", false);
+        steps(&mut page, &shape["contestants"][0]);
+    }
+    if !results["files"].is_null() {
+        let files = &results["files"];
+        let _ = writeln!(page, "\n## Whole processes: `{}`, `{}`\n", text(&files["data"]), text(&files["formula"]));
+        table(&mut page, files, "hat fit", true);
+    }
+    notes(&mut page, results);
+    page
+}
+
+fn head(page: &mut String, results: &Value) {
+    let machine = &results["machine"];
+    let list = |value: &Value| value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(page, "# hattention beside its peers\n");
+    let _ = writeln!(page, "Made by `cargo xtask bench`; every number is in `latest.json`.");
+    let _ = writeln!(page, "Date: {}. Commit: {}.\n", or_unknown(&results["date"]), or_unknown(&results["commit"]));
+    let _ = writeln!(
+        page,
+        "Machine: {} (family {}, model {}), {} cores, {}; caches {}; {} GiB; {} {}. {} threads for everyone.\n",
+        or_unknown(&machine["cpu"]),
+        or_unknown(&machine["cpu_family"]),
+        or_unknown(&machine["cpu_model"]),
+        machine["cores"],
+        list(&machine["instruction_sets"]),
+        list(&machine["caches"]),
+        machine["memory_gib"],
+        text(&machine["system"]),
+        text(&machine["architecture"]),
+        results["threads"],
+    );
+    let versions = results["versions"].as_object().into_iter().flatten();
+    let versions: Vec<String> = versions
+        .map(
+            |(name, version)| {
+                if version.is_null() { format!("{name} absent") } else { format!("{name} {}", text(version)) }
+            },
+        )
+        .collect();
+    let _ = writeln!(page, "Versions: {}.", versions.join(", "));
+    if results["quick"] == true {
+        let _ = writeln!(page, "\n**A trial of the bench on small data: not to be quoted.**");
+    }
+}
+
+fn table(page: &mut String, section: &Value, unit: &str, files: bool) {
+    let all: Vec<&Value> = section["contestants"].as_array().into_iter().flatten().collect();
+    let ours = all.iter().find(|c| text(&c["name"]).starts_with(unit)).and_then(|c| c["median_seconds"].as_f64());
+    if section["load_before"].as_f64().is_some_and(|load| load > LOAD_LIMIT) {
+        let _ = writeln!(page, "**Load was {} before the run: others used the machine.**\n", section["load_before"]);
+    }
+    let _ = writeln!(
+        page,
+        "| who | data | computes | median, ms | least–most | {}times {unit} | coefficient difference |",
+        if files { "peak, MB | " } else { "" }
+    );
+    let _ = writeln!(page, "|---|---|---|--:|--:|{}--:|--:|", if files { "--:|" } else { "" });
+    for contestant in &all {
+        let seconds: Vec<f64> =
+            contestant["seconds"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        let name = text(&contestant["name"]);
+        let lead = format!("| {name} | {} | {} |", text(&contestant["layout"]), text(&contestant["computes"]));
+        let Some(median) = contestant["median_seconds"].as_f64() else {
+            let blank = if files { " |" } else { "" };
+            let _ = writeln!(page, "{lead} not available: {} | | |{blank} |", text(&contestant["remark"]));
+            continue;
+        };
+        let (least, most) =
+            (seconds.iter().copied().fold(f64::INFINITY, f64::min), seconds.iter().copied().fold(0.0, f64::max));
+        let peak = match contestant["median_peak_mb"].as_f64() {
+            Some(peak) => format!(" {peak:.0} |"),
+            None => String::new(),
+        };
+        let ratio = match ours {
+            Some(ours) if is_best(contestant, &all) => format!("**{:.2}**", median / ours),
+            Some(ours) => format!("({:.2})", median / ours),
+            None => String::new(),
+        };
+        let difference = match contestant["coefficient_difference"].as_f64() {
+            None => String::new(),
+            Some(0.0) => "0".to_owned(),
+            Some(difference) => format!("{difference:.0e}"),
+        };
+        let _ = writeln!(
+            page,
+            "{lead} {:.1} | {:.1}–{:.1} |{peak} {ratio} | {difference} |",
+            1e3 * median,
+            1e3 * least,
+            1e3 * most
+        );
+    }
+}
+
+/// Whether no other layout of the same contestant is faster: only the best is quoted.
+fn is_best(contestant: &Value, all: &[&Value]) -> bool {
+    let same = |c: &&&Value| c["name"] == contestant["name"] && c["computes"] == contestant["computes"];
+    let mine = contestant["median_seconds"].as_f64().unwrap_or(f64::INFINITY);
+    all.iter().filter(same).filter_map(|c| c["median_seconds"].as_f64()).all(|other| mine <= other)
+}
+
+/// Where hattention's time went.
+fn steps(page: &mut String, contestant: &Value) {
+    let step = |name: &str| contestant[format!("median_{name}_seconds")].as_f64();
+    if let (Some(moments), Some(whitening), Some(inference)) = (step("moments"), step("whitening"), step("inference")) {
+        let [moments, whitening, inference] = [moments, whitening, inference].map(|s| 1e3 * s);
+        let _ = writeln!(
+            page,
+            "\nhattention: moments {moments:.1} ms, whitening {whitening:.1} ms, inference {inference:.1} ms."
+        );
+    }
+}
+
+fn notes(page: &mut String, results: &Value) {
+    let _ = writeln!(
+        page,
+        "
+## How to read this
+- *times hattention*, *times hat fit*: the contestant's median over hattention's, from alternating rounds of one run; in bold the better layout \
+of a contestant, in brackets the other. Peers get their design with the intercept's column made, outside the clock.
+- *coefficient difference*: the largest relative difference of a coefficient from the exact one. In memory that is \
+hattention's own result ({} correct digits stated); for files it is `reference/flights_exact.json`.
+- R's `lm` and `lm.fit` use LINPACK's QR, level-1 BLAS on one thread; here its BLAS is {}. Whole processes include \
+starting the interpreter and reading the file, as a user waits for them. DuckDB forms the sums of products of the same 22 \
+columns; numpy solves the 21 equations.
+- Peak memory is the resident set of the process as `wait4` reports it; a megabyte is 10⁶ bytes.",
+        digits(results),
+        results["versions"]["R BLAS"].as_str().unwrap_or("unknown"),
+    );
+    for note in results["notes"].as_array().into_iter().flatten() {
+        let _ = writeln!(page, "- {}", text(note));
+    }
+}
+
+fn digits(results: &Value) -> String {
+    let stated = results["memory"].as_array().into_iter().flatten().filter_map(|s| s["exact_digits"].as_f64());
+    match stated.reduce(f64::min) {
+        Some(digits) => format!("{digits:.1}"),
+        None => "no".to_owned(),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+}
+
+fn or_unknown(value: &Value) -> String {
+    if value.is_null() { "unknown".to_owned() } else { text(value) }
+}
