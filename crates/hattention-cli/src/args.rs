@@ -84,10 +84,10 @@ pub struct FitArgs {
     #[arg(long, value_name = "COLUMN")]
     pub weights: Option<String>,
     /// Ridge penalty on XᵀX (scikit-learn's alpha), or `auto` by generalised cross-validation.
-    #[arg(long, value_name = "A|auto", conflicts_with = "components")]
+    #[arg(long, value_name = "A|auto", conflicts_with = "components", allow_hyphen_values = true)]
     pub ridge: Option<String>,
     /// Number of principal components, or `auto` by generalised cross-validation.
-    #[arg(long, value_name = "K|auto")]
+    #[arg(long, value_name = "K|auto", allow_hyphen_values = true)]
     pub components: Option<String>,
     /// Let the penalty or the components act on columns divided by their standard deviation.
     #[arg(long)]

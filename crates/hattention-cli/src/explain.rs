@@ -69,8 +69,11 @@ pub fn run(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
         eprintln!("note: {} of the queries have missing values and were left out", queries.unreadable);
     }
     let text = if args.json {
-        let all: Vec<Value> =
-            explanations.iter().enumerate().map(|(i, e)| to_json(&queries, i, e, &columns, &cells, fit.target_mean)).collect();
+        let all: Vec<Value> = explanations
+            .iter()
+            .enumerate()
+            .map(|(i, e)| to_json(&queries, i, e, &columns, &cells, fit.target_mean))
+            .collect();
         format!("{:#}\n", json!({"target": fit.target, "training_rows": used, "queries": all}))
     } else {
         let all = explanations.iter().enumerate().map(|(i, e)| to_text(&fit.target, &queries, i, e, &columns, &cells));
@@ -155,8 +158,7 @@ fn rows_of(
 
 fn row_cells(batch: &RecordBatch, row: usize) -> Result<Vec<String>, Failure> {
     let cell = |column| {
-        array_value_to_string(column, row)
-            .map_err(|e| Failure::usage(format!("cannot print a training row: {e}"), ""))
+        array_value_to_string(column, row).map_err(|e| Failure::usage(format!("cannot print a training row: {e}"), ""))
     };
     batch.columns().iter().map(|column| cell(column)).collect()
 }
@@ -171,8 +173,11 @@ fn to_text(
 ) -> String {
     let short = |x: f64| render::significant(x, 4);
     let error = queries.errors[i].map_or(String::new(), |se| format!(" (standard error {})", short(se)));
-    let mut text =
-        format!("Query row {}: {target} = {}{error}\n", queries.rows[i], render::significant(queries.predictions[i], 7));
+    let mut text = format!(
+        "Query row {}: {target} = {}{error}\n",
+        queries.rows[i],
+        render::significant(queries.predictions[i], 7)
+    );
     let mut header = vec!["  row", "weight", "target", "contribution"];
     header.extend(columns.iter().map(String::as_str));
     let rows: Vec<Vec<String>> = e

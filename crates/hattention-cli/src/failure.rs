@@ -40,7 +40,9 @@ impl From<hattention::Error> for Failure {
     fn from(error: hattention::Error) -> Self {
         use hattention::Error;
         let code = match error {
-            Error::RankDeficient { .. } | Error::TooFewRows { .. } | Error::NoRows | Error::NoConvergence { .. } => NO_ANSWER,
+            Error::RankDeficient { .. } | Error::TooFewRows { .. } | Error::NoRows | Error::NoConvergence { .. } => {
+                NO_ANSWER
+            }
             _ => USAGE,
         };
         Self { hint: error.hint().map(str::to_owned), message: error.to_string(), code }

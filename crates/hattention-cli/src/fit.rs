@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::args::{AliasedArg, FitArgs, Na, SourceArgs};
 use crate::failure::Failure;
 use crate::model::TableModel;
+use crate::output;
 use crate::pass::{self, Gathered};
 use crate::progress::Progress;
 use crate::render::{self, Context};
-use crate::output;
 
 /// Runs the command.
 pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
@@ -40,8 +40,7 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     }
     let formula_text = formula.text().to_owned();
     let name = vcov.to_string();
-    let context =
-        Context { formula: &formula_text, dropped_rows: model.dropped_rows, vcov: &name, level: args.level };
+    let context = Context { formula: &formula_text, dropped_rows: model.dropped_rows, vcov: &name, level: args.level };
     let text = if args.json {
         format!("{:#}\n", render::json(&context, &model.model.whitening, &model.model.fits))
     } else {
@@ -81,12 +80,16 @@ impl Amount {
             (Some(text), _) if text == "auto" => Ok(Self::Ridge(Number::Auto)),
             (Some(text), _) => match text.parse::<f64>() {
                 Ok(alpha) if alpha >= 0.0 && alpha.is_finite() => Ok(Self::Ridge(Number::Given(alpha))),
-                _ => Err(Failure::usage(format!("--ridge is `{text}`, expected a number, zero or more, or `auto`"), "")),
+                _ => {
+                    Err(Failure::usage(format!("--ridge is `{text}`, expected a number, zero or more, or `auto`"), ""))
+                }
             },
             (None, Some(text)) if text == "auto" => Ok(Self::Components(Number::Auto)),
             (None, Some(text)) => match text.parse::<usize>() {
                 Ok(count) => Ok(Self::Components(Number::Given(count))),
-                Err(_) => Err(Failure::usage(format!("--components is `{text}`, expected a whole number or `auto`"), "")),
+                Err(_) => {
+                    Err(Failure::usage(format!("--components is `{text}`, expected a whole number or `auto`"), ""))
+                }
             },
             (None, None) => Ok(Self::Ols),
         }
@@ -104,6 +107,8 @@ fn train(
     let extras = extras(vcov, args.order.as_deref());
     let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
     let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
+    refuse_mistyped(source, &design)?;
+    design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
     let orthogonal = design.coding().is_ok_and(|coding| !coding.poly_groups.is_empty());
     let gathered = {
@@ -111,12 +116,20 @@ fn train(
         pass::moments(source, &design, na, orthogonal && args.weights.is_some(), &progress)?
     };
     if gathered.moments.rows() == 0 {
-        let why = if gathered.dropped > 0 { format!(": all {} have missing values", gathered.dropped) } else { String::new() };
+        let why = if gathered.dropped > 0 {
+            format!(": all {} have missing values", gathered.dropped)
+        } else {
+            String::new()
+        };
         let message = match args.weights {
             Some(_) if gathered.dropped == 0 => "no rows with positive weight".to_owned(),
             _ => format!("no rows left to fit{why}"),
         };
-        return Err(Failure { message, hint: Some("check the source, its missing values and its weights".into()), code: crate::failure::NO_ANSWER });
+        return Err(Failure {
+            message,
+            hint: Some("check the source, its missing values and its weights".into()),
+            code: crate::failure::NO_ANSWER,
+        });
     }
     let layout = design.layout();
     let coding = layout.coding()?;
@@ -145,7 +158,8 @@ fn train(
                 "leave out --vcov",
             ));
         }
-        let options = FrozenOptions { targets: true, weights: args.weights.is_some(), extras, unseen: Unseen::Error, na };
+        let options =
+            FrozenOptions { targets: true, weights: args.weights.is_some(), extras, unseen: Unseen::Error, na };
         let encoder = frozen.encoder(&source.schema(), &options)?;
         let progress = Progress::new(source.bytes_total(), "second pass", quiet);
         let order = args.order.as_deref();
@@ -162,7 +176,8 @@ fn train(
     })
 }
 
-/// A column that is text by its type may be numbers with a typing error: then that is what to say.
+/// A column that is text by its type may be numbers with a typing error: then that is what to say. (Written as `C(x)` it
+/// is a factor on purpose.)
 fn explain_text(source: &Source, error: hattention_table::error::TableError) -> Failure {
     if let hattention_table::error::TableError::ColumnType { column, .. } = &error
         && let Some(better) = source.text_among_numbers(column)
@@ -170,6 +185,17 @@ fn explain_text(source: &Source, error: hattention_table::error::TableError) -> 
         return better.into();
     }
     error.into()
+}
+
+/// Refuses bare columns of numbers with some text among them, which would silently become factors.
+fn refuse_mistyped(source: &Source, design: &Design) -> Result<(), Failure> {
+    for (name, _) in &design.spec().columns {
+        let bare = design.terms().variables.iter().any(|variable| variable.label().trim_matches('`') == name);
+        if let Some(error) = source.text_among_numbers(name).filter(|_| bare) {
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }
 
 fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
@@ -199,7 +225,10 @@ fn filter(
 ) -> Result<Filter, Failure> {
     let standardize = args.standardize;
     if targets > 1 && matches!(amount, Amount::Ridge(Number::Auto) | Amount::Components(Number::Auto)) {
-        return Err(Failure::usage("`auto` chooses for one target, and the formula has several", "fit the targets one by one"));
+        return Err(Failure::usage(
+            "`auto` chooses for one target, and the formula has several",
+            "fit the targets one by one",
+        ));
     }
     Ok(match amount {
         Amount::Ols => Filter::Ols,

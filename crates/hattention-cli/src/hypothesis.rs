@@ -81,8 +81,9 @@ fn terms(model: &TableModel, fit: &Fit) -> Result<Vec<Row>, Failure> {
         if members.is_empty() {
             continue;
         }
-        let test = tests_of::zero(fit, &members)
-            .ok_or_else(|| Failure::usage("this fit has no tests: it needs least squares and residual degrees of freedom", ""))?;
+        let test = tests_of::zero(fit, &members).ok_or_else(|| {
+            Failure::usage("this fit has no tests: it needs least squares and residual degrees of freedom", "")
+        })?;
         rows.push(Row { name: label.clone(), test });
     }
     Ok(rows)
@@ -90,13 +91,18 @@ fn terms(model: &TableModel, fit: &Fit) -> Result<Vec<Row>, Failure> {
 
 fn against(model: &TableModel, fit: &Fit, other: &TableModel) -> Result<Row, Failure> {
     let same = other.model.fits.iter().find(|f| f.target == fit.target).ok_or_else(|| {
-        Failure::usage(format!("the other model does not have the target `{}`", fit.target), "compare models of one target")
+        Failure::usage(
+            format!("the other model does not have the target `{}`", fit.target),
+            "compare models of one target",
+        )
     })?;
     let (small, large) = if same.df_residual > fit.df_residual { (same, fit) } else { (fit, same) };
     let (few, many) = if same.df_residual > fit.df_residual { (other, model) } else { (model, other) };
     let larger = many.frozen.coding().names();
     if let Some(extra) = few.frozen.coding().names().iter().find(|name| !larger.contains(name)) {
-        eprintln!("note: `{extra}` is not among the larger model's coefficients: the test holds only if its columns span it");
+        eprintln!(
+            "note: `{extra}` is not among the larger model's coefficients: the test holds only if its columns span it"
+        );
     }
     let name = format!("{} within {}", few.frozen.spec().formula, many.frozen.spec().formula);
     Ok(Row { name, test: tests_of::nested(small, large)? })
@@ -109,7 +115,10 @@ fn parse(text: &str, names: &[String]) -> Result<(Vec<f64>, f64), Failure> {
     let (other, other_constant) = side(right, text, names)?;
     row.iter_mut().zip(other).for_each(|(a, b)| *a -= b);
     if row.iter().all(|factor| *factor == 0.0) {
-        return Err(Failure::usage(format!("`{text}` names no coefficient"), "write for example `x = 0` or `a - b = 1`"));
+        return Err(Failure::usage(
+            format!("`{text}` names no coefficient"),
+            "write for example `x = 0` or `a - b = 1`",
+        ));
     }
     Ok((row, other_constant - constant))
 }
@@ -131,7 +140,7 @@ fn side(text: &str, whole: &str, names: &[String]) -> Result<(Vec<f64>, f64), Fa
         }
         first = false;
         let mut factor = None;
-        if !order.iter().any(|&k| rest.starts_with(names[k].as_str())) {
+        if !rest.starts_with('`') && !order.iter().any(|&k| rest.starts_with(names[k].as_str())) {
             let (value, after) = leading_number(rest).ok_or_else(|| unknown(rest, whole, names))?;
             factor = Some(value);
             rest = after.trim_start();
@@ -161,7 +170,9 @@ fn side(text: &str, whole: &str, names: &[String]) -> Result<(Vec<f64>, f64), Fa
 fn leading_number(text: &str) -> Option<(f64, &str)> {
     let end = (1..=text.len()).rev().filter(|&end| text.is_char_boundary(end)).find(|&end| {
         let candidate = &text[..end];
-        candidate.starts_with(|c: char| c.is_ascii_digit() || c == '.') && candidate.trim_end() == candidate && candidate.parse::<f64>().is_ok()
+        candidate.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            && candidate.trim_end() == candidate
+            && candidate.parse::<f64>().is_ok()
     })?;
     Some((text[..end].parse().ok()?, &text[end..]))
 }

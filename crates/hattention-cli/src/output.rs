@@ -75,7 +75,9 @@ impl Whole {
     /// If the last bytes cannot be written or the name not be given.
     pub fn finish(mut self) -> Result<(), Failure> {
         let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        written.and_then(|()| std::fs::rename(&self.beside, &self.target)).map_err(|e| cannot(&self.target, &e.to_string()))?;
+        written
+            .and_then(|()| std::fs::rename(&self.beside, &self.target))
+            .map_err(|e| cannot(&self.target, &e.to_string()))?;
         self.finished = true;
         Ok(())
     }

@@ -186,7 +186,8 @@ fn ordered(
     let arrow = |operation: &str, error: &dyn std::fmt::Display| {
         Failure::from(TableError::Arrow { operation: operation.into(), message: error.to_string() })
     };
-    let all = concat_batches(&schema, batches.iter().map(|(_, batch)| batch)).map_err(|e| arrow("joining batches", &e))?;
+    let all =
+        concat_batches(&schema, batches.iter().map(|(_, batch)| batch)).map_err(|e| arrow("joining batches", &e))?;
     let key = all
         .column_by_name(order)
         .ok_or_else(|| Failure::usage(format!("unknown column `{order}` in --order"), "name a column of the source"))?;
@@ -213,10 +214,9 @@ impl ClusterCodes {
 fn codes(known: &Mutex<HashMap<String, u32>>, array: &ArrayRef) -> Result<Vec<u32>, Failure> {
     let text = cast(array, &DataType::Utf8)
         .map_err(|e| TableError::Arrow { operation: "reading a cluster column".into(), message: e.to_string() })?;
-    let text = text
-        .as_any()
-        .downcast_ref::<StringArray>()
-        .ok_or_else(|| Failure::usage("a cluster column cannot be read as text", "use a column of text or whole numbers"))?;
+    let text = text.as_any().downcast_ref::<StringArray>().ok_or_else(|| {
+        Failure::usage("a cluster column cannot be read as text", "use a column of text or whole numbers")
+    })?;
     let mut known = known.lock().map_err(|_| Failure::usage("a computing thread failed", ""))?;
     Ok((0..text.len())
         .map(|row| {

@@ -29,7 +29,10 @@ pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     }
     let model = TableModel::load(&args.model)?;
     if args.interval.is_some() && model.model.fits.iter().any(|fit| fit.covariance.is_none()) {
-        return Err(Failure::usage("ridge and components have no intervals", "fit by least squares, or leave out --interval"));
+        return Err(Failure::usage(
+            "ridge and components have no intervals",
+            "fit by least squares, or leave out --interval",
+        ));
     }
     let source = crate::fit::open(&args.source)?;
     let unseen = if args.unseen == UnseenArg::Null { Unseen::Null } else { Unseen::Error };
@@ -97,7 +100,12 @@ impl Job<'_> {
         for (t, fit) in self.model.model.fits.iter().enumerate() {
             let predictions = attention::predict(whitening, fit, &block, &ids)?;
             let errors: Option<Vec<f64>> = keys.as_ref().zip(fit.covariance.as_ref()).map(|(keys, covariance)| {
-                (0..keys.rows).map(|row| { let q = keys.row(row); covariance.between(&q, &q).sqrt() }).collect()
+                (0..keys.rows)
+                    .map(|row| {
+                        let q = keys.row(row);
+                        covariance.between(&q, &q).sqrt()
+                    })
+                    .collect()
             });
             values.push(encoded.scatter(&predictions));
             let nothing = || vec![None; batch.num_rows()];
@@ -108,7 +116,8 @@ impl Job<'_> {
                 let quantile = t_quantile(0.5 + self.args.level / 2.0, covariance.df);
                 let extra = if kind == IntervalArg::Prediction { fit.variance() } else { 0.0 };
                 let half: Vec<f64> = errors.iter().map(|se| quantile * (se * se + extra).sqrt()).collect();
-                let end = |sign: f64| -> Vec<f64> { predictions.iter().zip(&half).map(|(p, h)| p + sign * h).collect() };
+                let end =
+                    |sign: f64| -> Vec<f64> { predictions.iter().zip(&half).map(|(p, h)| p + sign * h).collect() };
                 values.push(scatter(&encoded, &end(-1.0)));
                 values.push(scatter(&encoded, &end(1.0)));
             }
@@ -120,7 +129,13 @@ impl Job<'_> {
     }
 
     /// Residual, leverage, leave-one-out residual and Cook's distance, for rows that have a target.
-    fn diagnostics(&self, full: &FrozenDesign, batch: &RecordBatch, first_row: u64, t: usize) -> Result<[Values; 4], Failure> {
+    fn diagnostics(
+        &self,
+        full: &FrozenDesign,
+        batch: &RecordBatch,
+        first_row: u64,
+        t: usize,
+    ) -> Result<[Values; 4], Failure> {
         let (whitening, fit) = (&self.model.model.whitening, &self.model.model.fits[t]);
         let encoded = full.encode(batch, first_row)?;
         let (ids, mut block) = encoded.block();
@@ -148,7 +163,9 @@ enum Sink {
 
 impl Sink {
     fn open(path: Option<&Path>, names: &[String]) -> Result<Self, Failure> {
-        let quote = |name: &String| if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() };
+        let quote = |name: &String| {
+            if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() }
+        };
         let header = format!("row,{}\n", names.iter().map(quote).collect::<Vec<_>>().join(","));
         let Some(path) = path else {
             let mut sink = Self::Print(std::io::BufWriter::new(std::io::stdout()));

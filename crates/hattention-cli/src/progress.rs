@@ -8,7 +8,11 @@ pub struct Progress(ProgressBar);
 impl Progress {
     /// A bar over so many bytes, or a spinner if their number is not known.
     pub fn new(bytes: Option<u64>, what: &'static str, quiet: bool) -> Self {
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr_with_hz(10)) };
+        let bar = if quiet {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr_with_hz(10))
+        };
         let template = match bytes {
             Some(_) => "{msg} {bar:30} {bytes}/{total_bytes} ({binary_bytes_per_sec}, {eta} left)",
             None => "{msg} {spinner} {bytes} ({binary_bytes_per_sec})",

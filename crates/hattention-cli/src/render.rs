@@ -113,7 +113,11 @@ pub fn table(context: &Context<'_>, whitening: &Whitening, fit: &Fit, several: b
     }
     if !whitening.dependent.is_empty() {
         let names: Vec<String> = whitening.dependent.iter().map(|d| format!("`{}`", d.column)).collect();
-        text.push_str(&format!("{} dependent: {}\n", if names.len() == 1 { "1 column" } else { "Columns" }, names.join(", ")));
+        text.push_str(&format!(
+            "{} dependent: {}\n",
+            if names.len() == 1 { "1 column" } else { "Columns" },
+            names.join(", ")
+        ));
     }
     text.push('\n');
     text.push_str(&format!(
@@ -187,8 +191,7 @@ pub fn f_test(f: &FTest) -> Value {
 
 fn fit_fields(context: &Context<'_>, whitening: &Whitening, fit: &Fit) -> Map<String, Value> {
     let coefficients = fit.coefficients(context.level);
-    let aliased: Vec<&String> =
-        coefficients.iter().filter(|c| c.estimate.is_none()).map(|c| &c.name).collect();
+    let aliased: Vec<&String> = coefficients.iter().filter(|c| c.estimate.is_none()).map(|c| &c.name).collect();
     let criteria = fit.filter == Filter::Ols;
     let when = |yes: bool, x: f64| if yes { number(x) } else { Value::Null };
     let fields = json!({

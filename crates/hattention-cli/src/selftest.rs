@@ -67,19 +67,40 @@ pub fn run(json: bool) -> Result<(), Failure> {
                     "pass": passes(r)})
             })
             .collect();
-        format!("{:#}\n", json!({"sets": sets, "promised": {"coefficients": PROMISED.0, "std_errors": PROMISED.1}, "pass": failed.is_empty()}))
+        format!(
+            "{:#}\n",
+            json!({"sets": sets, "promised": {"coefficients": PROMISED.0, "std_errors": PROMISED.1}, "pass": failed.is_empty()})
+        )
     } else {
         let cells: Vec<Vec<String>> = rows
             .iter()
             .map(|r| {
                 let one = |x: f64| format!("{x:.1}");
-                vec![r.name.into(), one(r.digits), one(r.ceiling), one(r.error_digits), one(r.error_ceiling), one(r.said), format!("{:.1e}", r.condition)]
+                vec![
+                    r.name.into(),
+                    one(r.digits),
+                    one(r.ceiling),
+                    one(r.error_digits),
+                    one(r.error_ceiling),
+                    one(r.said),
+                    format!("{:.1e}", r.condition),
+                ]
             })
             .collect();
-        let mut text = String::from("Correct digits against NIST's exact results (at most 15.9; the ceiling is what\nthe data, once rounded to doubles, allow any program)\n\n");
-        text += &render::columns(&["set", "coefficients", "ceiling", "std. errors", "ceiling", "reported", "condition"], &cells);
+        let mut text = String::from(
+            "Correct digits against NIST's exact results (at most 15.9; the ceiling is what\nthe data, once rounded to doubles, allow any program)\n\n",
+        );
+        text += &render::columns(
+            &["set", "coefficients", "ceiling", "std. errors", "ceiling", "reported", "condition"],
+            &cells,
+        );
         text += &match failed[..] {
-            [] => format!("\nall {} sets have {:.0} digits of every coefficient and {:.0} of every standard error\n", rows.len(), PROMISED.0, PROMISED.1),
+            [] => format!(
+                "\nall {} sets have {:.0} digits of every coefficient and {:.0} of every standard error\n",
+                rows.len(),
+                PROMISED.0,
+                PROMISED.1
+            ),
             _ => format!("\nshort of digits: {}\n", failed.join(", ")),
         };
         text
@@ -133,7 +154,9 @@ fn fit(set: &Set) -> Result<(Fit, f64), Failure> {
     let powers: Vec<(Vec<f64>, Vec<f64>)> = if set.power == 0 {
         (1..rows[0].len()).map(|c| (column(c), vec![0.0; rows.len()])).collect()
     } else {
-        (1..=set.power).map(|k| x.iter().map(|&x| DoubleDouble::from(x).powi(k)).map(|d| (d.hi, d.lo)).unzip()).collect()
+        (1..=set.power)
+            .map(|k| x.iter().map(|&x| DoubleDouble::from(x).powi(k)).map(|d| (d.hi, d.lo)).unzip())
+            .collect()
     };
     let mut columns: Vec<Column<'_>> = powers.iter().map(|(hi, lo)| Column::Pair { hi, lo }).collect();
     columns.push(Column::Dense(&y));

@@ -72,7 +72,8 @@ fn robust_and_clustered_errors_are_right() {
     for key in ["a", "b", "c"] {
         let model = &reference["models"][key];
         for (kind, expected) in model["std_errors"].as_object().unwrap() {
-            let mut args = vec!["fit", model["formula"].as_str().unwrap(), "data/flights.parquet", "--json", "--vcov", kind];
+            let mut args =
+                vec!["fit", model["formula"].as_str().unwrap(), "data/flights.parquet", "--json", "--vcov", kind];
             if let Some(weights) = model["weights"].as_str() {
                 args.extend(["--weights", weights]);
             }
@@ -144,7 +145,12 @@ fn term_tests_are_right() {
         let tests = hat(&["test", model, "--terms", "--json"]);
         for test in tests["tests"].as_array().unwrap() {
             let name = test["name"].as_str().unwrap();
-            close(number(&test["statistic"]), number(&a["wald_terms"][name]["f"][kind]), 1e-9, &format!("{kind} {name}"));
+            close(
+                number(&test["statistic"]),
+                number(&a["wald_terms"][name]["f"][kind]),
+                1e-9,
+                &format!("{kind} {name}"),
+            );
         }
     }
 }
@@ -156,7 +162,18 @@ fn explained_weights_add_up_to_the_prediction() {
     let model = model.to_str().unwrap();
     let formula = "arr_delay ~ dep_delay + distance + hour + carrier + origin";
     hat(&["fit", formula, "data/flights.parquet", "--json", "-o", model]);
-    let explained = hat(&["explain", model, "data/flights.parquet", "--train", "data/flights.parquet", "--limit", "3", "--top", "4", "--json"]);
+    let explained = hat(&[
+        "explain",
+        model,
+        "data/flights.parquet",
+        "--train",
+        "data/flights.parquet",
+        "--limit",
+        "3",
+        "--top",
+        "4",
+        "--json",
+    ]);
     let queries = explained["queries"].as_array().unwrap();
     assert_eq!(queries.len(), 3);
     for query in queries {

@@ -71,7 +71,9 @@ pub enum TableError {
         limit: usize,
     },
     /// A factor, or a combination of factors, has more levels than the limit on columns allows.
-    #[error("`{factor}` has reached {levels} levels and the design would exceed {limit} columns, expected fewer levels")]
+    #[error(
+        "`{factor}` has reached {levels} levels and the design would exceed {limit} columns, expected fewer levels"
+    )]
     TooManyLevels {
         /// The factor, or the factors of a term joined by `:`.
         factor: String,
@@ -139,7 +141,10 @@ pub enum TableError {
         value: String,
     },
     /// A level that the model has not seen.
-    #[error("row {row}: `{column}` is \"{level}\", expected one of the {known} levels of the model{}", nearest_names(nearest))]
+    #[error(
+        "row {row}: `{column}` is \"{level}\", expected one of the {known} levels of the model{}",
+        nearest_names(nearest)
+    )]
     UnseenLevel {
         /// The row, counted from 1.
         row: u64,
@@ -244,7 +249,7 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
             let folded = strsim::osa_distance(&lower, &candidate.to_lowercase());
             (folded, candidate)
         })
-        .filter(|&(distance, candidate)| distance <= allowed && distance < candidate.chars().count().max(1))
+        .filter(|&(distance, _)| distance <= allowed && distance < name.chars().count().max(1))
         .collect();
     close.sort();
     close.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
@@ -288,10 +293,7 @@ mod tests {
             expected: "an operator".into(),
             got: "`$`".into(),
         };
-        assert_eq!(
-            error.to_string(),
-            "formula: expected an operator, got `$`\n  größe ~ a $ b\n            ^"
-        );
+        assert_eq!(error.to_string(), "formula: expected an operator, got `$`\n  größe ~ a $ b\n            ^");
     }
 
     #[test]

@@ -56,12 +56,9 @@ impl<'a> Column<'a> {
             Self::Dense(values) => Self::Dense(&values[range]),
             Self::Pair { hi, lo } => Self::Pair { hi: &hi[range.clone()], lo: &lo[range] },
             Self::Indicator { codes, code } => Self::Indicator { codes: &codes[range], code },
-            Self::Within { codes, code, hi, lo } => Self::Within {
-                codes: &codes[range.clone()],
-                code,
-                hi: &hi[range.clone()],
-                lo: lo.map(|lo| &lo[range]),
-            },
+            Self::Within { codes, code, hi, lo } => {
+                Self::Within { codes: &codes[range.clone()], code, hi: &hi[range.clone()], lo: lo.map(|lo| &lo[range]) }
+            }
         }
     }
 }

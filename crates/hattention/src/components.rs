@@ -29,7 +29,9 @@ pub(crate) fn keys<const N: usize>(
     }
     let (values, vectors) = jacobi(matrix)?;
     let mut order: Vec<usize> = (0..size).collect();
-    order.sort_by(|&a, &b| if (values[a] - values[b]).is_negative() { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less });
+    order.sort_by(|&a, &b| {
+        if (values[a] - values[b]).is_negative() { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less }
+    });
     let largest = order.first().map_or(Float::ZERO, |&k| values[k]);
     let rank = order
         .iter()

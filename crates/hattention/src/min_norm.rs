@@ -5,7 +5,11 @@ use crate::exact::ldl::{Ldl, Verdict};
 
 /// Rows of `Mᵀ (M Mᵀ)⁻¹` by column, over the kept ones, where `X = X_kept M`: among all coefficients with the same
 /// fitted values these have the smallest norm. `None` if columns differ so much in length that it takes more bits.
-pub(crate) fn spread<const N: usize>(ldl: &Ldl<N>, kept: &[usize], scales: &[i64]) -> Option<Vec<(usize, Vec<Float<N>>)>> {
+pub(crate) fn spread<const N: usize>(
+    ldl: &Ldl<N>,
+    kept: &[usize],
+    scales: &[i64],
+) -> Option<Vec<(usize, Vec<Float<N>>)>> {
     let rank = kept.len();
     let one = Float::<N>::from_f64(1.0);
     // Columns of M: unit vectors for kept columns, coefficients on them for the others.
@@ -14,9 +18,7 @@ pub(crate) fn spread<const N: usize>(ldl: &Ldl<N>, kept: &[usize], scales: &[i64
             Ok(place) => (0..rank).map(|k| if k == place { one } else { Float::ZERO }).collect(),
             Err(_) => {
                 let on = ldl.on_earlier(i);
-                kept.iter()
-                    .map(|&k| if k < i { on[k].scale(scales[k] - scales[i]) } else { Float::ZERO })
-                    .collect()
+                kept.iter().map(|&k| if k < i { on[k].scale(scales[k] - scales[i]) } else { Float::ZERO }).collect()
             }
         })
         .collect();

@@ -131,7 +131,11 @@ impl Moments {
     /// The state's columns, if the block has just as many.
     fn all_columns(&self, block: &Block<'_>) -> Result<Vec<usize>, Error> {
         let (expected, got) = (self.columns(), block.columns.len());
-        if expected == got { Ok((0..got).collect()) } else { Err(Error::Shape { what: "the list of columns", expected, got }) }
+        if expected == got {
+            Ok((0..got).collect())
+        } else {
+            Err(Error::Shape { what: "the list of columns", expected, got })
+        }
     }
 
     /// Adds the rows of a block whose columns are the given ones of the state; the others are zero in these rows.
@@ -177,10 +181,8 @@ impl Moments {
     /// # Errors
     /// [`Error::RemovedTooMany`] if the other state has more rows than this one.
     pub fn subtract(&mut self, other: &Self) -> Result<(), Error> {
-        self.rows = self
-            .rows
-            .checked_sub(other.rows)
-            .ok_or(Error::RemovedTooMany { rows: self.rows, removed: other.rows })?;
+        self.rows =
+            self.rows.checked_sub(other.rows).ok_or(Error::RemovedTooMany { rows: self.rows, removed: other.rows })?;
         self.sums.merge(&other.sums, true);
         merge_options(&mut self.log_weights, &other.log_weights, true);
         self.stored.resize(self.sums.columns(), Stored::default());
@@ -211,7 +213,9 @@ impl Moments {
     /// `Σ log wᵢ`; zero without weights.
     pub fn log_weight_sum(&self) -> f64 {
         let entry = self.log_weights.as_ref().and_then(|sums| sums.entry(0, 1));
-        entry.map_or(0.0, |(words, exponent)| crate::exact::float::Float::<4>::from_wide(words, exponent as i64).to_f64())
+        entry.map_or(0.0, |(words, exponent)| {
+            crate::exact::float::Float::<4>::from_wide(words, exponent as i64).to_f64()
+        })
     }
 
     fn accumulate(&mut self, block: &Block<'_>, ids: &[usize], negate: bool) -> Result<(), Error> {
@@ -322,9 +326,7 @@ fn digits(column: Column<'_>) -> Digits<'_> {
                 values.iter().zip(codes).map(|(x, c)| if *c == code { *x } else { 0.0 }).collect()
             };
             match lo.map(masked) {
-                Some(lo) if lo.iter().any(|x| *x != 0.0) => {
-                    Digits::Sum(vec![integers(&masked(hi)), integers(&lo)])
-                }
+                Some(lo) if lo.iter().any(|x| *x != 0.0) => Digits::Sum(vec![integers(&masked(hi)), integers(&lo)]),
                 _ => Digits::Dense(Cow::Owned(masked(hi))),
             }
         }

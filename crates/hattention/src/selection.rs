@@ -110,7 +110,12 @@ pub fn ridge(moments: &Moments, design: &Design, target: usize, standardize: boo
 ///
 /// # Errors
 /// As [`ridge`].
-pub fn components(moments: &Moments, design: &Design, target: usize, standardize: bool) -> Result<Choice<usize>, Error> {
+pub fn components(
+    moments: &Moments,
+    design: &Design,
+    target: usize,
+    standardize: bool,
+) -> Result<Choice<usize>, Error> {
     let spectrum = Spectrum::of(moments, design, target, standardize)?;
     let largest = spectrum.values.first().copied().unwrap_or(0.0);
     let mut residual = spectrum.total;

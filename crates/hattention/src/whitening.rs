@@ -147,9 +147,11 @@ impl Whitening {
 
 fn check_filter(filter: Filter, design: &Design) -> Result<(), Error> {
     match filter {
-        Filter::Ridge { alpha, .. } if !(alpha >= 0.0 && alpha.is_finite()) => {
-            Err(Error::Parameter { name: "the ridge penalty", got: alpha.to_string(), allowed: "a finite number, zero or more" })
-        }
+        Filter::Ridge { alpha, .. } if !(alpha >= 0.0 && alpha.is_finite()) => Err(Error::Parameter {
+            name: "the ridge penalty",
+            got: alpha.to_string(),
+            allowed: "a finite number, zero or more",
+        }),
         Filter::Components { count, .. } if count > design.names.len() => Err(Error::Parameter {
             name: "the number of components",
             got: count.to_string(),
@@ -189,13 +191,19 @@ const fn spare_bits(words: usize) -> i64 {
 impl Job<'_> {
     /// Factors with so many bits, or as many more as it takes.
     fn at_least(&self, bits: usize) -> Result<Whitening, Error> {
-        if bits <= 256 && let Some(done) = self.factor::<4>(Solver::Bits256)? {
+        if bits <= 256
+            && let Some(done) = self.factor::<4>(Solver::Bits256)?
+        {
             return Ok(done);
         }
-        if bits <= 512 && let Some(done) = self.factor::<8>(Solver::Bits512)? {
+        if bits <= 512
+            && let Some(done) = self.factor::<8>(Solver::Bits512)?
+        {
             return Ok(done);
         }
-        if bits <= 1024 && let Some(done) = self.factor::<16>(Solver::Bits1024)? {
+        if bits <= 1024
+            && let Some(done) = self.factor::<16>(Solver::Bits1024)?
+        {
             return Ok(done);
         }
         match self.factor::<32>(Solver::Bits2048)? {
@@ -210,7 +218,8 @@ impl Job<'_> {
         wrap: fn(std::sync::Arc<Factored<N>>) -> Solver,
     ) -> Result<Option<Whitening>, Error> {
         let sums = Centred::<N>::new(&self.moments.sums, self.design.intercept);
-        let candidates: Vec<usize> = (0..self.design.names.len()).filter(|&c| self.design.columns[c].is_some()).collect();
+        let candidates: Vec<usize> =
+            (0..self.design.names.len()).filter(|&c| self.design.columns[c].is_some()).collect();
         let table: Vec<usize> = candidates.iter().map(|&c| self.design.columns[c].unwrap_or(0) + 1).collect();
         let size = table.len();
         let mut gram = Vec::with_capacity(size * (size + 1) / 2);
@@ -315,7 +324,13 @@ impl Job<'_> {
             let lost = diagonal.exponent() - pivot.exponent();
             let broken = diagonal.is_zero() || pivot.is_zero() || pivot.is_negative() || lost > spare_bits(N);
             if penalised_fit {
-                return if !broken { Verdict::Keep } else if N < 32 { Verdict::MoreBits } else { Verdict::Drop };
+                return if !broken {
+                    Verdict::Keep
+                } else if N < 32 {
+                    Verdict::MoreBits
+                } else {
+                    Verdict::Drop
+                };
             }
             if diagonal.is_zero() {
                 describe(i, &[], 0.0);
@@ -323,8 +338,8 @@ impl Job<'_> {
             }
             let coefficients: Vec<f64> = factor.on_earlier(i).iter().map(|c| c.to_f64()).collect();
             let same_kind = |j: usize| if units[j] <= units[i] || units[i] > 1e-20 { units[j] } else { units[i] };
-            let tolerance = units[i] * norms[i]
-                + (0..i).map(|j| coefficients[j].abs() * same_kind(j) * norms[j]).sum::<f64>();
+            let tolerance =
+                units[i] * norms[i] + (0..i).map(|j| coefficients[j].abs() * same_kind(j) * norms[j]).sum::<f64>();
             let distance = if pivot.is_negative() { 0.0 } else { pivot.sqrt().to_f64() };
             if (distance <= tolerance && tolerance > 0.0) || (broken && N == 32) {
                 describe(i, &coefficients, distance);
@@ -524,9 +539,7 @@ impl<const N: usize> Factored<N> {
     fn loading(&self, constant: Float<N>) -> Vec<Vec<Float<N>>> {
         let row_of = |weights: &[Float<N>]| -> Vec<Float<N>> {
             let per_key = self.keys.iter().map(|key| {
-                key.iter().zip(weights).fold(Float::ZERO, |sum, (k, w)| {
-                    if w.is_zero() { sum } else { sum + *k * *w }
-                })
+                key.iter().zip(weights).fold(Float::ZERO, |sum, (k, w)| if w.is_zero() { sum } else { sum + *k * *w })
             });
             std::iter::once(Float::ZERO).chain(per_key).collect()
         };
@@ -595,11 +608,8 @@ impl<const N: usize> Factored<N> {
     pub(crate) fn coefficients(&self, moments: &Moments, target: usize) -> Solved {
         let sums = Centred::<N>::new(&moments.sums, self.intercept);
         let cross: Vec<Float<N>> = self.columns.iter().map(|&c| sums.product(c, target)).collect();
-        let memory: Vec<Float<N>> = self
-            .keys
-            .iter()
-            .map(|key| key.iter().zip(&cross).fold(Float::ZERO, |sum, (k, c)| sum + *k * *c))
-            .collect();
+        let memory: Vec<Float<N>> =
+            self.keys.iter().map(|key| key.iter().zip(&cross).fold(Float::ZERO, |sum, (k, c)| sum + *k * *c)).collect();
         let mut raw = vec![Float::<N>::ZERO; self.columns.len()];
         for (key, value) in self.keys.iter().zip(&memory) {
             for (b, k) in raw.iter_mut().zip(key) {

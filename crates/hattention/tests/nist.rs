@@ -61,8 +61,7 @@ fn all_eleven_sets_have_thirteen_digits() {
         columns.push(Column::Dense(&data[0]));
         let moments = Moments::of(&Block { rows, columns, weights: None }).unwrap();
         let design = Design::plain((1..=powers.len()).map(|k| format!("x{k}")), intercept);
-        let whitening =
-            Whitening::of(&moments, &design, Filter::Ols, WhiteningOptions::default(), None).unwrap();
+        let whitening = Whitening::of(&moments, &design, Filter::Ols, WhiteningOptions::default(), None).unwrap();
         let fit = Fit::of(&moments, &whitening, powers.len(), "y").unwrap();
         let truth = truth(set);
         let coefficients = fit.coefficients(0.95);
@@ -79,7 +78,10 @@ fn all_eleven_sets_have_thirteen_digits() {
         }
         println!(
             "{set}: {worst:.1} {worst_error:.1}, said {:.1}, condition {:.2e}, {} bits, R² {}",
-            fit.digits(), whitening.condition, whitening.bits, fit.r_squared()
+            fit.digits(),
+            whitening.condition,
+            whitening.bits,
+            fit.r_squared()
         );
         assert!(worst >= 15.0 && worst_error >= 14.0, "{set}: {worst} {worst_error}");
     }

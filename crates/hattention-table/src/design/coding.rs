@@ -93,7 +93,11 @@ impl Coding {
 ///
 /// # Errors
 /// - [`TableError::UnknownReference`] if it is not among them.
-pub(crate) fn reference_first(label: &str, reference: Option<&str>, mut levels: Vec<Level>) -> Result<Vec<Level>, TableError> {
+pub(crate) fn reference_first(
+    label: &str,
+    reference: Option<&str>,
+    mut levels: Vec<Level>,
+) -> Result<Vec<Level>, TableError> {
     levels.sort();
     let Some(reference) = reference else { return Ok(levels) };
     let names: Vec<String> = levels.iter().map(Level::to_string).collect();
@@ -127,7 +131,8 @@ pub(crate) fn code(
     let mut poly_groups = Vec::new();
     for (position, term) in plan.terms.terms.iter().enumerate() {
         let axes = axes(plan, position, &contrasts[position], levels)?;
-        let count = axes.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.names.len())).unwrap_or(usize::MAX);
+        let count =
+            axes.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.names.len())).unwrap_or(usize::MAX);
         let total = count.saturating_add(columns.len());
         if total > COEFFICIENT_LIMIT {
             return Err(TableError::TooManyColumns { got: total, limit: COEFFICIENT_LIMIT });
@@ -162,7 +167,12 @@ struct Axis<'a> {
     levels: &'a [Level],
 }
 
-fn axes<'a>(plan: &Plan, term: usize, contrasts: &[bool], levels: &'a [Vec<Level>]) -> Result<Vec<Axis<'a>>, TableError> {
+fn axes<'a>(
+    plan: &Plan,
+    term: usize,
+    contrasts: &[bool],
+    levels: &'a [Vec<Level>],
+) -> Result<Vec<Axis<'a>>, TableError> {
     let members = plan.terms.terms[term].variables.iter().zip(contrasts);
     let axes = members.map(|(&variable, &contrast)| {
         let label = plan.terms.variables[variable].label();
@@ -176,9 +186,10 @@ fn axes<'a>(plan: &Plan, term: usize, contrasts: &[bool], levels: &'a [Vec<Level
                 Ok(Axis { names: coded.iter().map(|level| format!("{label}{level}")).collect(), levels: coded })
             }
             ref numeric if numeric.width() == 1 => Ok(Axis { names: vec![label.to_owned()], levels: &[] }),
-            ref polynomial => {
-                Ok(Axis { names: (1..=polynomial.width()).map(|degree| format!("{label}{degree}")).collect(), levels: &[] })
-            }
+            ref polynomial => Ok(Axis {
+                names: (1..=polynomial.width()).map(|degree| format!("{label}{degree}")).collect(),
+                levels: &[],
+            }),
         }
     });
     axes.collect()
@@ -205,7 +216,13 @@ fn coded_column(
             }
         }
     }
-    CodedColumn { name: names.join(":"), term, state_column: state_column(term, multiplier, &levels), multiplier, levels }
+    CodedColumn {
+        name: names.join(":"),
+        term,
+        state_column: state_column(term, multiplier, &levels),
+        multiplier,
+        levels,
+    }
 }
 
 /// For every variable of every term, whether contrasts code it rather than all levels: R's `TermCode`.

@@ -17,6 +17,9 @@ use super::read::{ColumnKind, TooWide, Unreadable, mark_missing, numbers, wrong_
 use super::{NaPolicy, Unseen};
 use crate::error::{TableError, nearest};
 
+/// The level of every kept row, shared by the columns that indicate levels.
+type SharedCodes = Arc<Vec<u32>>;
+
 /// How levels that a dictionary does not know are met.
 #[derive(Clone, Copy)]
 pub(crate) enum Mode<'a> {
@@ -66,7 +69,17 @@ impl Encoder<'_> {
         columns.sort_by_key(|(id, _)| *id);
         let extras = reading.extras()?;
         let Reading { keep, .. } = reading;
-        Ok(EncodedBlock { input_rows: batch.num_rows(), first_row, kept: keep, missing, unseen, columns, targets, weights, extras })
+        Ok(EncodedBlock {
+            input_rows: batch.num_rows(),
+            first_row,
+            kept: keep,
+            missing,
+            unseen,
+            columns,
+            targets,
+            weights,
+            extras,
+        })
     }
 
     /// The arrays of the inputs by name, with their types checked.
@@ -133,11 +146,14 @@ impl Reading<'_> {
             let one_row = array.as_ref()?.slice(row, 1);
             (mark_missing(&one_row, &mut None) > 0).then(|| input.name.clone())
         });
-        TableError::MissingValue { row: self.first_row + row as u64 + 1, column: column.into_iter().next().unwrap_or_default() }
+        TableError::MissingValue {
+            row: self.first_row + row as u64 + 1,
+            column: column.into_iter().next().unwrap_or_default(),
+        }
     }
 
     /// The level codes of every factor in every kept row; rows of unseen levels are dropped where that is asked for.
-    fn factor_codes(&mut self) -> Result<(Vec<Arc<Vec<u32>>>, usize), TableError> {
+    fn factor_codes(&mut self) -> Result<(Vec<SharedCodes>, usize), TableError> {
         let factors = self.encoder.plan.factors.len();
         let mut all = (0..factors).map(|factor| self.codes_of(factor)).collect::<Result<Vec<_>, _>>()?;
         let rows = self.kept_rows();
@@ -174,7 +190,8 @@ impl Reading<'_> {
             },
             CodesError::Level { error: Some(error), .. } => error,
             CodesError::Level { position, level, error: None } => {
-                let names: Vec<String> = dictionary.read(|inner| inner.levels(factor).iter().map(Level::to_string).collect());
+                let names: Vec<String> =
+                    dictionary.read(|inner| inner.levels(factor).iter().map(Level::to_string).collect());
                 let level = level.to_string();
                 TableError::UnseenLevel {
                     row: self.row_number(position),
@@ -226,7 +243,10 @@ impl Reading<'_> {
         targets.collect()
     }
 
-    fn weights(&self, inputs: &[Option<Numbers>]) -> Result<Option<datafusion::arrow::buffer::ScalarBuffer<f64>>, TableError> {
+    fn weights(
+        &self,
+        inputs: &[Option<Numbers>],
+    ) -> Result<Option<datafusion::arrow::buffer::ScalarBuffer<f64>>, TableError> {
         let Some(input) = self.encoder.plan.weights else { return Ok(None) };
         let Some(weights) = &inputs[input] else { return Ok(None) };
         match weights.hi.iter().position(|&weight| weight < 0.0) {
@@ -246,7 +266,9 @@ impl Reading<'_> {
             let columns = match variable {
                 CompiledVariable::Factor(_) => Vec::new(),
                 CompiledVariable::Numeric(node) => vec![evaluate(node, inputs, self.kept_rows())],
-                CompiledVariable::Polynomial { of, degree, .. } => powers(&evaluate(of, inputs, self.kept_rows()), *degree),
+                CompiledVariable::Polynomial { of, degree, .. } => {
+                    powers(&evaluate(of, inputs, self.kept_rows()), *degree)
+                }
             };
             columns.iter().try_for_each(|column| self.finite(column, named.label()))?;
             Ok(columns)
@@ -286,13 +308,13 @@ struct Columns<'a> {
     encoder: &'a Encoder<'a>,
     /// Columns of every variable.
     values: &'a [Vec<Numbers>],
-    factor_codes: &'a [Arc<Vec<u32>>],
+    factor_codes: &'a [SharedCodes],
     rows: usize,
 }
 
 /// The combinations of levels that occur in a block: codes local to the block, and what each stands for.
 struct LocalGroup {
-    codes: Arc<Vec<u32>>,
+    codes: SharedCodes,
     /// The local code and the first state column of every combination that occurs.
     present: Vec<(u32, Option<usize>)>,
 }

@@ -39,7 +39,8 @@ pub(crate) fn compile<E>(expr: &Expr, input: &mut impl FnMut(&str) -> Result<usi
         Kind::Call { function, arguments } => {
             // The grammar admits known functions of one argument only; a parsed formula has been checked.
             let function = Function::named(function).unwrap_or(Function::Identity);
-            let argument = arguments.first().map_or(Ok(Node::Number(f64::NAN)), |argument| compile(&argument.value, input))?;
+            let argument =
+                arguments.first().map_or(Ok(Node::Number(f64::NAN)), |argument| compile(&argument.value, input))?;
             Node::Call { function, argument: Box::new(argument) }
         }
         Kind::Text(_) | Kind::Dot => Node::Number(f64::NAN),
@@ -112,7 +113,9 @@ fn combine(operator: Operator, left: Value, right: Value, rows: usize) -> Value 
 
 fn power(base: Value, exponent: Value, rows: usize) -> Value {
     let whole = match &exponent {
-        Value::Constant(k) if k.lo == 0.0 && k.hi.fract() == 0.0 && k.hi.abs() <= EXACT_POWER_LIMIT => Some(k.hi as i32),
+        Value::Constant(k) if k.lo == 0.0 && k.hi.fract() == 0.0 && k.hi.abs() <= EXACT_POWER_LIMIT => {
+            Some(k.hi as i32)
+        }
         _ => None,
     };
     match (base, whole) {

@@ -1,7 +1,9 @@
 //! Arrow arrays to the level codes of a factor.
 
 use datafusion::arrow::array::cast::AsArray;
-use datafusion::arrow::array::types::{ArrowDictionaryKeyType, ByteViewType, Int8Type, Int16Type, Int32Type, Int64Type, StringViewType};
+use datafusion::arrow::array::types::{
+    ArrowDictionaryKeyType, ByteViewType, Int8Type, Int16Type, Int32Type, Int64Type, StringViewType,
+};
 use datafusion::arrow::array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use datafusion::arrow::array::{Array, ArrayRef, GenericByteViewArray, GenericStringArray, OffsetSizeTrait};
 use datafusion::arrow::compute::cast;
@@ -40,7 +42,14 @@ pub(crate) fn codes<E>(
         DataType::Utf8View => views(array.as_string_view(), keep, lookup),
         DataType::Boolean => {
             let values = array.as_boolean();
-            by_index(2, keep, array.len(), |row| usize::from(values.value(row)), |index| Level::Boolean(index == 1), lookup)
+            by_index(
+                2,
+                keep,
+                array.len(),
+                |row| usize::from(values.value(row)),
+                |index| Level::Boolean(index == 1),
+                lookup,
+            )
         }
         DataType::Dictionary(key, values) if values.is_string() => {
             let values = cast(array.as_any_dictionary().values(), &DataType::Utf8View).map_err(|_| CodesError::Type)?;
@@ -64,14 +73,33 @@ pub(crate) fn codes<E>(
 }
 
 /// Calls `f(position, row)` for every kept row.
-fn each_row<E>(keep: Option<&[u32]>, rows: usize, mut f: impl FnMut(usize, usize) -> Result<u32, E>) -> Result<Vec<u32>, E> {
+fn each_row<E>(
+    keep: Option<&[u32]>,
+    rows: usize,
+    mut f: impl FnMut(usize, usize) -> Result<u32, E>,
+) -> Result<Vec<u32>, E> {
+    // Collecting results would not know the length beforehand.
+    let mut codes = Vec::with_capacity(keep.map_or(rows, <[u32]>::len));
     match keep {
-        None => (0..rows).map(|row| f(row, row)).collect(),
-        Some(kept) => kept.iter().enumerate().map(|(position, &row)| f(position, row as usize)).collect(),
+        None => {
+            for row in 0..rows {
+                codes.push(f(row, row)?);
+            }
+        }
+        Some(kept) => {
+            for (position, &row) in kept.iter().enumerate() {
+                codes.push(f(position, row as usize)?);
+            }
+        }
     }
+    Ok(codes)
 }
 
-fn looked_up<E>(position: usize, level: Level, lookup: &mut impl FnMut(&Level) -> Result<u32, E>) -> Result<u32, CodesError<E>> {
+fn looked_up<E>(
+    position: usize,
+    level: Level,
+    lookup: &mut impl FnMut(&Level) -> Result<u32, E>,
+) -> Result<u32, CodesError<E>> {
     lookup(&level).map_err(|error| CodesError::Level { position, level, error })
 }
 
@@ -156,7 +184,11 @@ fn views<E>(
             None => {
                 let text = array.value(row);
                 let code = looked_up(position, Level::Text(text.to_owned()), lookup)?;
-                if is_short { short.insert(view, code) } else { long.insert(text, code) };
+                if is_short {
+                    short.insert(view, code)
+                } else {
+                    long.insert(text, code)
+                };
                 code
             }
         };
@@ -220,8 +252,8 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array, LargeStringArray, StringArray,
-        StringViewArray, UInt64Array,
+        BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array, LargeStringArray,
+        StringArray, StringViewArray, UInt64Array,
     };
 
     use super::*;
@@ -265,12 +297,18 @@ mod tests {
     fn numbers_and_times_are_levels_under_c() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(coded(Int32Array::from(vec![6, 4, 6]), None), (vec![0, 1, 0], names(&["6", "4"])));
-        assert_eq!(coded(Float64Array::from(vec![0.0, -0.0, 2.5, 1e5]), None), (vec![0, 0, 1, 2], names(&["0", "2.5", "100000"])));
+        assert_eq!(
+            coded(Float64Array::from(vec![0.0, -0.0, 2.5, 1e5]), None),
+            (vec![0, 0, 1, 2], names(&["0", "2.5", "100000"]))
+        );
         let wide = UInt64Array::from(vec![u64::MAX, u64::MAX - 1]);
         assert_eq!(coded(wide, None), (vec![0, 1], names(&["18446744073709551615", "18446744073709551614"])));
         let tenths = Decimal128Array::from(vec![1, 20]).with_precision_and_scale(10, 1).unwrap();
         assert_eq!(coded(tenths, None), (vec![0, 1], names(&["0.1", "2"])));
-        assert_eq!(coded(BooleanArray::from(vec![true, false, true]), None), (vec![0, 1, 0], names(&["TRUE", "FALSE"])));
+        assert_eq!(
+            coded(BooleanArray::from(vec![true, false, true]), None),
+            (vec![0, 1, 0], names(&["TRUE", "FALSE"]))
+        );
         assert_eq!(coded(Date32Array::from(vec![0, 365]), None), (vec![0, 1], names(&["1970-01-01", "1971-01-01"])));
     }
 }

@@ -96,11 +96,14 @@ impl Frozen {
         let stored_design = Stored {
             version: FORMAT_VERSION,
             spec: self.spec.clone(),
-            factors: factors.map(|factor| StoredFactor { label: factor.label.clone(), levels: factor.levels.clone() }).collect(),
+            factors: factors
+                .map(|factor| StoredFactor { label: factor.label.clone(), levels: factor.levels.clone() })
+                .collect(),
             coefficients: self.coding.names().into_iter().map(str::to_owned).collect(),
             unobserved: unobserved.map(|(position, _)| position).collect(),
         };
-        serde_json::to_value(stored_design).map_err(|error| stored("the design", "levels that JSON can hold", error.to_string()))
+        serde_json::to_value(stored_design)
+            .map_err(|error| stored("the design", "levels that JSON can hold", error.to_string()))
     }
 
     /// Reads a description and checks that its formula and levels make the coefficients it lists.
@@ -124,21 +127,35 @@ impl Frozen {
             if distinct && ordered == given.levels {
                 return Ok(ordered);
             }
-            Err(stored(&format!("the list of levels of `{}`", factor.label), "sorted and distinct", format!("{:?}", given.levels)))
+            Err(stored(
+                &format!("the list of levels of `{}`", factor.label),
+                "sorted and distinct",
+                format!("{:?}", given.levels),
+            ))
         });
         let levels: Vec<Vec<Level>> = levels.collect::<Result<_, _>>()?;
         let unobserved: HashSet<usize> = read.unobserved.iter().copied().collect();
         let mut coding = code(&plan, &levels, |_, _, _| Some(0))?;
         number_by_position(&mut coding);
-        for (position, column) in coding.columns.iter_mut().enumerate().filter(|(position, _)| unobserved.contains(position)) {
+        for (position, column) in
+            coding.columns.iter_mut().enumerate().filter(|(position, _)| unobserved.contains(position))
+        {
             column.state_column = None;
             let may_be_unobserved = plan.compiled[column.term].factors.len() > 1;
             if !may_be_unobserved {
-                return Err(stored("an unobserved coefficient", "one of several factors", format!("{} at {position}", column.name)));
+                return Err(stored(
+                    "an unobserved coefficient",
+                    "one of several factors",
+                    format!("{} at {position}", column.name),
+                ));
             }
         }
         if coding.names() != read.coefficients || unobserved.iter().any(|&position| position >= coding.columns.len()) {
-            return Err(stored("the list of coefficients", &format!("{:?}", coding.names()), format!("{:?}", read.coefficients)));
+            return Err(stored(
+                "the list of coefficients",
+                &format!("{:?}", coding.names()),
+                format!("{:?}", read.coefficients),
+            ));
         }
         Ok(Self { spec: read.spec, coding })
     }
@@ -186,7 +203,11 @@ impl Frozen {
             let first = match term.place {
                 Place::Fixed { first_column } => first_column,
                 Place::Grouped { group, offset } => {
-                    let codes = term.factors.iter().zip(&column.levels).filter_map(|(&factor, level)| inner.code(factor, level));
+                    let codes = term
+                        .factors
+                        .iter()
+                        .zip(&column.levels)
+                        .filter_map(|(&factor, level)| inner.code(factor, level));
                     let codes: Vec<u32> = codes.collect();
                     inner.insert_combination(group, &codes, usize::MAX)? + offset
                 }

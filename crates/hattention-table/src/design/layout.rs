@@ -60,7 +60,9 @@ impl StateLayout {
         let mut columns = vec![blank; inner.columns];
         for (term, compiled) in plan.compiled.iter().enumerate() {
             let Place::Fixed { first_column } = compiled.place else { continue };
-            (0..compiled.width).for_each(|multiplier| columns[first_column + multiplier] = StateColumn { term, levels: Vec::new(), multiplier });
+            (0..compiled.width).for_each(|multiplier| {
+                columns[first_column + multiplier] = StateColumn { term, levels: Vec::new(), multiplier }
+            });
         }
         for combination in &inner.combinations {
             let factors = plan.groups[combination.group].factors.iter().zip(&combination.codes);
@@ -84,7 +86,8 @@ impl StateLayout {
     /// - [`TableError::StoredDesign`] if a level is not finite, which no scan makes.
     pub fn to_json(&self) -> Result<Value, TableError> {
         let content = Stored { version: FORMAT_VERSION, spec: self.spec.clone(), columns: self.columns.clone() };
-        serde_json::to_value(content).map_err(|error| stored("the layout", "columns that JSON can hold", error.to_string()))
+        serde_json::to_value(content)
+            .map_err(|error| stored("the layout", "columns that JSON can hold", error.to_string()))
     }
 
     /// Reads a layout and checks that it holds together.
@@ -100,9 +103,10 @@ impl StateLayout {
         let plan = Plan::from_spec(&layout.spec, &[], true)?;
         let mut seen = HashSet::new();
         for column in &layout.columns {
-            let fits = plan.compiled.get(column.term).is_some_and(|term| {
-                term.factors.len() == column.levels.len() && column.multiplier < term.width
-            });
+            let fits = plan
+                .compiled
+                .get(column.term)
+                .is_some_and(|term| term.factors.len() == column.levels.len() && column.multiplier < term.width);
             if !fits || !seen.insert(column) {
                 return Err(stored("a state column", "one that fits the formula, once", format!("{column:?}")));
             }
@@ -227,7 +231,9 @@ fn column_name(plan: &Plan, column: &StateColumn) -> String {
     let parts = plan.terms.terms[column.term].variables.iter().map(|&variable| {
         let label = plan.terms.variables[variable].label();
         match &plan.variables[variable] {
-            CompiledVariable::Factor(_) => format!("{label}{}", levels.next().map(Level::to_string).unwrap_or_default()),
+            CompiledVariable::Factor(_) => {
+                format!("{label}{}", levels.next().map(Level::to_string).unwrap_or_default())
+            }
             numeric if numeric.width() == 1 => {
                 degrees.next();
                 label.to_owned()

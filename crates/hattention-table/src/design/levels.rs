@@ -187,7 +187,11 @@ impl Inner {
         let factor = &mut self.factors[factor];
         let code = factor.levels.len() as u32;
         if factor.levels.len() >= limit {
-            return Err(TableError::TooManyLevels { factor: factor.label.clone(), levels: factor.levels.len() + 1, limit });
+            return Err(TableError::TooManyLevels {
+                factor: factor.label.clone(),
+                levels: factor.levels.len() + 1,
+                limit,
+            });
         }
         factor.levels.push(level.clone());
         factor.codes.insert(level.clone(), code);
@@ -195,7 +199,12 @@ impl Inner {
     }
 
     /// The first column of a combination of levels, new or known.
-    pub(crate) fn insert_combination(&mut self, group: usize, codes: &[u32], limit: usize) -> Result<usize, TableError> {
+    pub(crate) fn insert_combination(
+        &mut self,
+        group: usize,
+        codes: &[u32],
+        limit: usize,
+    ) -> Result<usize, TableError> {
         if let Some(first) = self.first_column(group, codes) {
             return Ok(first);
         }
@@ -259,8 +268,15 @@ mod tests {
     #[test]
     fn levels_sort_as_promised() {
         let text = |text: &str| Level::Text(text.into());
-        let mut levels =
-            vec![text("b"), text("B"), Level::of_number(10.0), Level::of_number(9.5), Level::Boolean(true), Level::of_number(9.0), Level::Boolean(false)];
+        let mut levels = vec![
+            text("b"),
+            text("B"),
+            Level::of_number(10.0),
+            Level::of_number(9.5),
+            Level::Boolean(true),
+            Level::of_number(9.0),
+            Level::Boolean(false),
+        ];
         levels.sort();
         let names: Vec<String> = levels.iter().map(Level::to_string).collect();
         assert_eq!(names, ["FALSE", "TRUE", "9", "9.5", "10", "B", "b"]);
@@ -275,7 +291,8 @@ mod tests {
 
     #[test]
     fn levels_survive_json() {
-        let levels = [Level::Boolean(true), Level::Integer(i128::MAX), Level::Number(0.1), Level::Text("größe \"x\"".into())];
+        let levels =
+            [Level::Boolean(true), Level::Integer(i128::MAX), Level::Number(0.1), Level::Text("größe \"x\"".into())];
         let json = serde_json::to_string(&levels).unwrap();
         assert_eq!(serde_json::from_str::<Vec<Level>>(&json).unwrap(), levels);
     }

@@ -86,6 +86,25 @@ impl Default for DesignOptions {
 }
 
 /// A formula compiled for a table, with the levels that its scan has met so far. Threads share one design.
+///
+/// ```
+/// use std::sync::Arc;
+/// use hattention_table::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+/// use hattention_table::design::{Design, DesignOptions, NaPolicy};
+/// use hattention_table::formula::Formula;
+///
+/// let y: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None, Some(3.0)]));
+/// let g: ArrayRef = Arc::new(StringArray::from(vec!["b", "c", "a"]));
+/// let batch = RecordBatch::try_from_iter([("y", y), ("g", g)])?;
+///
+/// let design = Design::compile(&Formula::parse("y ~ g")?, &batch.schema(), &DesignOptions::default())?;
+/// let block = design.encode(&batch, 0, NaPolicy::Drop)?;
+/// assert_eq!((block.rows(), block.dropped()), (2, 1));
+/// // The state has a column for each level that was met; the model leaves the first out.
+/// assert_eq!(design.state_columns(), 2);
+/// assert_eq!(design.coding()?.names(), ["(Intercept)", "gb"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Design {
     plan: Plan,

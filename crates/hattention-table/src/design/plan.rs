@@ -51,7 +51,11 @@ pub(crate) struct Role {
 #[derive(Clone, Debug)]
 pub(crate) enum CompiledVariable {
     Numeric(Node),
-    Polynomial { of: Node, degree: u32, raw: bool },
+    Polynomial {
+        of: Node,
+        degree: u32,
+        raw: bool,
+    },
     /// A position among the factors.
     Factor(usize),
 }
@@ -143,7 +147,11 @@ impl Plan {
     }
 
     /// Compiles a stored description.
-    pub(crate) fn from_spec(spec: &DesignSpec, extras: &[(String, ColumnKind)], weighted: bool) -> Result<Self, TableError> {
+    pub(crate) fn from_spec(
+        spec: &DesignSpec,
+        extras: &[(String, ColumnKind)],
+        weighted: bool,
+    ) -> Result<Self, TableError> {
         let formula = Formula::parse(&spec.formula)?;
         let dot: Vec<&str> = spec.dot.iter().map(String::as_str).collect();
         let terms = formula.expand_dot(&dot)?;
@@ -204,7 +212,11 @@ fn refuse_orthogonal_interactions(terms: &Terms, variables: &[CompiledVariable])
 }
 
 /// Splits every term into numbers and factors, and gives its columns their place.
-fn place_terms(terms: &Terms, variables: &[CompiledVariable], factors: &[Factor]) -> (Vec<CompiledTerm>, Vec<GroupShape>, usize) {
+fn place_terms(
+    terms: &Terms,
+    variables: &[CompiledVariable],
+    factors: &[Factor],
+) -> (Vec<CompiledTerm>, Vec<GroupShape>, usize) {
     let mut groups: Vec<GroupShape> = Vec::new();
     let mut fixed_columns = 0;
     let mut compiled = Vec::with_capacity(terms.terms.len());

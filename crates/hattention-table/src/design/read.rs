@@ -1,8 +1,8 @@
 //! Arrow arrays to columns of numbers, and which of their rows are missing.
 
 use datafusion::arrow::array::types::{
-    ArrowPrimitiveType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
@@ -178,7 +178,9 @@ fn units_per_step(data_type: &DataType) -> Option<f64> {
     match data_type {
         DataType::Date32 => Some(1.0),
         DataType::Date64 => Some(86_400_000.0),
-        DataType::Timestamp(unit, _) | DataType::Time32(unit) | DataType::Time64(unit) | DataType::Duration(unit) => Some(per_second(unit)),
+        DataType::Timestamp(unit, _) | DataType::Time32(unit) | DataType::Time64(unit) | DataType::Duration(unit) => {
+            Some(per_second(unit))
+        }
         _ => None,
     }
 }
@@ -262,8 +264,8 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int64Array, TimestampNanosecondArray,
-        UInt64Array,
+        BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int64Array,
+        TimestampNanosecondArray, UInt64Array,
     };
 
     use super::*;
@@ -289,7 +291,8 @@ mod tests {
 
     #[test]
     fn decimals_are_pairs_beyond_doubles() {
-        let array = Decimal128Array::from(vec![1, 25, 1_234_567_890_123_456_789]).with_precision_and_scale(38, 1).unwrap();
+        let array =
+            Decimal128Array::from(vec![1, 25, 1_234_567_890_123_456_789]).with_precision_and_scale(38, 1).unwrap();
         let tenths = read(array, None);
         // 0.1 = hi + lo with the error of the double 0.1 in lo.
         assert_eq!(tenths.hi[0], 0.1);
@@ -298,7 +301,8 @@ mod tests {
         assert!((tenths.hi[2] - 123_456_789_012_345_678.9).abs() < 20.0);
         let whole = Decimal128Array::from(vec![10i128.pow(30) + 1]).with_precision_and_scale(38, 0).unwrap();
         assert_eq!(exact(&read(whole, None), 0), 10i128.pow(30) + 1);
-        let array: ArrayRef = Arc::new(Decimal128Array::from(vec![10i128.pow(37) + 1]).with_precision_and_scale(38, 0).unwrap());
+        let array: ArrayRef =
+            Arc::new(Decimal128Array::from(vec![10i128.pow(37) + 1]).with_precision_and_scale(38, 0).unwrap());
         assert!(matches!(numbers(&array, None), Err(Unreadable::TooWide(TooWide { position: 0, .. }))));
     }
 

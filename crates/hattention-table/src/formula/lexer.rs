@@ -64,9 +64,10 @@ pub(super) fn tokens(formula: &str) -> Result<Vec<Token>, TableError> {
             let (expected, got) = match first {
                 '"' | '\'' => (format!("a closing {first}"), "a text without its end".into()),
                 '`' => ("a closing backtick".into(), "a name without its end".into()),
-                '<' | '>' | '=' | '!' | '&' => {
-                    ("a name, a number or one of + - * / ^ : ( )".into(), format!("`{first}` (comparisons are not part of a formula)"))
-                }
+                '<' | '>' | '=' | '!' | '&' => (
+                    "a name, a number or one of + - * / ^ : ( )".into(),
+                    format!("`{first}` (comparisons are not part of a formula)"),
+                ),
                 _ => ("a name, a number or one of + - * / ^ : ( )".to_owned(), format!("`{first}`")),
             };
             TableError::Formula { formula: formula.to_owned(), offset: start, expected, got }
@@ -121,7 +122,9 @@ fn backticked(input: &mut &str) -> Lexed<Word> {
 fn symbol(input: &mut &str) -> Lexed<Word> {
     let power = "**".value('^');
     let equals = ('=', alt((not('=').void(), eof.void()))).value('=');
-    alt((power, equals, one_of(['+', '-', '*', '/', '^', ':', '~', '(', ')', ',', '|']))).map(Word::Symbol).parse_next(input)
+    alt((power, equals, one_of(['+', '-', '*', '/', '^', ':', '~', '(', ')', ',', '|'])))
+        .map(Word::Symbol)
+        .parse_next(input)
 }
 
 #[cfg(test)]
@@ -152,7 +155,9 @@ mod tests {
 
     #[test]
     fn the_offending_character_is_named() {
-        for (formula, at) in [("y ~ a $ b", 6), ("y ~ 'a", 4), ("y ~ `a", 4), ("y ~ I(a == 1)", 8), ("y ~ ``", 4), ("y ~ 3x", 4)] {
+        for (formula, at) in
+            [("y ~ a $ b", 6), ("y ~ 'a", 4), ("y ~ `a", 4), ("y ~ I(a == 1)", 8), ("y ~ ``", 4), ("y ~ 3x", 4)]
+        {
             match tokens(formula) {
                 Err(TableError::Formula { offset, .. }) => assert_eq!(offset, at, "{formula}"),
                 other => panic!("{formula}: {other:?}"),

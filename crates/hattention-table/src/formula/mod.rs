@@ -131,9 +131,11 @@ impl Formula {
     /// - [`TableError::TargetAmongTerms`] if a term is a target.
     pub fn expand(&self, columns: &[&str]) -> Result<Terms, TableError> {
         let mut used = HashSet::new();
-        self.targets.iter().for_each(|target| target.expression.visit_names(&mut |name| {
-            used.insert(name);
-        }));
+        self.targets.iter().for_each(|target| {
+            target.expression.visit_names(&mut |name| {
+                used.insert(name);
+            })
+        });
         let dot: Vec<&str> = columns.iter().copied().filter(|name| !used.contains(name)).collect();
         self.expand_dot(&dot)
     }

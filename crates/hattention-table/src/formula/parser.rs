@@ -39,7 +39,8 @@ pub(super) fn sides(formula: &str) -> Result<(Expr, Expr), TableError> {
 }
 
 /// Why `|` is refused.
-const ABSORBED: &str = "an operator or the end (effects absorbed after `|` are not available yet; write C(g) for a factor)";
+const ABSORBED: &str =
+    "an operator or the end (effects absorbed after `|` are not available yet; write C(g) for a factor)";
 
 struct Parser<'a> {
     formula: &'a str,
@@ -166,7 +167,9 @@ impl Parser<'_> {
 fn chain(left: Expr, link: Link, strength: u8) -> Expr {
     let start = left.start;
     match left.kind {
-        Kind::Chain { first, mut rest } if rest.first().is_some_and(|present| present.operator.strength() == strength) => {
+        Kind::Chain { first, mut rest }
+            if rest.first().is_some_and(|present| present.operator.strength() == strength) =>
+        {
             rest.push(link);
             Expr { kind: Kind::Chain { first, rest }, start }
         }

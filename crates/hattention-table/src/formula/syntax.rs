@@ -129,8 +129,10 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// A column name as R prints it: between backticks unless it is a plain name.
 pub(crate) fn name_label(name: &str) -> String {
-    const RESERVED: [&str; 15] =
-        ["if", "in", "else", "repeat", "while", "function", "for", "next", "break", "TRUE", "FALSE", "NULL", "Inf", "NaN", "NA"];
+    const RESERVED: [&str; 15] = [
+        "if", "in", "else", "repeat", "while", "function", "for", "next", "break", "TRUE", "FALSE", "NULL", "Inf",
+        "NaN", "NA",
+    ];
     let mut characters = name.chars();
     let first = characters.next();
     let second = characters.next();
@@ -167,7 +169,15 @@ mod tests {
 
     #[test]
     fn numbers_print_as_in_r() {
-        let cases = [(2.0, "2"), (0.5, "0.5"), (100.0, "100"), (1e5, "1e+05"), (123456.0, "123456"), (1e-4, "1e-04"), (0.001, "0.001")];
+        let cases = [
+            (2.0, "2"),
+            (0.5, "0.5"),
+            (100.0, "100"),
+            (1e5, "1e+05"),
+            (123456.0, "123456"),
+            (1e-4, "1e-04"),
+            (0.001, "0.001"),
+        ];
         for (number, label) in cases {
             assert_eq!(number_label(number), label);
         }

@@ -172,7 +172,11 @@ impl Algebra<'_> {
         self.refuse_number(base)?;
         let power = match exponent.kind {
             Kind::Number(power) if power >= 1.0 && power.fract() == 0.0 => power,
-            _ => return Err(self.expected(exponent, "a positive whole number: the largest number of variables in a term")),
+            _ => {
+                return Err(
+                    self.expected(exponent, "a positive whole number: the largest number of variables in a term")
+                );
+            }
         };
         let terms = self.encode(base)?;
         if terms.len() == 1 && power > 1.0 {
@@ -194,7 +198,8 @@ impl Algebra<'_> {
     /// `1` and `0` mean the intercept, which interacts with nothing.
     fn refuse_number(&self, expr: &Expr) -> Result<(), TableError> {
         match expr.kind {
-            Kind::Number(_) => Err(self.expected(expr, "a term to multiply (a number stands for the intercept; arithmetic goes inside I())")),
+            Kind::Number(_) => Err(self
+                .expected(expr, "a term to multiply (a number stands for the intercept; arithmetic goes inside I())")),
             _ => Ok(()),
         }
     }

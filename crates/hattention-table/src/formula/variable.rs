@@ -120,7 +120,9 @@ impl Reader<'_> {
     fn arithmetic(&self, expr: &Expr) -> Result<(), TableError> {
         match &expr.kind {
             Kind::Number(_) | Kind::Name(_) => Ok(()),
-            Kind::Text(text) => Err(self.expected(expr.start, "a number or a column", &format!("the text {}", quoted(text)))),
+            Kind::Text(text) => {
+                Err(self.expected(expr.start, "a number or a column", &format!("the text {}", quoted(text))))
+            }
             Kind::Dot => Err(self.expected(expr.start, "a number or a column", "`.`, which stands for whole terms")),
             Kind::Group(inner) | Kind::Unary { operand: inner, .. } => self.arithmetic(inner),
             Kind::Power { base, exponent } => {
@@ -131,7 +133,11 @@ impl Reader<'_> {
                 self.arithmetic(first)?;
                 for link in rest {
                     if link.operator == Operator::Colon {
-                        return Err(self.expected(link.at, "one of + - * / ^ inside arithmetic", "`:`, which joins terms"));
+                        return Err(self.expected(
+                            link.at,
+                            "one of + - * / ^ inside arithmetic",
+                            "`:`, which joins terms",
+                        ));
                     }
                     self.arithmetic(&link.operand)?;
                 }
@@ -166,7 +172,9 @@ impl Reader<'_> {
                 };
                 Err(self.expected(second.start, &expected, &format!("{} arguments", arguments.len())))
             }
-            [first, ..] => Err(self.expected(first.start, &format!("an argument of `{function}` without a name"), "a named one")),
+            [first, ..] => {
+                Err(self.expected(first.start, &format!("an argument of `{function}` without a name"), "a named one"))
+            }
         }
     }
 
@@ -215,7 +223,9 @@ impl Reader<'_> {
         let mut reference = None;
         for option in options {
             match (option.name.as_deref(), &option.value.kind) {
-                (Some("ref"), Kind::Text(level) | Kind::Name(level)) if reference.is_none() => reference = Some(level.clone()),
+                (Some("ref"), Kind::Text(level) | Kind::Name(level)) if reference.is_none() => {
+                    reference = Some(level.clone())
+                }
                 (Some("ref"), Kind::Number(_) | Kind::Unary { .. }) if reference.is_none() => {
                     reference = Some(option.value.to_string());
                 }

@@ -105,7 +105,10 @@ impl Model {
             return Err(mismatch(format!("a `{FORMAT_NAME}` file"), format!("format `{}`", text("format"))));
         }
         if text("version") != FORMAT_VERSION.to_string() {
-            return Err(mismatch(format!("model format version {FORMAT_VERSION}"), format!("version `{}`", text("version"))));
+            return Err(mismatch(
+                format!("model format version {FORMAT_VERSION}"),
+                format!("version `{}`", text("version")),
+            ));
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
         let parse = |key: &str| -> Result<Value, Error> {
@@ -310,7 +313,9 @@ fn strings(value: &Value) -> Option<Vec<String>> {
 fn filter_to(filter: &Filter) -> Value {
     match filter {
         Filter::Ols => json!({"kind": "ols"}),
-        Filter::Ridge { alpha, standardize } => json!({"kind": "ridge", "alpha": bits(*alpha), "standardize": standardize}),
+        Filter::Ridge { alpha, standardize } => {
+            json!({"kind": "ridge", "alpha": bits(*alpha), "standardize": standardize})
+        }
         Filter::Components { count, standardize } => {
             json!({"kind": "components", "count": count, "standardize": standardize})
         }

@@ -187,7 +187,13 @@ impl Chunk<'_> {
                 if p.biased && q.biased {
                     wide::add_u128(&mut value, self.rows as u128, (p.span + q.span) as usize, false);
                 }
-                into.deposit(self.ids[rows_of.start + i], self.ids[columns_of.start + j], &value, p.low + q.low, negate);
+                into.deposit(
+                    self.ids[rows_of.start + i],
+                    self.ids[columns_of.start + j],
+                    &value,
+                    p.low + q.low,
+                    negate,
+                );
             }
         }
     }

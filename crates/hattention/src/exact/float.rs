@@ -100,9 +100,7 @@ impl<const N: usize> Float<N> {
     }
 
     fn cmp_magnitude(&self, other: &Self) -> std::cmp::Ordering {
-        self.exponent()
-            .cmp(&other.exponent())
-            .then_with(|| self.mantissa.iter().rev().cmp(other.mantissa.iter().rev()))
+        self.exponent().cmp(&other.exponent()).then_with(|| self.mantissa.iter().rev().cmp(other.mantissa.iter().rev()))
     }
 
     /// `1 / self` by Newton's iteration; callers never pass zero.

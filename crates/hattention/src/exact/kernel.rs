@@ -226,9 +226,8 @@ impl WithSimd for FusedTile<'_> {
             let right: [_; TILE_COLUMNS] = std::array::from_fn(|c| S::as_simd_u64s(self.b[c].as_flattened()).0);
             let mut low = [simd.splat_u64s(0); TILE_COLUMNS];
             let mut high = [simd.splat_u64s(0); TILE_COLUMNS];
-            let double = |bits| {
-                simd.sub_f64s(pulp::bytemuck::cast::<S::u64s, S::f64s>(simd.or_u64s(bits, magic_bits)), magic)
-            };
+            let double =
+                |bits| simd.sub_f64s(pulp::bytemuck::cast::<S::u64s, S::f64s>(simd.or_u64s(bits, magic_bits)), magic);
             for (k, &x) in left.iter().enumerate() {
                 let x = double(x);
                 for c in 0..TILE_COLUMNS {

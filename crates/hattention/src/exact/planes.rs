@@ -110,7 +110,8 @@ impl Digits<'_> {
 /// Whether one floor and exact scalings cut the column: up to two planes, far from underflow and overflow.
 fn is_safe(grid: &Grid) -> bool {
     grid.planes <= 2
-        && SAFE_EXPONENTS.contains(&grid.low) && SAFE_EXPONENTS.contains(&(grid.low + grid.span as i32 + 52))
+        && SAFE_EXPONENTS.contains(&grid.low)
+        && SAFE_EXPONENTS.contains(&(grid.low + grid.span as i32 + 52))
 }
 
 /// The exponent bound `|x| < 2^top` and last-bit exponent of the magnitude with these bits.
@@ -229,7 +230,9 @@ fn fill_sum(terms: &[Vec<(i64, i32)>], grid: &Grid, start: usize, rows: usize, p
             let (plane, shift) = ((position / PLANE_BITS) as usize, position % PLANE_BITS);
             let wide = (m.unsigned_abs() as u128) << shift;
             let sign = m.signum();
-            for (k, part) in [wide as i64 & MASK, (wide >> 52) as i64 & MASK, (wide >> 104) as i64].into_iter().enumerate() {
+            for (k, part) in
+                [wide as i64 & MASK, (wide >> 52) as i64 & MASK, (wide >> 104) as i64].into_iter().enumerate()
+            {
                 if part != 0 {
                     digits[plane + k] += sign * part;
                 }

@@ -179,7 +179,8 @@ impl Fit {
     /// `−n/2 (log 2π + 1 − log n + log Σwe²) + ½ Σ log w`, as R's `logLik`; infinite for a perfect fit.
     pub fn log_likelihood(&self) -> f64 {
         let n = self.rows as f64;
-        0.5 * (self.log_weight_sum - n * ((2.0 * std::f64::consts::PI).ln() + 1.0 - n.ln() + 2.0 * self.residual_root.ln()))
+        0.5 * (self.log_weight_sum
+            - n * ((2.0 * std::f64::consts::PI).ln() + 1.0 - n.ln() + 2.0 * self.residual_root.ln()))
     }
 
     /// Akaike's criterion, the variance counted as a parameter, as R's `AIC`.

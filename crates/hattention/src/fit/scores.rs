@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::covariance::{Covariance, Middle, Vcov};
 use super::Fit;
+use super::covariance::{Covariance, Middle, Vcov};
 use crate::attention::{self, Keys};
 use crate::block::{Block, Column};
 use crate::error::Error;
@@ -142,7 +142,8 @@ impl Scores {
             for (component, target) in lagged.iter_mut().enumerate() {
                 let mut value = 0.5 * scores[component][row];
                 for l in 1..=lag.min(row + history) {
-                    let earlier = if l <= row { scores[component][row - l] } else { self.recent[history + row - l][component] };
+                    let earlier =
+                        if l <= row { scores[component][row - l] } else { self.recent[history + row - l][component] };
                     value += (1.0 - l as f64 / (lag as f64 + 1.0)) * earlier;
                 }
                 target[row] = value;

@@ -24,7 +24,8 @@ pub struct Hypothesis {
 /// - [`Error::Parameter`]: the fit has no covariance, a restriction names a dropped coefficient, or restrictions depend
 ///   on each other.
 pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
-    let refuse = |got: &str, allowed: &'static str| Error::Parameter { name: "the hypothesis", got: got.into(), allowed };
+    let refuse =
+        |got: &str, allowed: &'static str| Error::Parameter { name: "the hypothesis", got: got.into(), allowed };
     let covariance =
         fit.covariance.as_ref().ok_or_else(|| refuse("a fit by ridge or components", "a least-squares fit"))?;
     let count = hypothesis.rows.len();
@@ -43,8 +44,9 @@ pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
         let mut gap = -right;
         let mut direction: Vec<f64> = Vec::new();
         for (k, &factor) in row.iter().enumerate().filter(|(_, f)| **f != 0.0) {
-            let estimate = fit.estimates[k]
-                .ok_or_else(|| refuse(&format!("a restriction on `{}`", fit.names[k]), "coefficients that were estimated"))?;
+            let estimate = fit.estimates[k].ok_or_else(|| {
+                refuse(&format!("a restriction on `{}`", fit.names[k]), "coefficients that were estimated")
+            })?;
             gap += factor * estimate.to_f64();
             let loading = &covariance.loading[k];
             direction.resize(loading.len(), 0.0);
@@ -64,10 +66,8 @@ pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
 
 /// The test that the given coefficients are all zero; `None` where it cannot be computed.
 pub fn zero(fit: &Fit, coefficients: &[usize]) -> Option<FTest> {
-    let rows = coefficients
-        .iter()
-        .map(|&k| (0..fit.names.len()).map(|j| if j == k { 1.0 } else { 0.0 }).collect())
-        .collect();
+    let rows =
+        coefficients.iter().map(|&k| (0..fit.names.len()).map(|j| if j == k { 1.0 } else { 0.0 }).collect()).collect();
     wald(fit, &Hypothesis { rows, right: vec![0.0; coefficients.len()] }).ok()
 }
 

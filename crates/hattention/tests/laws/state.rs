@@ -363,7 +363,10 @@ fn weights_of_one_equal_no_weights() {
             // A subnormal σ has few bits, and the factor shifts which: there only the coefficients can agree.
             let normal = fit.sigma().is_normal() || fit.sigma() == 0.0;
             let reported = fit.coefficients(0.5);
-            reported.iter().map(|c| [c.estimate, c.std_error.filter(|_| normal)].map(|x| x.map(f64::to_bits))).collect::<Vec<_>>()
+            reported
+                .iter()
+                .map(|c| [c.estimate, c.std_error.filter(|_| normal)].map(|x| x.map(f64::to_bits)))
+                .collect::<Vec<_>>()
         };
         assert_eq!(read(&sixteen), read(&case), "{}", case.name);
     }

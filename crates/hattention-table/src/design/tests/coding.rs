@@ -1,5 +1,10 @@
 //! Names, order and coding of coefficients, as `colnames(model.matrix(f, data))` in R.
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float64Type};
+use datafusion::arrow::util::display::array_value_to_string;
+
 use super::*;
 
 /// Formula and the coefficient names of R, joined by a space; `c` and `b` are factors, `x` and `z` numbers.
@@ -29,27 +34,33 @@ const CODINGS: &[(&str, &str)] = &[
     ("y ~ x + x:b - 1", "x x:bs x:bt"),
     ("y ~ a:b + a:c", "(Intercept) ap:bs aq:bs ar:bs ap:bt aq:bt ar:bt ap:cv aq:cv ar:cv ap:cw aq:cw ar:cw"),
     ("y ~ a:b + b:d", "(Intercept) ap:bs aq:bs ar:bs ap:bt aq:bt ar:bt bs:dTRUE bt:dTRUE"),
+    ("y ~ b*d*x", "(Intercept) bt dTRUE x bt:dTRUE bt:x dTRUE:x bt:dTRUE:x"),
+    ("y ~ b:d:x", "(Intercept) bs:dFALSE:x bt:dFALSE:x bs:dTRUE:x bt:dTRUE:x"),
     (
-        "y ~ b*d*x",
-        "(Intercept) bt dTRUE x bt:dTRUE bt:x dTRUE:x bt:dTRUE:x",
+        "y ~ b:c:d - 1",
+        "bs:cu:dFALSE bt:cu:dFALSE bs:cv:dFALSE bt:cv:dFALSE bs:cw:dFALSE bt:cw:dFALSE bs:cu:dTRUE bt:cu:dTRUE bs:cv:dTRUE bt:cv:dTRUE bs:cw:dTRUE bt:cw:dTRUE",
     ),
     (
-        "y ~ b:d:x",
-        "(Intercept) bs:dFALSE:x bt:dFALSE:x bs:dTRUE:x bt:dTRUE:x",
+        "y ~ b*d + b:c:d",
+        "(Intercept) bt dTRUE bt:dTRUE bs:dFALSE:cv bt:dFALSE:cv bs:dTRUE:cv bt:dTRUE:cv bs:dFALSE:cw bt:dFALSE:cw bs:dTRUE:cw bt:dTRUE:cw",
     ),
-    ("y ~ b:c:d - 1", "bs:cu:dFALSE bt:cu:dFALSE bs:cv:dFALSE bt:cv:dFALSE bs:cw:dFALSE bt:cw:dFALSE bs:cu:dTRUE bt:cu:dTRUE bs:cv:dTRUE bt:cv:dTRUE bs:cw:dTRUE bt:cw:dTRUE"),
-    ("y ~ b*d + b:c:d", "(Intercept) bt dTRUE bt:dTRUE bs:dFALSE:cv bt:dFALSE:cv bs:dTRUE:cv bt:dTRUE:cv bs:dFALSE:cw bt:dFALSE:cw bs:dTRUE:cw bt:dTRUE:cw"),
     ("y ~ (a + b + d)^2", "(Intercept) aq ar bt dTRUE aq:bt ar:bt aq:dTRUE ar:dTRUE bt:dTRUE"),
     ("y ~ x*z", "(Intercept) x z x:z"),
     ("y ~ x:z:b", "(Intercept) x:z:bs x:z:bt"),
     ("y ~ poly(x, 1)", "(Intercept) poly(x, 1)"),
     ("y ~ poly(x, 2)", "(Intercept) poly(x, 2)1 poly(x, 2)2"),
-    ("y ~ b*poly(x, 2, raw)", "(Intercept) bt poly(x, 2, raw)1 poly(x, 2, raw)2 bt:poly(x, 2, raw)1 bt:poly(x, 2, raw)2"),
+    (
+        "y ~ b*poly(x, 2, raw)",
+        "(Intercept) bt poly(x, 2, raw)1 poly(x, 2, raw)2 bt:poly(x, 2, raw)1 bt:poly(x, 2, raw)2",
+    ),
     (
         "y ~ poly(x, 2, raw):poly(z, 2, raw)",
         "(Intercept) poly(x, 2, raw)1:poly(z, 2, raw)1 poly(x, 2, raw)2:poly(z, 2, raw)1 poly(x, 2, raw)1:poly(z, 2, raw)2 poly(x, 2, raw)2:poly(z, 2, raw)2",
     ),
-    ("y ~ poly(x, 2, raw):b:z", "(Intercept) poly(x, 2, raw)1:bs:z poly(x, 2, raw)2:bs:z poly(x, 2, raw)1:bt:z poly(x, 2, raw)2:bt:z"),
+    (
+        "y ~ poly(x, 2, raw):b:z",
+        "(Intercept) poly(x, 2, raw)1:bs:z poly(x, 2, raw)2:bs:z poly(x, 2, raw)1:bt:z poly(x, 2, raw)2:bt:z",
+    ),
     ("y ~ k", "(Intercept) k"),
     ("y ~ C(k)", "(Intercept) C(k)6 C(k)8"),
     ("y ~ C(k, ref = 6)", "(Intercept) C(k, ref = \"6\")4 C(k, ref = \"6\")8"),
@@ -68,56 +79,55 @@ fn coefficients_are_named_and_ordered_as_in_r() {
     }
 }
 
-/// Splits at spaces that do not follow a comma or stand beside an operator: names may hold `poly(x, 2)`.
+/// Splits at the spaces outside brackets.
 fn split(names: &str) -> Vec<String> {
-    let mut parts: Vec<String> = vec![String::new()];
+    let mut parts = vec![String::new()];
     let mut depth = 0;
     for character in names.chars() {
-        match character {
-            ' ' if depth == 0 && parts != ["(Intercept)"] || character == ' ' && depth == 0 => parts.push(String::new()),
-            _ => {
-                depth += i32::from(character == '(') - i32::from(character == ')');
-                parts.last_mut().unwrap().push(character);
-            }
+        if character == ' ' && depth == 0 {
+            parts.push(String::new());
+            continue;
         }
+        depth += i32::from(character == '(') - i32::from(character == ')');
+        parts.last_mut().unwrap().push(character);
     }
     parts
 }
 
-/// The value of a coefficient's column, worked out from its name alone.
-fn column_by_name(name: &str, block: &RecordBatch) -> Vec<f64> {
-    let column = |name: &str| {
-        let array = block.column_by_name(name).unwrap();
-        match datafusion::arrow::compute::cast(array, &datafusion::arrow::datatypes::DataType::Float64) {
-            Ok(numbers) if ["x", "z", "k"].contains(&name) => {
-                (0..numbers.len()).map(|i| datafusion::arrow::array::AsArray::as_primitive::<datafusion::arrow::datatypes::Float64Type>(&numbers).value(i)).collect::<Vec<f64>>()
-            }
-            _ => panic!("{name}"),
-        }
-    };
-    let text = |name: &str, i: usize| {
-        let formatter = datafusion::arrow::util::display::array_value_to_string(block.column_by_name(name).unwrap(), i).unwrap();
-        if name == "d" { formatter.to_uppercase() } else { formatter }
-    };
-    let part = |part: &str| -> Vec<f64> {
-        if let Some((polynomial, degree)) = part.strip_prefix("poly(").and_then(|rest| rest.rsplit_once(')')) {
-            let power: i32 = degree.parse().unwrap_or(1);
-            return column(&polynomial[..1]).iter().map(|x| x.powi(power)).collect();
-        }
-        match part {
-            "x" | "z" | "k" => column(part),
-            "log(z + 1)" => column("z").iter().map(|z| (z + 1.0).ln()).collect(),
-            "I(x^2)" => column("x").iter().map(|x| x * x).collect(),
-            _ => {
-                let (factor, level) = match part.strip_prefix("C(") {
-                    Some(rest) => (&rest[..1], rest.rsplit_once(')').unwrap().1),
-                    None => part.split_at(1),
-                };
-                (0..block.num_rows()).map(|i| f64::from(u8::from(text(factor, i) == level))).collect()
-            }
-        }
-    };
-    name.split(':').map(part).fold(vec![1.0; block.num_rows()], |product, factor| product.iter().zip(factor).map(|(a, b)| a * b).collect())
+/// The numbers of a column of the table.
+fn numbers(batch: &RecordBatch, name: &str) -> Vec<f64> {
+    let numbers = cast(batch.column_by_name(name).unwrap(), &DataType::Float64).unwrap();
+    numbers.as_primitive::<Float64Type>().values().to_vec()
+}
+
+/// The indicator of a level given by its name.
+fn indicator(batch: &RecordBatch, factor: &str, level: &str) -> Vec<f64> {
+    let column = batch.column_by_name(factor).unwrap();
+    let is_level = |i: usize| array_value_to_string(column, i).unwrap().eq_ignore_ascii_case(level);
+    (0..batch.num_rows()).map(|i| f64::from(u8::from(is_level(i)))).collect()
+}
+
+/// The values that a part of a coefficient's name stands for: `x`, `bt`, `C(k)6`, `poly(x, 2, raw)1`.
+fn values_of(part: &str, batch: &RecordBatch) -> Vec<f64> {
+    if let Some((polynomial, degree)) = part.strip_prefix("poly(").and_then(|rest| rest.rsplit_once(')')) {
+        let power: i32 = degree.parse().unwrap_or(1);
+        return numbers(batch, &polynomial[..1]).iter().map(|x| x.powi(power)).collect();
+    }
+    if let Some((factor, level)) = part.strip_prefix("C(").and_then(|rest| rest.rsplit_once(')')) {
+        return indicator(batch, &factor[..1], level);
+    }
+    match part {
+        "x" | "z" | "k" => numbers(batch, part),
+        "log(z + 1)" => numbers(batch, "z").iter().map(|z| (z + 1.0).ln()).collect(),
+        "I(x^2)" => numbers(batch, "x").iter().map(|x| x * x).collect(),
+        _ => indicator(batch, &part[..1], &part[1..]),
+    }
+}
+
+/// The column of a coefficient, worked out from its name alone.
+fn column_by_name(name: &str, batch: &RecordBatch) -> Vec<f64> {
+    let ones = vec![1.0; batch.num_rows()];
+    name.split(':').fold(ones, |product, part| product.iter().zip(values_of(part, batch)).map(|(a, b)| a * b).collect())
 }
 
 #[test]
@@ -136,7 +146,11 @@ fn columns_hold_what_their_names_say() {
 fn rank(mut columns: Vec<Vec<f64>>) -> usize {
     let mut rank = 0;
     for row in 0..columns.first().map_or(0, Vec::len) {
-        let Some(pivot) = (rank..columns.len()).max_by(|&a, &b| columns[a][row].abs().total_cmp(&columns[b][row].abs())) else { break };
+        let Some(pivot) =
+            (rank..columns.len()).max_by(|&a, &b| columns[a][row].abs().total_cmp(&columns[b][row].abs()))
+        else {
+            break;
+        };
         if columns[pivot][row].abs() < 1e-9 {
             continue;
         }
@@ -159,7 +173,8 @@ fn contrasts_lose_nothing_of_the_full_indicators() {
         let coding = design.coding().unwrap();
         let constant = coding.intercept.then(|| vec![1.0; block.rows()]);
         let coded: Vec<Vec<f64>> = constant.clone().into_iter().chain(matrix(&coding, &block)).collect();
-        let full = constant.into_iter().chain(block.columns().into_iter().map(|(_, column)| dense(column, block.rows())));
+        let full =
+            constant.into_iter().chain(block.columns().into_iter().map(|(_, column)| dense(column, block.rows())));
         assert_eq!(rank(coded), rank(full.collect()), "{formula}");
     }
 }
@@ -176,7 +191,8 @@ fn assign_counts_terms_from_one() {
 fn orthogonal_polynomials_are_listed_by_degree() {
     let (design, block) = scanned("y ~ b + poly(x, 3) + poly(z, 1) + poly(z, 2, raw)", &crossed());
     let coding = design.coding().unwrap();
-    let groups: Vec<_> = coding.poly_groups.iter().map(|group| (group.label.as_str(), group.degree, group.positions.clone())).collect();
+    let groups: Vec<_> =
+        coding.poly_groups.iter().map(|group| (group.label.as_str(), group.degree, group.positions.clone())).collect();
     assert_eq!(groups, [("poly(x, 3)", 3, vec![1, 2, 3]), ("poly(z, 1)", 1, vec![4])]);
     let columns = matrix(&coding, &block);
     let cubes: Vec<f64> = columns[1].iter().map(|x| x.powi(3)).collect();
@@ -188,10 +204,12 @@ fn orthogonal_polynomials_are_listed_by_degree() {
 
 #[test]
 fn combinations_never_observed_have_no_column() {
-    let batch = table(&[("y", doubles(&[1.0, 2.0, 3.0])), ("a", texts(&["p", "q", "q"])), ("b", texts(&["s", "s", "t"]))]);
+    let batch =
+        table(&[("y", doubles(&[1.0, 2.0, 3.0])), ("a", texts(&["p", "q", "q"])), ("b", texts(&["s", "s", "t"]))]);
     let (design, _) = scanned("y ~ a:b - 1", &batch);
     let coding = design.coding().unwrap();
-    let observed: Vec<(&str, bool)> = coding.columns.iter().map(|column| (column.name.as_str(), column.state_column.is_some())).collect();
+    let observed: Vec<(&str, bool)> =
+        coding.columns.iter().map(|column| (column.name.as_str(), column.state_column.is_some())).collect();
     assert_eq!(observed, [("ap:bs", true), ("aq:bs", true), ("ap:bt", false), ("aq:bt", true)]);
 }
 

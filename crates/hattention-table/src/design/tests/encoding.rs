@@ -1,6 +1,6 @@
 //! Encoding: values, missing values, what is refused, and the state's columns.
 
-use datafusion::arrow::array::{Array, AsArray, DictionaryArray, NullArray, StringViewArray};
+use datafusion::arrow::array::{AsArray, DictionaryArray, NullArray, StringViewArray};
 use datafusion::arrow::datatypes::{Int32Type, UInt8Type};
 
 use super::*;
@@ -69,7 +69,11 @@ fn rows_with_missing_values_are_dropped_and_counted_by_column() {
 
 #[test]
 fn a_batch_may_have_no_rows_left() {
-    let batch = table(&[("y", doubles::<Option<f64>>(&[None, None])), ("g", texts(&["a", "b"])), ("n", Arc::new(NullArray::new(2)) as ArrayRef)]);
+    let batch = table(&[
+        ("y", doubles::<Option<f64>>(&[None, None])),
+        ("g", texts(&["a", "b"])),
+        ("n", Arc::new(NullArray::new(2)) as ArrayRef),
+    ]);
     for formula in ["y ~ g", "y ~ g:n", "y ~ I(n^2) + poly(n, 2)"] {
         let (design, block) = scanned(formula, &batch);
         assert_eq!((block.rows(), block.dropped()), (0, 2), "{formula}");
@@ -82,7 +86,11 @@ fn a_batch_may_have_no_rows_left() {
 
 #[test]
 fn infinite_values_name_their_row() {
-    let batch = table(&[("y", doubles(&[1.0, 2.0, 3.0])), ("x", doubles(&[1.0, 0.0, -1.0])), ("z", doubles(&[f64::NAN, 1.0, f64::NEG_INFINITY]))]);
+    let batch = table(&[
+        ("y", doubles(&[1.0, 2.0, 3.0])),
+        ("x", doubles(&[1.0, 0.0, -1.0])),
+        ("z", doubles(&[f64::NAN, 1.0, f64::NEG_INFINITY])),
+    ]);
     let refused = |formula: &str| match encode(formula, &batch, &DesignOptions::default()) {
         Err(TableError::NonFinite { row, expression, value }) => (row, expression, value),
         other => panic!("{formula}: {other:?}"),
@@ -94,17 +102,26 @@ fn infinite_values_name_their_row() {
     assert_eq!(refused("y ~ x + I(1/x)").0, 102);
     assert_eq!(refused("log(x) ~ y"), (102, "log(x)".into(), "-inf".into()));
     assert_eq!(refused("y ~ sqrt(x)"), (103, "sqrt(x)".into(), "NaN".into()));
-    let huge = table(&[("y", doubles(&[1.0, 2.0])), ("x", doubles(&[1.0, 1e200])), ("z", doubles(&[1.0, 1e200])), ("g", texts(&["a", "b"]))]);
+    let huge = table(&[
+        ("y", doubles(&[1.0, 2.0])),
+        ("x", doubles(&[1.0, 1e200])),
+        ("z", doubles(&[1.0, 1e200])),
+        ("g", texts(&["a", "b"])),
+    ]);
     for (formula, label) in [("y ~ x:z", "x:z"), ("y ~ g:x:z", "g:x:z"), ("y ~ poly(x, 2)", "poly(x, 2)")] {
         let error = encode(formula, &huge, &DesignOptions::default()).unwrap_err();
-        assert!(matches!(&error, TableError::NonFinite { row: 102, expression, .. } if expression == label), "{formula}: {error}");
+        assert!(
+            matches!(&error, TableError::NonFinite { row: 102, expression, .. } if expression == label),
+            "{formula}: {error}"
+        );
     }
 }
 
 #[test]
 fn weights_are_checked() {
     let batch = table(&[("y", doubles(&[1.0, 2.0])), ("w", doubles(&[0.0, -1.0])), ("t", texts(&["a", "b"]))]);
-    let weighted = |by: &str| encode("y ~ 1", &batch, &DesignOptions { weights: Some(by.into()), ..DesignOptions::default() });
+    let weighted =
+        |by: &str| encode("y ~ 1", &batch, &DesignOptions { weights: Some(by.into()), ..DesignOptions::default() });
     assert_eq!(weighted("w").unwrap_err(), TableError::NegativeWeight { row: 102, column: "w".into(), value: -1.0 });
     assert!(matches!(weighted("t").unwrap_err(), TableError::ColumnType { column, .. } if column == "t"));
     assert!(matches!(weighted("v").unwrap_err(), TableError::UnknownColumn { column, .. } if column == "v"));
@@ -113,16 +130,26 @@ fn weights_are_checked() {
 #[test]
 fn columns_of_the_wrong_kind_are_refused() {
     let batch = crossed();
-    let error = compile("y ~ xx + A", &batch).unwrap_err();
-    assert_eq!(error.to_string(), "unknown column `xx`, expected one of the table's columns, nearest: `x`");
+    let named = table(&[("y", doubles(&[1.0])), ("dep_delay", doubles(&[1.0])), ("hour", doubles(&[1.0]))]);
+    let error = compile("y ~ dep_dealy", &named).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown column `dep_dealy`, expected one of the table's columns, nearest: `dep_delay`"
+    );
+    assert_eq!(error.hint().unwrap(), "did you mean `dep_delay`?");
     for formula in ["a ~ x", "y ~ log(a)", "y ~ I(x + a)", "y ~ poly(a, 2)"] {
         let error = compile(formula, &batch).unwrap_err();
         assert!(matches!(&error, TableError::ColumnType { column, .. } if column == "a"), "{formula}: {error}");
     }
     let design = compile("y ~ a", &batch).unwrap();
     let other = table(&[("y", doubles(&[1.0])), ("a", doubles(&[1.0]))]);
-    assert!(matches!(design.encode(&other, 0, NaPolicy::Drop), Err(TableError::ColumnType { column, .. }) if column == "a"));
-    let lists = table(&[("y", doubles(&[1.0])), ("l", Arc::new(datafusion::arrow::array::BinaryArray::from(vec![&b"x"[..]])) as ArrayRef)]);
+    assert!(
+        matches!(design.encode(&other, 0, NaPolicy::Drop), Err(TableError::ColumnType { column, .. }) if column == "a")
+    );
+    let lists = table(&[
+        ("y", doubles(&[1.0])),
+        ("l", Arc::new(datafusion::arrow::array::BinaryArray::from(vec![&b"x"[..]])) as ArrayRef),
+    ]);
     assert!(matches!(compile("y ~ l", &lists), Err(TableError::ColumnType { column, .. }) if column == "l"));
     let handed_on = DesignOptions { extras: vec!["l".into()], ..DesignOptions::default() };
     assert_eq!(encode("y ~ 1", &lists, &handed_on).unwrap().extras().len(), 1);
@@ -140,7 +167,11 @@ fn the_dot_is_every_other_column() {
 fn a_factor_with_too_many_levels_is_refused_before_memory_goes() {
     let rows = 10_000;
     let names: Vec<String> = (0..rows).map(|i| format!("id{i}")).collect();
-    let batch = table(&[("y", doubles(&vec![1.0; rows])), ("id", texts(&names.iter().map(String::as_str).collect::<Vec<_>>())), ("x", doubles(&vec![1.0; rows]))]);
+    let batch = table(&[
+        ("y", doubles(&vec![1.0; rows])),
+        ("id", texts(&names.iter().map(String::as_str).collect::<Vec<_>>())),
+        ("x", doubles(&vec![1.0; rows])),
+    ]);
     let error = encode("y ~ id", &batch, &DesignOptions::default()).unwrap_err();
     assert_eq!(error, TableError::TooManyLevels { factor: "id".into(), levels: 4097, limit: 4096 });
     assert!(error.hint().unwrap().contains("identifier"));

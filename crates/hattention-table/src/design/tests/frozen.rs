@@ -38,10 +38,13 @@ fn training_rows_encode_to_the_coded_columns() {
         let (design, block) = scanned(formula, &batch);
         let frozen = frozen(formula, &batch);
         assert_eq!(frozen.coding().names(), design.coding().unwrap().names());
-        let again = frozen.encoder(&batch.schema(), &FrozenOptions { targets: true, ..FrozenOptions::default() }).unwrap();
+        let again =
+            frozen.encoder(&batch.schema(), &FrozenOptions { targets: true, ..FrozenOptions::default() }).unwrap();
         let again = again.encode(&batch, 0).unwrap();
         assert_eq!(frozen_matrix(&frozen, &again), matrix(&design.coding().unwrap(), &block), "{formula}");
-        let targets = |block: &EncodedBlock| block.targets().into_iter().map(|target| dense(target, block.rows())).collect::<Vec<_>>();
+        let targets = |block: &EncodedBlock| {
+            block.targets().into_iter().map(|target| dense(target, block.rows())).collect::<Vec<_>>()
+        };
         assert_eq!(targets(&again), targets(&block), "{formula}");
     }
 }
@@ -52,7 +55,8 @@ fn descriptions_survive_json() {
     for formula in FORMULAS {
         let frozen = frozen(formula, &batch);
         let text = frozen.to_json().unwrap().to_string();
-        let back = Frozen::from_json(&serde_json::from_str(&text).unwrap()).unwrap_or_else(|error| panic!("{formula}: {error}"));
+        let back = Frozen::from_json(&serde_json::from_str(&text).unwrap())
+            .unwrap_or_else(|error| panic!("{formula}: {error}"));
         assert_eq!((back.spec(), back.coding()), (frozen.spec(), frozen.coding()), "{formula}");
         let layout = scanned(formula, &batch).0.layout();
         assert_eq!(StateLayout::from_json(&layout.to_json().unwrap()).unwrap(), layout, "{formula}");
@@ -61,14 +65,18 @@ fn descriptions_survive_json() {
 
 #[test]
 fn an_unobserved_combination_is_still_a_column() {
-    let batch = table(&[("y", doubles(&[1.0, 2.0, 3.0])), ("a", texts(&["p", "q", "q"])), ("b", texts(&["s", "s", "t"]))]);
+    let batch =
+        table(&[("y", doubles(&[1.0, 2.0, 3.0])), ("a", texts(&["p", "q", "q"])), ("b", texts(&["s", "s", "t"]))]);
     let frozen = frozen("y ~ a:b - 1", &batch);
     let back = Frozen::from_json(&frozen.to_json().unwrap()).unwrap();
     assert_eq!(back.coding(), frozen.coding());
     let new = table(&[("a", texts(&["p"])), ("b", texts(&["t"]))]);
     let block = back.encoder(&new.schema(), &FrozenOptions::default()).unwrap().encode(&new, 0).unwrap();
     let ids: Vec<usize> = block.columns().iter().map(|(id, _)| *id).collect();
-    assert_eq!((ids, back.coding().columns[2].name.as_str(), back.coding().columns[2].state_column), (vec![2], "ap:bt", None));
+    assert_eq!(
+        (ids, back.coding().columns[2].name.as_str(), back.coding().columns[2].state_column),
+        (vec![2], "ap:bt", None)
+    );
 }
 
 #[test]
@@ -96,7 +104,10 @@ fn unseen_levels_are_errors_or_null_rows() {
         frozen.encoder(&new.schema(), &options).unwrap().encode(&new, 7)
     };
     let error = encode(Unseen::Error).unwrap_err();
-    assert_eq!(error, TableError::UnseenLevel { row: 9, column: "a".into(), level: "P".into(), known: 3, nearest: vec![] });
+    assert_eq!(
+        error,
+        TableError::UnseenLevel { row: 9, column: "a".into(), level: "P".into(), known: 3, nearest: vec!["p".into()] }
+    );
     let block = encode(Unseen::Null).unwrap();
     assert_eq!((block.rows(), block.unseen(), block.kept()), (2, 1, Some(&[0u32, 2][..])));
     assert_eq!(frozen_matrix(&frozen, &block), [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]);
@@ -105,7 +116,10 @@ fn unseen_levels_are_errors_or_null_rows() {
 #[test]
 fn unseen_and_missing_rows_go_together() {
     let frozen = frozen("y ~ a*x", &crossed());
-    let new = table(&[("a", texts(&["q", "new", "p", "new", "r"])), ("x", doubles(&[None, Some(1.0), Some(2.0), None, Some(5.0)]))]);
+    let new = table(&[
+        ("a", texts(&["q", "new", "p", "new", "r"])),
+        ("x", doubles(&[None, Some(1.0), Some(2.0), None, Some(5.0)])),
+    ]);
     let options = FrozenOptions { unseen: Unseen::Null, ..FrozenOptions::default() };
     let block = frozen.encoder(&new.schema(), &options).unwrap().encode(&new, 0).unwrap();
     assert_eq!((block.kept(), block.unseen(), block.dropped()), (Some(&[2u32, 4][..]), 1, 3));

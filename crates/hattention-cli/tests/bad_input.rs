@@ -1,0 +1,249 @@
+//! Bad input: what is said, what is named, the exit code, and that nothing is left behind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+struct Folder(tempfile::TempDir);
+
+/// What a command printed and how it ended.
+struct Outcome {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn hat(&self, args: &[&str]) -> Outcome {
+        let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(self.0.path()).args(args).output().unwrap();
+        Outcome {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command that must fail with this code and say all of these words; it must not panic.
+    fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
+        let outcome = self.hat(args);
+        assert_eq!(outcome.code, code, "{args:?}: {} {}", outcome.out, outcome.err);
+        assert!(outcome.err.starts_with("error: "), "{args:?}: {}", outcome.err);
+        assert!(!outcome.err.contains("panicked"), "{args:?}: {}", outcome.err);
+        for word in words {
+            assert!(outcome.err.contains(word), "{args:?} does not say `{word}`: {}", outcome.err);
+        }
+    }
+}
+
+fn data(file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join(file).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn sources_that_are_not_there_or_not_whole() {
+    let folder = Folder::new();
+    folder.refused(&["fit", "y ~ x", "nowhere.csv"], 2, &["nowhere.csv"]);
+    folder.file("empty.csv", "");
+    folder.refused(&["fit", "y ~ x", "empty.csv"], 2, &["empty.csv"]);
+    folder.file("header.csv", "y,x\n");
+    folder.refused(&["fit", "y ~ x", "header.csv"], 1, &["no rows"]);
+    folder.file("ragged.csv", "y,x\n1,2\n3\n4,5\n");
+    folder.refused(&["fit", "y ~ x", "ragged.csv"], 2, &["ragged.csv", "3"]);
+    let whole = std::fs::read(data("data/flights.parquet")).unwrap();
+    folder.file("cut.parquet", &whole[..whole.len() / 2]);
+    folder.refused(&["fit", "arr_delay ~ hour", "cut.parquet"], 2, &["cut.parquet"]);
+    folder.file("odd.xyz", "y,x\n1,2\n");
+    folder.refused(&["fit", "y ~ x", "odd.xyz"], 2, &["odd.xyz"]);
+}
+
+#[test]
+fn columns_and_values() {
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    folder.refused(&["fit", "mpg ~ wtt", &cars], 2, &["`wtt`", "`wt`", "hint:"]);
+    folder.file("text.csv", "y,x\n1,2\n2,3\n3,oops\n4,9\n5,1\n");
+    folder.refused(&["fit", "y ~ x", "text.csv"], 2, &["text.csv:4", "`x`", "oops"]);
+    folder.file("infinite.csv", "y,x\n1,2\n2,inf\n3,4\n");
+    folder.refused(&["fit", "y ~ x", "infinite.csv"], 2, &["row 2", "`x`", "inf"]);
+    folder.file("logs.csv", "y,x\n1,2\n2,0\n3,4\n");
+    folder.refused(&["fit", "y ~ log(x)", "logs.csv"], 2, &["row 2", "log(x)"]);
+    folder.file("missing.csv", "y,x\n1,2\n2,NA\n3,NaN\n4,7\n6,8\n");
+    let outcome = folder.hat(&["fit", "y ~ x", "missing.csv", "--json"]);
+    assert!(outcome.code == 0 && outcome.out.contains("\"dropped_rows\": 2"), "{} {}", outcome.out, outcome.err);
+    folder.refused(&["fit", "y ~ x", "missing.csv", "--na", "fail"], 2, &["row 2", "`x`"]);
+    folder.file("nothing.csv", "y,x\nNA,2\n2,NA\n");
+    folder.refused(&["fit", "y ~ x", "nothing.csv"], 1, &["no rows left", "missing"]);
+    folder.file("weights.csv", "y,x,w,z\n1,2,1,0\n2,3,-1,0\n4,4,1,0\n");
+    folder.refused(&["fit", "y ~ x", "weights.csv", "--weights", "w"], 2, &["row 2", "`w`", "-1"]);
+    folder.refused(&["fit", "y ~ x", "weights.csv", "--weights", "z"], 1, &["no rows with positive weight"]);
+}
+
+#[test]
+fn formulas_are_pointed_at() {
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    folder.refused(&["fit", "mpg ~ wt +", &cars], 2, &["mpg ~ wt +\n", "^"]);
+    folder.refused(&["fit", "mpg ~ poly(wt, 0)", &cars], 2, &["^"]);
+    folder.refused(&["fit", "mpg ~ wt", &cars, "--vcov", "HC9"], 2, &["HC9", "HC3"]);
+    folder.refused(&["fit", "mpg ~ wt", &cars, "--ridge", "-1"], 2, &["--ridge", "-1"]);
+    folder.refused(&["fit", "mpg ~ wt", &cars, "--components", "7"], 2, &["components", "7"]);
+    folder.refused(&["fit", "mpg ~ wt", &cars, "--vcov", "cluster:nope"], 2, &["`nope`"]);
+}
+
+#[test]
+fn designs_without_an_answer() {
+    let folder = Folder::new();
+    folder.file("few.csv", "y,a,b,c\n1,2,3,9\n2,3,5,1\n");
+    folder.refused(&["fit", "y ~ a + b + c", "few.csv"], 1, &["2 rows for 4 coefficients"]);
+    // 0.1 a + b, as doubles round it: no exact copy, and still only rounding apart.
+    let mut text = String::from("y,a,b,twice,constant,near\n");
+    for i in 0..30 {
+        let (a, b) = ((i * 7 % 30) as f64 * 0.37 + 0.1, (i * i % 17) as f64 * 1.3);
+        text += &format!("{},{a},{b},{},3.5,{}\n", i % 5, 2.0 * a, 0.1 * a + b);
+    }
+    folder.file("dependent.csv", &text);
+    folder.refused(&["fit", "y ~ a + b + twice", "dependent.csv"], 1, &["`twice` depends on `a`", "--aliased drop"]);
+    folder.refused(&["fit", "y ~ a + constant", "dependent.csv"], 1, &["`constant` is constant"]);
+    folder.refused(&["fit", "y ~ a + b + near", "dependent.csv"], 1, &["`near` depends on `a`, `b`"]);
+    let dropped = folder.hat(&["fit", "y ~ a + b + twice", "dependent.csv", "--aliased", "drop", "--json"]);
+    assert!(dropped.code == 0 && dropped.out.contains("\"aliased\": [\n    \"twice\"\n  ]"), "{}", dropped.out);
+    let shortest = folder.hat(&["fit", "y ~ a + b + twice", "dependent.csv", "--aliased", "min-norm"]);
+    assert!(shortest.code == 0 && !shortest.out.contains("twice               NA"), "{}", shortest.out);
+    folder.file("constant.csv", "y,x\n2,1\n2,5\n2,3\n2,9\n");
+    let constant = folder.hat(&["fit", "y ~ x", "constant.csv", "--json"]);
+    assert!(constant.code == 0 && constant.out.contains("\"r_squared\": null"), "{} {}", constant.out, constant.err);
+}
+
+#[test]
+fn factors_with_too_many_levels_are_refused_early() {
+    let folder = Folder::new();
+    let mut text = String::from("y,g\n");
+    (0..1_000_000).for_each(|i| text += &format!("{},level{i}\n", i % 7));
+    folder.file("levels.csv", &text);
+    folder.refused(&["fit", "y ~ g", "levels.csv"], 2, &["`g`", "4096"]);
+}
+
+#[test]
+fn models_that_cannot_be_trusted() {
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    let fitted = folder.hat(&["fit", "mpg ~ wt + C(cyl)", &cars, "-o", "m.hat"]);
+    assert_eq!(fitted.code, 0, "{}", fitted.err);
+    let whole = std::fs::read(folder.0.path().join("m.hat")).unwrap();
+    for cut in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+        folder.file("cut.hat", &whole[..cut]);
+        folder.refused(&["predict", "cut.hat", &cars], 2, &["cut.hat"]);
+    }
+    let mut huge = whole.clone();
+    huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    folder.file("huge.hat", huge);
+    folder.refused(&["predict", "huge.hat", &cars], 2, &["huge.hat"]);
+    let words = b"\"version\":\"1\"";
+    let place = whole.windows(words.len()).position(|bytes| bytes == words).unwrap();
+    let mut other = whole.clone();
+    other[place + 11] = b'9';
+    folder.file("other.hat", other);
+    folder.refused(&["predict", "other.hat", &cars], 2, &["other.hat", "version"]);
+    folder.refused(&["predict", &cars, &cars], 2, &["mtcars.csv"]);
+    folder.refused(&["predict", "nowhere.hat", &cars], 2, &["nowhere.hat"]);
+    folder.file("seven.csv", "wt,cyl\n2.5,7\n3,4\n,6\n");
+    folder.refused(&["predict", "m.hat", "seven.csv"], 2, &["7", "cyl", "row 1"]);
+    let nulls = folder.hat(&["predict", "m.hat", "seven.csv", "--unseen", "null"]);
+    let rows: Vec<&str> = nulls.out.lines().collect();
+    assert_eq!((rows.len(), rows[1], rows[3]), (4, "1,", "3,"), "{} {}", nulls.out, nulls.err);
+    folder.refused(&["test", "m.hat", "nope = 1"], 2, &["nope", "wt"]);
+}
+
+#[test]
+fn outputs_are_whole_or_absent() {
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    folder.refused(&["fit", "mpg ~ wt", &cars, "-o", "no/such/folder/m.hat"], 2, &["no/such/folder/m.hat"]);
+    folder.refused(&["fit", "mpg ~ nope", &cars, "-o", "m.hat"], 2, &["nope"]);
+    assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0, "a failed fit leaves nothing");
+    assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "m.hat"]).code, 0);
+    folder.refused(&["predict", "m.hat", &cars, "-o", "out.xlsx"], 2, &["out.xlsx", ".parquet"]);
+    for name in ["out.csv", "out.parquet"] {
+        let written = folder.hat(&["predict", "m.hat", &cars, "-o", name]);
+        assert_eq!(written.code, 0, "{}", written.err);
+    }
+    let from_parquet = folder.hat(&["fit", "prediction ~ row", "out.parquet", "--json"]);
+    let from_csv = folder.hat(&["fit", "prediction ~ row", "out.csv", "--json"]);
+    assert_eq!(from_parquet.out, from_csv.out, "numbers round-trip");
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let folder = Folder::new();
+    let flights = data("data/flights.parquet");
+    assert_eq!(folder.hat(&["fit", "arr_delay ~ hour", &flights, "-o", "m.hat"]).code, 0);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hat"))
+        .current_dir(folder.0.path())
+        .args(["predict", "m.hat", &flights])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert_eq!(first, "row,prediction\n");
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_no_file() {
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "m.hat"]).code, 0);
+    // Standard input that never ends keeps the command at work.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hat"))
+        .current_dir(folder.0.path())
+        .args(["fit", "y ~ x", "-", "-o", "out.hat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"y,x\n1,2\n").unwrap();
+    // Enough to overfill the pipe: the command has begun to read when this returns.
+    let row = [b"1,2\n".as_slice(); 64 * 1024].concat();
+    input.write_all(&row).unwrap();
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{err}");
+    let left: Vec<_> = std::fs::read_dir(folder.0.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(left, ["m.hat"], "{err}");
+}
+
+#[test]
+fn standard_input_is_a_source() {
+    let folder = Folder::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hat"))
+        .current_dir(folder.0.path())
+        .args(["fit", "y ~ x", "-", "--json", "--vcov", "HC1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"y,x\n1,2\n2,3\n4,5\n4,7\n").unwrap();
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert!(child.wait().unwrap().success() && out.contains("\"n\": 4"), "{out}");
+}
