@@ -29,7 +29,7 @@ pub(crate) fn solve_symmetric(matrix: &[f64], n: usize, right: &[f64]) -> Option
     let a = Mat::from_fn(n, n, |i, j| matrix[i * n + j] / (scales[i] * scales[j]));
     let factor = a.full_piv_lu();
     let upper = factor.U();
-    if (0..n).any(|i| !(upper[(i, i)].abs() > 1e-13)) {
+    if (0..n).any(|i| upper[(i, i)].is_nan() || upper[(i, i)].abs() <= 1e-13) {
         return None;
     }
     let b = Mat::from_fn(n, 1, |i, _| right[i] / scales[i]);

@@ -145,10 +145,9 @@ fn dense_grid(values: &[f64]) -> Option<Grid> {
     let low = exponents(smallest).1;
     // Most data are integers or short decimals: if 51 bits under the top hold every number, one plane is enough.
     // (Numbers far below the largest one would vanish in the scaling, and cannot be multiples of such a unit anyway.)
-    if low > top - 800 && SAFE_EXPONENTS.contains(&(top - 51)) && SAFE_EXPONENTS.contains(&(top + 51)) {
-        if let Some(used) = whole_bits(values, power_of_two(51 - top)) {
-            return Some(Grid::new(top - 51 + used.trailing_zeros() as i32, top, biased));
-        }
+    let scalable = low > top - 800 && SAFE_EXPONENTS.contains(&(top - 51)) && SAFE_EXPONENTS.contains(&(top + 51));
+    if scalable && let Some(used) = whole_bits(values, power_of_two(51 - top)) {
+        return Some(Grid::new(top - 51 + used.trailing_zeros() as i32, top, biased));
     }
     Some(Grid::new(low, top, biased))
 }

@@ -4,7 +4,7 @@ use statrs::function::beta::checked_beta_reg;
 
 /// `I_x(a, b)`, the regularised incomplete beta function; NaN where it is undefined.
 fn beta_regularised(a: f64, b: f64, x: f64) -> f64 {
-    if !(x >= 0.0 && x <= 1.0 && a > 0.0 && b > 0.0) {
+    if !((0.0..=1.0).contains(&x) && a > 0.0 && b > 0.0) {
         return f64::NAN;
     }
     checked_beta_reg(a, b, x).unwrap_or(f64::NAN)
