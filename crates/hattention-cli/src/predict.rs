@@ -158,7 +158,7 @@ fn scatter(encoded: &EncodedBlock, values: &[f64]) -> Values {
 enum Sink {
     Print(std::io::BufWriter<std::io::Stdout>),
     Csv(Whole),
-    Parquet(Option<ArrowWriter<std::fs::File>>, Whole, Arc<Schema>),
+    Parquet(Option<Box<ArrowWriter<std::fs::File>>>, Whole, Arc<Schema>),
 }
 
 impl Sink {
@@ -185,7 +185,7 @@ impl Sink {
                 let whole = Whole::create(path)?;
                 let file = whole.file.get_ref().try_clone().map_err(|e| unwritable(&e))?;
                 let writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).map_err(|e| unwritable(&e))?;
-                Ok(Self::Parquet(Some(writer), whole, schema))
+                Ok(Self::Parquet(Some(Box::new(writer)), whole, schema))
             }
             _ => Err(Failure::usage(
                 format!("cannot tell the format of {}", path.display()),
