@@ -320,6 +320,7 @@ impl Job<'_> {
         };
         let units: Vec<f64> = table.iter().map(|&c| self.unit(self.moments.precision(c))).collect();
         let penalised_fit = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
+        let mut most_lost = 0;
         Ldl::factor(&penalised, size, |i, pivot, diagonal, factor: &Ldl<N>| {
             let lost = diagonal.exponent() - pivot.exponent();
             let broken = diagonal.is_zero() || pivot.is_zero() || pivot.is_negative() || lost > spare_bits(N);
@@ -336,11 +337,21 @@ impl Job<'_> {
                 describe(i, &[], 0.0);
                 return Verdict::Drop;
             }
-            let coefficients: Vec<f64> = factor.on_earlier(i).iter().map(|c| c.to_f64()).collect();
             let same_kind = |j: usize| if units[j] <= units[i] || units[i] > 1e-20 { units[j] } else { units[i] };
-            let tolerance =
-                units[i] * norms[i] + (0..i).map(|j| coefficients[j].abs() * same_kind(j) * norms[j]).sum::<f64>();
+            let tolerance_of = |coefficients: &[f64]| -> f64 {
+                let others = coefficients.iter().enumerate().map(|(j, c)| c.abs() * same_kind(j) * norms[j]);
+                units[i] * norms[i] + others.sum::<f64>()
+            };
             let distance = if pivot.is_negative() { 0.0 } else { pivot.sqrt().to_f64() };
+            most_lost = most_lost.max(lost);
+            // A column this far away is clear of dependence however the tolerance is rounded, as long as no pivot has
+            // lost more than half the bits of a double.
+            const CLEAR: f64 = 1e5;
+            if !broken && most_lost < 26 && distance > CLEAR * tolerance_of(&factor.on_earlier_rounded(i)) {
+                return Verdict::Keep;
+            }
+            let coefficients: Vec<f64> = factor.on_earlier(i).iter().map(|c| c.to_f64()).collect();
+            let tolerance = tolerance_of(&coefficients);
             if (distance <= tolerance && tolerance > 0.0) || (broken && N == 32) {
                 describe(i, &coefficients, distance);
                 return Verdict::Drop;

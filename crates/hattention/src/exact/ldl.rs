@@ -10,6 +10,8 @@ pub(crate) struct Ldl<const N: usize> {
     pub(crate) size: usize,
     /// Unit lower triangular, packed by rows without the diagonal: `L[i][j]` at `i (i − 1) / 2 + j`.
     lower: Vec<Float<N>>,
+    /// The same, rounded.
+    rounded: Vec<f64>,
     /// The pivots; zero for dependent columns.
     pub(crate) pivots: Vec<Float<N>>,
     /// `1 / D`; zero for dependent columns.
@@ -44,6 +46,7 @@ impl<const N: usize> Ldl<N> {
         let mut factor = Self {
             size,
             lower: vec![Float::ZERO; row_start(size)],
+            rounded: vec![0.0; row_start(size)],
             pivots: vec![Float::ZERO; size],
             reciprocals: vec![Float::ZERO; size],
         };
@@ -62,6 +65,7 @@ impl<const N: usize> Ldl<N> {
             let start = row_start(i);
             for j in 0..i {
                 factor.lower[start + j] = work[j] * factor.reciprocals[j];
+                factor.rounded[start + j] = factor.lower[start + j].to_f64();
             }
             let pivot = row[i] - dot(&work[..i], &factor.lower[start..start + i]);
             match judge(i, pivot, row[i], &factor) {
@@ -92,6 +96,18 @@ impl<const N: usize> Ldl<N> {
             for (k, earlier) in c[..j].iter_mut().enumerate() {
                 *earlier = *earlier - value * self.at(j, k);
             }
+        }
+        c
+    }
+
+    /// As [`Ldl::on_earlier`], in doubles: to be trusted only while all pivots so far are far from zero.
+    pub(crate) fn on_earlier_rounded(&self, i: usize) -> Vec<f64> {
+        let mut c = self.rounded[row_start(i)..row_start(i) + i].to_vec();
+        for j in (0..i).rev() {
+            let value = if self.pivots[j].is_zero() { 0.0 } else { c[j] };
+            c[j] = value;
+            let row = &self.rounded[row_start(j)..row_start(j) + j];
+            c[..j].iter_mut().zip(row).for_each(|(earlier, l)| *earlier -= value * l);
         }
         c
     }
