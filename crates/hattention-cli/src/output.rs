@@ -17,6 +17,13 @@ pub fn clean_up_on_interrupt() {
                 let _ = std::fs::remove_file(file);
             }
         }
+        // A copy of standard input.
+        let prefix = hattention_table::source::temporary_prefix();
+        for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
         eprintln!("\nerror: interrupted; no file was written");
         std::process::exit(130);
     });

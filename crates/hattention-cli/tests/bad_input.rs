@@ -213,6 +213,7 @@ fn an_interrupt_leaves_no_file() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_hat"))
         .current_dir(folder.0.path())
         .args(["fit", "y ~ x", "-", "-o", "out.hat"])
+        .env("TMPDIR", folder.0.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

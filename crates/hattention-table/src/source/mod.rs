@@ -59,6 +59,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 pub use error::SourceError;
 pub use scan::{NumberedBatch, Scan, ScanOrder};
+pub use spool::temporary_prefix;
 
 use crate::error::TableError;
 use discover::{Found, FoundFile, discover};

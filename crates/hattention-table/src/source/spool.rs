@@ -16,11 +16,17 @@ pub(crate) struct Spool {
 /// The name of standard input in messages, and of its table in a query.
 pub(crate) const STDIN: &str = "stdin";
 
+/// How the names of this process's temporary files begin, in the system's folder for them: a program that is interrupted
+/// can remove them.
+pub fn temporary_prefix() -> String {
+    format!("hattention-{}-", std::process::id())
+}
+
 impl Spool {
     /// Copies everything the reader gives. Only the disk limits the size.
     pub(crate) fn fill(mut reader: impl Read) -> Result<Self, SourceError> {
         let failed = |error: std::io::Error| SourceError::Io { path: STDIN.into(), message: error.to_string() };
-        let file = tempfile::Builder::new().prefix("hattention-").tempfile().map_err(failed)?;
+        let file = tempfile::Builder::new().prefix(&temporary_prefix()).tempfile().map_err(failed)?;
         let (mut file, path) = file.into_parts();
         std::io::copy(&mut reader, &mut file).map_err(failed)?;
         file.flush().map_err(failed)?;
