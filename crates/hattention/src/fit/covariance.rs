@@ -123,7 +123,13 @@ impl Covariance {
         let unit: Vec<f64> = u.iter().map(|x| x / largest).collect();
         match &self.middle {
             Middle::Scalar(sigma) => unit.iter().map(|x| x * x).sum::<f64>().sqrt() * largest * sigma,
-            Middle::Full(_) => self.between(&unit, &unit).sqrt() * largest,
+            Middle::Full(_) => {
+                let variance = self.between(&unit, &unit);
+                // Only two-way clustering can give a negative variance; any other is zero up to rounding.
+                let two_ways = matches!(&self.kind, Vcov::Cluster { columns } if columns.len() > 1);
+                let variance = if two_ways || variance.is_nan() { variance } else { variance.max(0.0) };
+                variance.sqrt() * largest
+            }
         }
     }
 

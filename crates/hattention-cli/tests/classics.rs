@@ -1,0 +1,133 @@
+//! A matrix of formulas, weights and covariances against R (`reference/classics.json`), and ridge and principal
+//! components against 50-digit arithmetic (`reference/ridge_pcr.json`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// R's doubles carry about this much of rounding on these small sets (a 50-digit recomputation found at most 1e-11).
+const R_TOLERANCE: f64 = 2e-10;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn hat(args: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn reference(name: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(root().join("reference").join(name)).unwrap()).unwrap()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(f64::NAN)
+}
+
+fn close(got: &Value, expected: &Value, tolerance: f64, scale: f64, what: &str) {
+    let (got, expected) = (number(got), number(expected));
+    assert!((got - expected).abs() <= tolerance * expected.abs().max(scale), "{what}: {got} for {expected}");
+}
+
+#[test]
+fn formulas_weights_and_covariances_are_those_of_r() {
+    let reference = reference("classics.json");
+    let mut compared = 0;
+    for case in reference["cases"].as_array().unwrap() {
+        let data = format!("reference/data/{}.csv", case["data"].as_str().unwrap());
+        let formula = case["formula"].as_str().unwrap();
+        // Orthogonal polynomials inside interactions are refused by name; raw ones span the same space.
+        if formula.contains("*poly(") && !formula.contains("raw") {
+            let args = ["fit", formula, data.as_str()];
+            let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code() == Some(2) && text.contains("hint: use poly("), "{text}");
+            continue;
+        }
+        for (kind, errors) in case["std_errors"].as_object().unwrap() {
+            let what = format!("{formula} weights {} {kind}", case["weights"]);
+            let mut args = vec!["fit", formula, &data, "--json", "--aliased", "drop", "--vcov", kind];
+            if let Some(weights) = case["weights"].as_str() {
+                args.extend(["--weights", weights]);
+            }
+            let fit = hat(&args);
+            let coefficients = fit["coefficients"].as_array().unwrap();
+            let names: Vec<String> = coefficients.iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect();
+            let in_r =
+                case["names"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().replace("raw = TRUE", "raw"));
+            let expected: Vec<String> = in_r.collect();
+            assert_eq!(names, expected, "{what}");
+            for (k, c) in coefficients.iter().enumerate() {
+                let what = format!("{what} {}", c["name"]);
+                if case["estimate"][k].is_null() {
+                    assert!(c["estimate"].is_null() && c["std_error"].is_null(), "{what}: {c}");
+                    continue;
+                }
+                close(&c["estimate"], &case["estimate"][k], R_TOLERANCE, 1e-9, &what);
+                if errors[k].is_null() {
+                    assert!(c["std_error"].is_null(), "{what}: {c}");
+                } else {
+                    // A robust error that is zero by algebra is the root of rounding.
+                    close(&c["std_error"], &errors[k], R_TOLERANCE, 10.0, &what);
+                }
+            }
+            for key in
+                ["sigma", "r_squared", "adj_r_squared", "df_residual", "log_likelihood", "aic", "bic", "rank", "n"]
+            {
+                close(&fit[key], &case[key], R_TOLERANCE, 1e-6, &format!("{what} {key}"));
+            }
+            if kind == "iid" && !case["f"].is_null() {
+                close(&fit["f"]["statistic"], &case["f"]["statistic"], R_TOLERANCE, 1e-6, &what);
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared >= 300, "{compared} fits compared");
+}
+
+#[test]
+fn nested_tests_are_those_of_r() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (small, large) = (path("small.hat"), path("large.hat"));
+    for case in reference("classics.json")["nested"].as_array().unwrap() {
+        let data = format!("reference/data/{}.csv", case["data"].as_str().unwrap());
+        hat(&["fit", case["small"].as_str().unwrap(), &data, "--json", "-o", &small]);
+        hat(&["fit", case["large"].as_str().unwrap(), &data, "--json", "-o", &large]);
+        let test = hat(&["test", &large, "--against", &small, "--json"]);
+        close(&test["tests"][0]["statistic"], &case["f"], R_TOLERANCE, 0.0, "F");
+        close(&test["tests"][0]["p"], &case["p"], 1e-9, 0.0, "p");
+    }
+}
+
+#[test]
+fn ridge_and_components_are_exact() {
+    let reference = reference("ridge_pcr.json");
+    for case in reference["cases"].as_array().unwrap() {
+        let formula = case["formula"].as_str().unwrap();
+        let mut base = vec!["fit", formula, "reference/data/mtcars.csv", "--json"];
+        if let Some(weights) = case["weights"].as_str() {
+            base.extend(["--weights", weights]);
+        }
+        if case["standardize"] == true {
+            base.push("--standardize");
+        }
+        for (option, list, amount) in [("--ridge", "ridge", "alpha"), ("--components", "pcr", "components")] {
+            for expected in case[list].as_array().unwrap() {
+                let value = expected[amount].to_string();
+                let mut args = base.clone();
+                args.extend([option, &value]);
+                let fit = hat(&args);
+                let what = format!("{formula} {option} {value}");
+                for (k, c) in fit["coefficients"].as_array().unwrap().iter().enumerate() {
+                    close(&c["estimate"], &expected["estimate"][k], 1e-14, 1e-30, &format!("{what} {}", c["name"]));
+                }
+                close(&fit["effective_df"], &expected["effective_df"], 1e-13, 0.0, &what);
+                close(&fit["r_squared"], &expected["r_squared"], 1e-13, 0.0, &what);
+            }
+        }
+    }
+}
