@@ -89,7 +89,9 @@ def polars_ols(data):
 def polars_ds(data):
     import polars_ds as pds
 
-    row = data.frame.select(pds.lin_reg(*data.names, target="y", add_bias=True).alias("fit"))["fit"][0].to_list()
+    row = data.frame.select(pds.lin_reg(*data.names, target="y", add_bias=True).alias("fit"))["fit"][0]
+    if row is None:
+        raise ValueError("it gave null")
     return [row[-1], *row[:-1]]
 
 

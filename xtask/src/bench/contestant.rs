@@ -38,6 +38,16 @@ impl Contestant {
         }
     }
 
+    /// Notes how far its coefficients are from the exact ones; without a number for each, it is not ranked.
+    pub(crate) fn compare(&mut self, got: &[f64], exact: &[f64]) {
+        let difference = largest_difference(got, exact);
+        if difference.is_finite() {
+            self.difference = Some(difference);
+        } else {
+            self.remark = Some("coefficients missing".to_owned());
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let mut value = json!({
             "name": self.name,
@@ -70,7 +80,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// `max |got − exact| / |exact|`, infinite when the shapes differ or a number is missing.
-pub(crate) fn largest_difference(got: &[f64], exact: &[f64]) -> f64 {
+fn largest_difference(got: &[f64], exact: &[f64]) -> f64 {
     if got.len() != exact.len() || got.iter().any(|g| !g.is_finite()) {
         return f64::INFINITY;
     }

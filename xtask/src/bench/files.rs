@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::contestant::{Contestant, largest_difference};
+use super::contestant::Contestant;
 use super::{Options, machine, peer};
 use crate::{Failure, root};
 
@@ -52,8 +52,11 @@ pub(crate) fn run(options: &Options, results: &mut Value) -> Result<(), Failure>
     let exact = exact()?;
     let mut jobs = jobs(options, python, &places, results);
     eprintln!("── files");
-    let load = machine::load();
+    let mut others = Vec::new();
     for round in 0..=options.rounds {
+        if round > 0 {
+            others.push(machine::cores_of_others());
+        }
         let count = jobs.len();
         for step in 0..count {
             let job = &mut jobs[(round + step) % count];
@@ -66,7 +69,7 @@ pub(crate) fn run(options: &Options, results: &mut Value) -> Result<(), Failure>
     results["files"] = json!({
         "data": "data/flights.parquet",
         "formula": FORMULA,
-        "load_before": load,
+        "cores_of_others": others,
         "contestants": contestants,
     });
     Ok(())
@@ -193,8 +196,9 @@ fn once(job: &mut Job, first: bool, options: &Options, python: &Path, folder: &P
     eprintln!("{:>10.1} ms  {} ({}): {}", 1e3 * seconds, contestant.name, contestant.layout, contestant.computes);
     if job.coefficients {
         match coefficients(&out, exact) {
-            Ok((difference, how)) => {
-                contestant.difference = Some(difference);
+            Ok((got, how)) => {
+                let expected: Vec<f64> = exact.iter().map(|(_, value)| *value).collect();
+                contestant.compare(&got, &expected);
                 if let Some(how) = how {
                     contestant.layout = how;
                 }
@@ -223,19 +227,18 @@ fn last_line(bytes: &[u8]) -> Option<String> {
     String::from_utf8_lossy(bytes).lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned)
 }
 
-/// Largest difference from the exact coefficients, matched by name, and how the file was read.
-fn coefficients(out: &Path, exact: &[(String, f64)]) -> Result<(f64, Option<String>), String> {
+/// The coefficients in the order of the exact ones, matched by name, and how the file was read.
+fn coefficients(out: &Path, exact: &[(String, f64)]) -> Result<(Vec<f64>, Option<String>), String> {
     let bytes = std::fs::read(out).map_err(|e| e.to_string())?;
     let said: Value = serde_json::from_slice(&bytes).map_err(|e| format!("its output is not JSON: {e}"))?;
     let table = said["coefficients"].as_array().ok_or("no coefficients in its output")?;
     let find = |name: &str| table.iter().find(|row| row["name"] == name).and_then(|row| row["estimate"].as_f64());
     let got: Option<Vec<f64>> = exact.iter().map(|(name, _)| find(name)).collect();
     let got = got.ok_or("its coefficients have other names than R's")?;
-    let expected: Vec<f64> = exact.iter().map(|(_, value)| *value).collect();
-    if table.len() != expected.len() {
-        return Err(format!("it has {} coefficients, expected {}", table.len(), expected.len()));
+    if table.len() != exact.len() {
+        return Err(format!("it has {} coefficients, expected {}", table.len(), exact.len()));
     }
-    Ok((largest_difference(&got, &expected), said["how"].as_str().map(str::to_owned)))
+    Ok((got, said["how"].as_str().map(str::to_owned)))
 }
 
 fn note(results: &mut Value, text: &str) {

@@ -1,6 +1,7 @@
 //! What the numbers were measured on and with.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -26,7 +27,6 @@ pub(crate) fn describe() -> Value {
         "memory_gib": kilobytes.map(|k: f64| (k / 1024.0 / 1024.0 * 10.0).round() / 10.0),
         "system": std::env::consts::OS,
         "architecture": std::env::consts::ARCH,
-        "load_before": load(),
     })
 }
 
@@ -43,10 +43,26 @@ fn caches() -> Vec<String> {
         .collect()
 }
 
-/// Running and waiting tasks, averaged over the last minute: above about 0.5 before a run, others used the machine.
-pub(crate) fn load() -> Value {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    json!(text.split(' ').next().and_then(|n| n.parse::<f64>().ok()))
+/// How long the contestants rest before the machine is observed, and how long it is observed.
+const REST: Duration = Duration::from_millis(300);
+
+/// Cores that others keep busy: those that work, or are withheld by the hypervisor, while every contestant rests.
+pub(crate) fn cores_of_others() -> Option<f64> {
+    std::thread::sleep(REST);
+    let before = ticks()?;
+    std::thread::sleep(REST);
+    let after = ticks()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let (busy, all) = (after.0 - before.0, after.1 - before.1);
+    (all > 0.0).then(|| (cores * busy / all * 100.0).round() / 100.0)
+}
+
+/// Busy and all ticks of all cores since the start: of user, nice, system, idle, waiting, interrupts (two) and stolen.
+fn ticks() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Vec<f64> = text.lines().next()?.split_whitespace().skip(1).take(8).flat_map(str::parse).collect();
+    let all: f64 = ticks.iter().sum();
+    Some((all - ticks.get(3)? - ticks.get(4)?, all))
 }
 
 /// The commit, marked when the tree differs from it.

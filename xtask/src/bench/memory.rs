@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::contestant::{Contestant, largest_difference};
+use super::contestant::Contestant;
 use super::data::Data;
 use super::ours::{Run, WAYS};
 use super::peer::{self, Peer};
@@ -34,13 +34,12 @@ pub(crate) fn run(options: &Options, results: &mut Value) -> Result<(), Failure>
         let mut race = Race::new(options, &data, &pool, &mut peers);
         let load = format!("load {} {rows} {columns}", folder.path().display());
         race.loaded = race.peers.iter_mut().map(|p| p.ask(&load).map(|_| ())).collect();
-        let load = machine::load();
         let digits = race.run()?;
         let contestants: Vec<Value> = race.contestants.iter().map(|(c, _)| c.to_json()).collect();
         let shape = json!({
             "rows": rows,
             "columns": columns,
-            "load_before": load,
+            "cores_of_others": race.others,
             "exact_digits": digits,
             "contestants": contestants,
         });
@@ -77,6 +76,8 @@ struct Race<'a> {
     /// Whether each peer could read the data.
     loaded: Vec<Result<(), String>>,
     contestants: Vec<(Contestant, Runner)>,
+    /// Cores that others kept busy, before each round.
+    others: Vec<Option<f64>>,
 }
 
 impl<'a> Race<'a> {
@@ -95,7 +96,7 @@ impl<'a> Race<'a> {
                 }
             }
         }
-        Self { options, data, pool, peers, loaded: Vec::new(), contestants }
+        Self { options, data, pool, peers, loaded: Vec::new(), contestants, others: Vec::new() }
     }
 
     /// One untimed run of everyone, then rounds that start with another contestant each time, so that drift of the
@@ -108,9 +109,7 @@ impl<'a> Race<'a> {
             match self.once(index) {
                 Ok(run) => {
                     let contestant = &mut self.contestants[index].0;
-                    if !run.coefficients.is_empty() {
-                        contestant.difference = Some(largest_difference(&run.coefficients, &exact));
-                    }
+                    contestant.compare(&run.coefficients, &exact);
                     *left = ((self.options.budget / run.seconds) as usize).clamp(1, self.options.rounds);
                     if *left < self.options.rounds {
                         contestant.remark = Some(format!("{left} rounds"));
@@ -125,6 +124,7 @@ impl<'a> Race<'a> {
             }
         }
         for round in 0..self.options.rounds {
+            self.others.push(machine::cores_of_others());
             for step in 0..count {
                 let index = (round + step) % count;
                 if round < rounds[index] {

@@ -178,7 +178,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if options.section("files") {
         files::run(&options, &mut results)?;
     }
-    results["load_after"] = machine::load();
     let page = report::markdown(&results);
     println!("{page}");
     if let Some(folder) = options.folder() {

@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// Load above this, before a run, means that others used the machine.
-const LOAD_LIMIT: f64 = 0.5;
+use super::contestant::median;
+
+/// Cores that others may keep busy before the page says so.
+const CORES_OF_OTHERS: f64 = 0.1;
 
 pub(crate) fn markdown(results: &Value) -> String {
     let mut page = String::new();
@@ -13,13 +15,13 @@ pub(crate) fn markdown(results: &Value) -> String {
     for shape in results["memory"].as_array().into_iter().flatten() {
         let _ =
             writeln!(page, "\n## In memory: {} rows, {} columns and an intercept\n", shape["rows"], shape["columns"]);
-        table(&mut page, shape, "hattention", false);
+        table(&mut page, results, shape, "hattention", false);
         steps(&mut page, &shape["contestants"][0]);
     }
     if !results["files"].is_null() {
         let files = &results["files"];
         let _ = writeln!(page, "\n## Whole processes: `{}`, `{}`\n", text(&files["data"]), text(&files["formula"]));
-        table(&mut page, files, "hat fit", true);
+        table(&mut page, results, files, "hat fit", true);
     }
     notes(&mut page, results);
     page
@@ -59,11 +61,12 @@ fn head(page: &mut String, results: &Value) {
     }
 }
 
-fn table(page: &mut String, section: &Value, unit: &str, files: bool) {
+fn table(page: &mut String, results: &Value, section: &Value, unit: &str, files: bool) {
     let all: Vec<&Value> = section["contestants"].as_array().into_iter().flatten().collect();
     let ours = all.iter().find(|c| text(&c["name"]).starts_with(unit)).and_then(|c| c["median_seconds"].as_f64());
-    if section["load_before"].as_f64().is_some_and(|load| load > LOAD_LIMIT) {
-        let _ = writeln!(page, "**Load was {} before the run: others used the machine.**\n", section["load_before"]);
+    let others: Vec<f64> = numbers(&section["cores_of_others"]);
+    if let Some(others) = median(&others).filter(|&cores| cores > CORES_OF_OTHERS) {
+        let _ = writeln!(page, "**Others kept {others:.1} cores busy meanwhile (median of the rounds).**\n");
     }
     let _ = writeln!(
         page,
@@ -72,10 +75,13 @@ fn table(page: &mut String, section: &Value, unit: &str, files: bool) {
     );
     let _ = writeln!(page, "|---|---|---|--:|--:|{}--:|--:|", if files { "--:|" } else { "" });
     for contestant in &all {
-        let seconds: Vec<f64> =
-            contestant["seconds"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        let seconds = numbers(&contestant["seconds"]);
         let name = text(&contestant["name"]);
-        let lead = format!("| {name} | {} | {} |", text(&contestant["layout"]), text(&contestant["computes"]));
+        let rounds = match seconds.len() as u64 {
+            count if results["rounds"].as_u64().is_none_or(|all| all == count) => String::new(),
+            count => format!(" ({count} rounds)"),
+        };
+        let lead = format!("| {name} | {} | {}{rounds} |", text(&contestant["layout"]), text(&contestant["computes"]));
         let Some(median) = contestant["median_seconds"].as_f64() else {
             let blank = if files { " |" } else { "" };
             let _ = writeln!(page, "{lead} not available: {} | | |{blank} |", text(&contestant["remark"]));
@@ -87,7 +93,7 @@ fn table(page: &mut String, section: &Value, unit: &str, files: bool) {
             Some(peak) => format!(" {peak:.0} |"),
             None => String::new(),
         };
-        let ratio = match ours {
+        let ratio = match ours.filter(|_| contestant["coefficient_difference"].is_number()) {
             Some(ours) if is_best(contestant, &all) => format!("**{:.2}**", median / ours),
             Some(ours) => format!("({:.2})", median / ours),
             None => String::new(),
@@ -124,6 +130,14 @@ fn steps(page: &mut String, contestant: &Value) {
             "\nhattention: moments {moments:.1} ms, whitening {whitening:.1} ms, inference {inference:.1} ms."
         );
     }
+    if let (Some(leverages), Some(fit)) = (step("leverages"), contestant["median_seconds"].as_f64()) {
+        let _ = writeln!(
+            page,
+            "Leverages and leave-one-out residuals of all rows, after the fit: {:.1} ms, {:.2} times the fit.",
+            1e3 * leverages,
+            leverages / fit
+        );
+    }
 }
 
 fn notes(page: &mut String, results: &Value) {
@@ -153,6 +167,10 @@ fn digits(results: &Value) -> String {
         Some(digits) => format!("{digits:.1}"),
         None => "no".to_owned(),
     }
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
 }
 
 fn text(value: &Value) -> String {

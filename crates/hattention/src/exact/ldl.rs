@@ -32,8 +32,10 @@ fn row_start(i: usize) -> usize {
     i * i.saturating_sub(1) / 2
 }
 
-/// Fewest terms worth a trip to other threads.
-const PARALLEL_FROM: usize = 96;
+/// Fewest columns worth a trip to other threads.
+const PARALLEL_FROM: usize = 64;
+/// Rows that are begun together.
+const BLOCK_ROWS: usize = 16;
 
 impl<const N: usize> Ldl<N> {
     /// Factors a matrix given by its lower triangle (`A[i][j]` at `i (i + 1) / 2 + j`); `judge(i, pivot, diagonal, self)`
@@ -50,34 +52,63 @@ impl<const N: usize> Ldl<N> {
             pivots: vec![Float::ZERO; size],
             reciprocals: vec![Float::ZERO; size],
         };
-        let mut work = vec![Float::ZERO; size];
-        for i in 0..size {
-            let row = &lower[i * (i + 1) / 2..];
-            // work[j] = L[i][j] D[j], by forward substitution.
-            for j in 0..i {
-                if factor.pivots[j].is_zero() {
-                    work[j] = Float::ZERO;
-                    continue;
+        let block_rows = if size >= PARALLEL_FROM { BLOCK_ROWS } else { 1 };
+        for block in (0..size).step_by(block_rows) {
+            let rows = block..(block + block_rows).min(size);
+            // Rows of a block meet the rows before it on all threads, and then each other one by one.
+            let begin = |i: usize| factor.substitute(&lower[i * (i + 1) / 2..], Vec::with_capacity(i), block.min(i));
+            let begun: Vec<Vec<Float<N>>> = if block_rows > 1 && block > 0 {
+                rows.clone().into_par_iter().map(begin).collect()
+            } else {
+                rows.clone().map(begin).collect()
+            };
+            for (i, begun) in rows.zip(begun) {
+                let work = factor.substitute(&lower[i * (i + 1) / 2..], begun, i);
+                if !factor.finish_row(i, &work, lower[i * (i + 1) / 2 + i], &mut judge) {
+                    return None;
                 }
-                let start = row_start(j);
-                work[j] = row[j] - dot(&work[..j], &factor.lower[start..start + j]);
-            }
-            let start = row_start(i);
-            for j in 0..i {
-                factor.lower[start + j] = work[j] * factor.reciprocals[j];
-                factor.rounded[start + j] = factor.lower[start + j].to_f64();
-            }
-            let pivot = row[i] - dot(&work[..i], &factor.lower[start..start + i]);
-            match judge(i, pivot, row[i], &factor) {
-                Verdict::Keep => {
-                    factor.pivots[i] = pivot;
-                    factor.reciprocals[i] = pivot.reciprocal();
-                }
-                Verdict::Drop => {}
-                Verdict::MoreBits => return None,
             }
         }
         Some(factor)
+    }
+
+    /// Continues `work[j] = L[i][j] D[j]` of a row of `A` up to column `end`, by forward substitution.
+    fn substitute(&self, row: &[Float<N>], mut work: Vec<Float<N>>, end: usize) -> Vec<Float<N>> {
+        for j in work.len()..end {
+            let value = if self.pivots[j].is_zero() {
+                Float::ZERO
+            } else {
+                let start = row_start(j);
+                row[j] - dot(&work[..j], &self.lower[start..start + j])
+            };
+            work.push(value);
+        }
+        work
+    }
+
+    /// Row `i` of `L`, its pivot and what is to be done with it; false if it takes more bits.
+    fn finish_row(
+        &mut self,
+        i: usize,
+        work: &[Float<N>],
+        diagonal: Float<N>,
+        judge: &mut impl FnMut(usize, Float<N>, Float<N>, &Self) -> Verdict,
+    ) -> bool {
+        let start = row_start(i);
+        for j in 0..i {
+            self.lower[start + j] = work[j] * self.reciprocals[j];
+            self.rounded[start + j] = self.lower[start + j].to_f64();
+        }
+        let pivot = diagonal - dot(work, &self.lower[start..start + i]);
+        match judge(i, pivot, diagonal, self) {
+            Verdict::Keep => {
+                self.pivots[i] = pivot;
+                self.reciprocals[i] = pivot.reciprocal();
+                true
+            }
+            Verdict::Drop => true,
+            Verdict::MoreBits => false,
+        }
     }
 
     fn at(&self, i: usize, j: usize) -> Float<N> {
