@@ -78,6 +78,7 @@ fn table(page: &mut String, results: &Value, section: &Value, unit: &str, files:
         let seconds = numbers(&contestant["seconds"]);
         let name = text(&contestant["name"]);
         let rounds = match seconds.len() as u64 {
+            0 => String::new(),
             count if results["rounds"].as_u64().is_none_or(|all| all == count) => String::new(),
             count => format!(" ({count} rounds)"),
         };
@@ -99,7 +100,7 @@ fn table(page: &mut String, results: &Value, section: &Value, unit: &str, files:
             None => String::new(),
         };
         let difference = match contestant["coefficient_difference"].as_f64() {
-            None => String::new(),
+            None => text(&contestant["remark"]),
             Some(0.0) => "0".to_owned(),
             Some(difference) => format!("{difference:.0e}"),
         };
