@@ -72,7 +72,7 @@ pub enum Aliased {
 pub enum RankTolerance {
     /// When rounding the column's own entries could make it dependent: its distance from the span of the earlier columns
     /// is at most `u ‖x‖ + Σ_j |c_j| u ‖x_j‖`, with `u` the precision the entries are stored in (2⁻⁵³ for doubles, 2⁻¹⁰⁴
-    /// for pairs). This depends on neither the number of rows nor units.
+    /// for pairs, 2⁻⁶⁰ for zeros and ones; the columns before a pair count as pairs too). This depends on neither the number of rows nor units.
     #[default]
     Rounding,
     /// Only when it is dependent to a thousand bits: every double is taken at its word.

@@ -42,7 +42,7 @@ pub struct Whitening {
     pub rank: usize,
     /// Trace of the hat matrix, counting the intercept.
     pub effective_df: f64,
-    /// Condition of the column-scaled design, with its intercept.
+    /// Condition of the column-scaled design, with its intercept; under ridge and components that of the filtered metric.
     pub condition: f64,
     /// Bits of the arithmetic that factored the design.
     pub bits: usize,
