@@ -142,7 +142,7 @@ fn train(
         AliasedArg::Drop => Aliased::Drop,
         AliasedArg::MinNorm => Aliased::MinNorm,
     };
-    let options = WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding };
+    let options = WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding, ..WhiteningOptions::default() };
     let mut whitening = Whitening::of(&gathered.moments, &columns, filter, options, gathered.unweighted.as_ref())?;
     let mut fits = targets
         .iter()

@@ -34,6 +34,7 @@ pub mod attention;
 pub mod block;
 pub mod codec;
 mod components;
+mod dense;
 pub mod design;
 pub mod double_double;
 pub mod error;
@@ -51,7 +52,7 @@ pub use design::{Aliased, Design, Filter, RankTolerance};
 pub use error::Error;
 pub use fit::{Fit, Vcov};
 pub use moments::Moments;
-pub use whitening::{Whitening, WhiteningOptions};
+pub use whitening::{Arithmetic, Method, Whitening, WhiteningOptions};
 
 /// The name of the intercept, as in R.
 pub const INTERCEPT: &str = "(Intercept)";

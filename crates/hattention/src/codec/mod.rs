@@ -10,7 +10,7 @@ use crate::design::{Design, Filter};
 use crate::double_double::DoubleDouble;
 use crate::error::{Dependence, Error};
 use crate::fit::{Covariance, Fit, Vcov, covariance::Middle};
-use crate::whitening::Whitening;
+use crate::whitening::{Method, Whitening};
 
 /// The version this release writes; it reads no other.
 pub const FORMAT_VERSION: u64 = 1;
@@ -81,7 +81,7 @@ impl Model {
             "names": w.design.names, "columns": w.design.columns, "intercept": w.design.intercept,
             "orthogonal": w.design.orthogonal, "filter": filter_to(&w.filter), "kept": w.kept, "dependent": dependent,
             "rows": w.rows, "weight_total": bits(w.weight_total), "rank": w.rank,
-            "effective_df": bits(w.effective_df), "condition": bits(w.condition), "bits": w.bits, "targets": fits,
+            "effective_df": bits(w.effective_df), "condition": bits(w.condition), "bits": w.bits, "method": w.method.name(), "targets": fits,
         });
         let metadata = HashMap::from([
             ("format".to_owned(), FORMAT_NAME.to_owned()),
@@ -177,6 +177,7 @@ fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whit
         effective_df: number(description, "effective_df")?,
         condition: number(description, "condition")?,
         bits: whole("bits")? as usize,
+        method: description["method"].as_str().and_then(Method::parse).ok_or_else(|| missing("method"))?,
         solver: None,
         options: crate::whitening::WhiteningOptions::default(),
         unweighted: None,

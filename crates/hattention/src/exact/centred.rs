@@ -41,13 +41,17 @@ impl<'a, const N: usize> Centred<'a, N> {
         if !self.intercept {
             return Float::from_wide(words, exponent as i64);
         }
-        let mut numerator = wide::multiply(trim(words), trim(&self.total.0));
-        numerator.resize(2 * words.len() + 1, if wide::is_negative(&numerator) { u64::MAX } else { 0 });
-        if let (Some((left, _)), Some((right, _))) = (self.sums.entry(0, a), self.sums.entry(0, b)) {
-            let product = wide::multiply(trim(left), trim(right));
-            wide::add_shifted(&mut numerator, &product, 0, true);
-        }
-        Float::from_wide(&numerator, exponent as i64 + self.total.1 as i64) * self.total_reciprocal
+        let length = 2 * words.len() + 1;
+        let value = wide::with_zeros(2 * length, |space| {
+            let (numerator, product) = space.split_at_mut(length);
+            wide::multiply(numerator, trim(words), trim(&self.total.0));
+            if let (Some((left, _)), Some((right, _))) = (self.sums.entry(0, a), self.sums.entry(0, b)) {
+                wide::multiply(product, trim(left), trim(right));
+                wide::add_shifted(numerator, product, 0, true);
+            }
+            Float::from_signed(numerator, exponent as i64 + self.total.1 as i64)
+        });
+        value * self.total_reciprocal
     }
 
     /// The mean of a column with an intercept; zero without.

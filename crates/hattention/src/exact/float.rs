@@ -43,18 +43,25 @@ impl<const N: usize> Float<N> {
 
     /// A signed integer times `2^exponent`, truncated.
     pub(crate) fn from_wide(value: &[u64], exponent: i64) -> Self {
+        wide::with_zeros(value.len(), |magnitude| {
+            magnitude.copy_from_slice(value);
+            Self::from_signed(magnitude, exponent)
+        })
+    }
+
+    /// As [`Self::from_wide`]; leaves the magnitude in the integer.
+    pub(crate) fn from_signed(value: &mut [u64], exponent: i64) -> Self {
         let negative = wide::is_negative(value);
-        let mut magnitude = value.to_vec();
         if negative {
-            wide::negate(&mut magnitude);
+            wide::negate(value);
         }
-        let Some(top) = magnitude.iter().rposition(|w| *w != 0) else {
+        let Some(top) = value.iter().rposition(|w| *w != 0) else {
             return Self::ZERO;
         };
-        let zeros = magnitude[top].leading_zeros();
+        let zeros = value[top].leading_zeros();
         let word = |i: usize| -> u64 {
             // Word `i` counted down from the leading one, after moving the first bit to the top.
-            let at = |k: usize| top.checked_sub(k).map_or(0, |index| magnitude[index]);
+            let at = |k: usize| top.checked_sub(k).map_or(0, |index| value[index]);
             if zeros == 0 { at(i) } else { at(i) << zeros | at(i + 1) >> (64 - zeros) }
         };
         let mantissa = std::array::from_fn(|k| word(N - 1 - k));
@@ -63,7 +70,13 @@ impl<const N: usize> Float<N> {
 
     pub(crate) fn from_f64(x: f64) -> Self {
         let (m, e) = super::planes::integer_and_exponent(x);
-        Self::from_wide(&[m as u64], e as i64)
+        if m == 0 {
+            return Self::ZERO;
+        }
+        let zeros = m.unsigned_abs().leading_zeros();
+        let mut mantissa = [0; N];
+        mantissa[N - 1] = m.unsigned_abs() << zeros;
+        Self { negative: m < 0, exponent: e as i64 + 64 - zeros as i64, mantissa }
     }
 
     /// The nearest double (ties away from zero); zero or infinity beyond the range.

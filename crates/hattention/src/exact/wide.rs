@@ -47,29 +47,49 @@ pub(crate) fn negate(value: &mut [u64]) {
     }
 }
 
-/// `a · b` of two signed numbers, `a.len() + b.len()` words.
-pub(crate) fn multiply(a: &[u64], b: &[u64]) -> Vec<u64> {
-    let (mut left, mut right) = (a.to_vec(), b.to_vec());
+/// Integers up to this many words are worked on without asking for memory: all but those of extreme data.
+pub(crate) const SHORT: usize = 32;
+
+/// `product = a · b` of two signed numbers; `a.len() + b.len()` words of it are written, the rest is the sign.
+pub(crate) fn multiply(product: &mut [u64], a: &[u64], b: &[u64]) {
+    product.fill(0);
     let negative = is_negative(a) != is_negative(b);
-    for factor in [&mut left, &mut right] {
-        if is_negative(factor) {
-            negate(factor);
-        }
-    }
-    let mut product = vec![0u64; left.len() + right.len()];
-    for (i, &l) in left.iter().enumerate().filter(|(_, l)| **l != 0) {
-        let mut carry = 0u128;
-        for (j, &r) in right.iter().enumerate() {
-            carry += product[i + j] as u128 + l as u128 * r as u128;
-            product[i + j] = carry as u64;
-            carry >>= 64;
-        }
-        product[i + right.len()] = carry as u64;
-    }
+    with_magnitude(a, |a| {
+        with_magnitude(b, |b| {
+            for (i, &l) in a.iter().enumerate().filter(|(_, l)| **l != 0) {
+                let mut carry = 0u128;
+                for (j, &r) in b.iter().enumerate() {
+                    carry += product[i + j] as u128 + l as u128 * r as u128;
+                    product[i + j] = carry as u64;
+                    carry >>= 64;
+                }
+                product[i + b.len()] = carry as u64;
+            }
+        })
+    });
     if negative {
-        negate(&mut product);
+        negate(product);
     }
-    product
+}
+
+fn with_magnitude<R>(value: &[u64], work: impl FnOnce(&[u64]) -> R) -> R {
+    if !is_negative(value) {
+        return work(value);
+    }
+    with_zeros(value.len(), |magnitude| {
+        magnitude.copy_from_slice(value);
+        negate(magnitude);
+        work(magnitude)
+    })
+}
+
+/// Some words of zeros, from the stack if they are few.
+pub(crate) fn with_zeros<R>(words: usize, work: impl FnOnce(&mut [u64]) -> R) -> R {
+    let mut short = [0u64; SHORT];
+    match short.get_mut(..words) {
+        Some(zeros) => work(zeros),
+        None => work(&mut vec![0; words]),
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +119,9 @@ mod tests {
             let term = big(&value) << shift;
             let expected = if subtract { big(&wide) - term } else { big(&wide) + term };
             prop_assert_eq!(big(&got), expected);
-            prop_assert_eq!(big(&multiply(&start, &value)), big(&start) * big(&value));
+            let mut product = vec![7; start.len() + value.len() + 1];
+            multiply(&mut product, &start, &value);
+            prop_assert_eq!(big(&product), big(&start) * big(&value));
         }
     }
 }

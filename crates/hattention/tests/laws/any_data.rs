@@ -81,7 +81,7 @@ proptest! {
         };
         let design = Design::plain((1..columns.len()).map(|k| format!("x{k}")), intercept);
         for filter in [Filter::Ols, Filter::Ridge { alpha, standardize }, Filter::Components { count, standardize }] {
-            let options = WhiteningOptions { aliased, rank_tolerance };
+            let options = WhiteningOptions { aliased, rank_tolerance, ..WhiteningOptions::default() };
             match Whitening::of(&moments, &design, filter, options, None) {
                 Ok(whitening) => {
                     let fit = Fit::of(&moments, &whitening, columns.len() - 1, "y").unwrap();

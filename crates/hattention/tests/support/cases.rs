@@ -145,7 +145,7 @@ impl Case {
         aliased: Aliased,
         rank_tolerance: RankTolerance,
     ) -> Result<(Whitening, Fit), Error> {
-        let options = WhiteningOptions { aliased, rank_tolerance };
+        let options = WhiteningOptions { aliased, rank_tolerance, ..WhiteningOptions::default() };
         let whitening = Whitening::of(moments, &self.design(), filter, options, None)?;
         let fit = Fit::of(moments, &whitening, self.columns.len(), "y")?;
         Ok((whitening, fit))

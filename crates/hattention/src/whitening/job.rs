@@ -1,0 +1,373 @@
+//! One factorisation: reading the state, judging the columns, making keys.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::report::Report;
+use super::solve::{Factored, Frame, Solver};
+use super::{Arithmetic, Whitening, WhiteningOptions};
+use crate::design::{Aliased, Design, Filter, RankTolerance};
+use crate::error::{Dependence, Error};
+use crate::exact::centred::Centred;
+use crate::exact::float::Float;
+use crate::exact::ldl::{Ldl, Verdict};
+use crate::moments::{Moments, Precision};
+
+pub(super) struct Job<'a> {
+    pub(super) moments: &'a Moments,
+    pub(super) design: &'a Design,
+    pub(super) filter: Filter,
+    pub(super) options: WhiteningOptions,
+    pub(super) unweighted: Option<&'a Moments>,
+}
+
+/// Bits that a pivot may lose before the factorisation starts again with more: half of them.
+const fn spare_bits(words: usize) -> i64 {
+    32 * words as i64
+}
+
+/// A column so many tolerances away is clear of dependence however the tolerance is rounded.
+pub(super) const CLEAR: f64 = 1e5;
+/// Columns from which on doubles, refined, are faster than 256 bits.
+const REFINED_FROM: usize = 24;
+/// Columns worth a trip to other threads.
+const PARALLEL_FROM: usize = 48;
+
+impl Job<'_> {
+    /// Factors in refined doubles if they do and pay, else in as many bits as it takes.
+    pub(super) fn run(&self) -> Result<Whitening, Error> {
+        let refined = match self.options.arithmetic {
+            Arithmetic::Auto => self.design.names.len() >= REFINED_FROM,
+            Arithmetic::Refined => true,
+            Arithmetic::Extended => false,
+        };
+        if refined && let Some(done) = self.refine() {
+            return Ok(done);
+        }
+        self.at_least(256)
+    }
+
+    /// Factors with so many bits, or as many more as it takes.
+    pub(super) fn at_least(&self, bits: usize) -> Result<Whitening, Error> {
+        if bits <= 256
+            && let Some(done) = self.factor::<4>(Solver::Bits256)?
+        {
+            return Ok(done);
+        }
+        if bits <= 512
+            && let Some(done) = self.factor::<8>(Solver::Bits512)?
+        {
+            return Ok(done);
+        }
+        if bits <= 1024
+            && let Some(done) = self.factor::<16>(Solver::Bits1024)?
+        {
+            return Ok(done);
+        }
+        match self.factor::<32>(Solver::Bits2048)? {
+            Some(done) => Ok(done),
+            None => Err(Error::NoConvergence { steps: 4, residual: f64::NAN }),
+        }
+    }
+
+    /// Factors with `64 N` bits; `None` if these are too few.
+    fn factor<const N: usize>(&self, wrap: fn(Arc<Factored<N>>) -> Solver) -> Result<Option<Whitening>, Error> {
+        let sums = Centred::<N>::new(&self.moments.sums, self.design.intercept);
+        let spectrum = Spectrum::of(&sums, self.design);
+        let Some((keys, kept, dependent, ldl)) = self.invert(&sums, &spectrum)? else {
+            return Ok(None);
+        };
+        let columns: Vec<usize> = kept.iter().map(|&i| spectrum.table[i]).collect();
+        let means: Vec<Float<N>> = columns.iter().map(|&c| sums.mean(c)).collect();
+        let Some(report) = self.report(&sums, &spectrum, ldl.as_ref(), &kept, &means)? else {
+            return Ok(None);
+        };
+        let frame = self.frame(&sums, &spectrum, &kept, means, report);
+        let factored = Factored { frame, keys };
+        let kept = kept.iter().map(|&i| spectrum.candidates[i]).collect();
+        let constant = self.design.intercept.then(|| sums.total().sqrt().reciprocal());
+        let loading = factored.frame.report.loading(&factored.keys, constant);
+        let to_double = |rows: &[Vec<Float<N>>]| -> Vec<Vec<f64>> {
+            rows.iter().map(|row| row.iter().map(|x| x.to_f64()).collect()).collect()
+        };
+        let condition = match self.filter {
+            Filter::Ols => factored.condition(&sums),
+            _ => self.unfiltered_condition()?,
+        };
+        let made = Made {
+            effective_df: self.effective_df(&factored),
+            condition,
+            key_map: to_double(&factored.keys),
+            loading: to_double(&loading),
+            kept,
+            dependent,
+        };
+        Ok(Some(self.whitening(&sums, &factored.frame, made, 64 * N).with_solver(wrap(Arc::new(factored)))))
+    }
+
+    /// What all reads of the factor need to know of its columns, `kept` among those of the spectrum.
+    pub(super) fn frame<const N: usize>(
+        &self,
+        sums: &Centred<'_, N>,
+        spectrum: &Spectrum<N>,
+        kept: &[usize],
+        means: Vec<Float<N>>,
+        report: Report<N>,
+    ) -> Frame<N> {
+        Frame {
+            columns: kept.iter().map(|&i| spectrum.table[i]).collect(),
+            means,
+            lengths: kept
+                .iter()
+                .map(|&i| spectrum.diagonal(i).abs().sqrt().scale(-spectrum.scales[i]))
+                .collect(),
+            penalties: kept
+                .iter()
+                .map(|&i| self.penalty(sums, spectrum.diagonal(i), spectrum.scales[i]).scale(-2 * spectrum.scales[i]))
+                .collect(),
+            report,
+            intercept: self.design.intercept,
+        }
+    }
+
+    pub(super) fn whitening<const N: usize>(
+        &self,
+        sums: &Centred<'_, N>,
+        frame: &Frame<N>,
+        made: Made,
+        bits: usize,
+    ) -> Whitening {
+        Whitening {
+            design: self.design.clone(),
+            filter: self.filter,
+            rows: self.moments.rows(),
+            weight_total: sums.total().to_f64(),
+            rank: made.key_map.len() + self.design.intercept as usize,
+            effective_df: made.effective_df,
+            condition: made.condition,
+            bits,
+            method: super::Method::Extended,
+            means: frame.means.iter().map(|m| m.to_double_double()).collect(),
+            key_map: made.key_map,
+            loading: made.loading,
+            kept: made.kept,
+            dependent: made.dependent,
+            solver: None,
+            options: self.options,
+            unweighted: self.unweighted.map(|moments| Arc::new(moments.clone())),
+        }
+    }
+
+    /// The condition of the design itself, under ridge or components; infinite if columns depend on each other.
+    pub(super) fn unfiltered_condition(&self) -> Result<f64, Error> {
+        let coefficients = self.design.names.len() + self.design.intercept as usize;
+        if self.moments.rows() < coefficients as u64 {
+            return Ok(f64::INFINITY);
+        }
+        let design = Design { orthogonal: Vec::new(), ..self.design.clone() };
+        let options = WhiteningOptions {
+            aliased: Aliased::Error,
+            rank_tolerance: RankTolerance::Rounding,
+            arithmetic: self.options.arithmetic,
+        };
+        let job = Job { moments: self.moments, design: &design, filter: Filter::Ols, options, unweighted: None };
+        match job.run() {
+            Ok(whitening) => Ok(whitening.condition),
+            Err(Error::RankDeficient { .. }) => Ok(f64::INFINITY),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The filtered inverse as keys, the columns it uses, those it leaves out, and the factor if there was one;
+    /// `None` if it takes more bits.
+    #[allow(clippy::type_complexity)]
+    fn invert<const N: usize>(
+        &self,
+        sums: &Centred<'_, N>,
+        spectrum: &Spectrum<N>,
+    ) -> Result<Option<(Vec<Vec<Float<N>>>, Vec<usize>, Vec<Dependence>, Option<Ldl<N>>)>, Error> {
+        let size = spectrum.table.len();
+        if let Filter::Components { count, standardize } = self.filter {
+            let keys = crate::components::keys(sums, &spectrum.table, count, standardize)?;
+            return Ok(Some((keys, (0..size).collect(), Vec::new(), None)));
+        }
+        // Combinations of levels without rows are columns of zeros.
+        let penalised = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
+        let mut dependent: Vec<Dependence> = (0..self.design.names.len())
+            .filter(|&c| self.design.columns[c].is_none() && !penalised)
+            .map(|c| Dependence { column: self.design.names[c].clone(), on: Vec::new(), distance_relative: 0.0 })
+            .collect();
+        let Some(ldl) = self.factor_gram(sums, spectrum, &mut dependent) else {
+            return Ok(None);
+        };
+        if !dependent.is_empty() && self.options.aliased == Aliased::Error {
+            let columns = self.design.names.len() + self.design.intercept as usize;
+            return Err(Error::RankDeficient { rank: columns - dependent.len(), columns, dependent });
+        }
+        let kept: Vec<usize> = (0..size).filter(|&i| !ldl.pivots[i].is_zero()).collect();
+        let full = ldl.key_map();
+        let keys = kept
+            .iter()
+            .map(|&j| kept.iter().take_while(|&&i| i <= j).map(|&i| full[j][i].scale(spectrum.scales[i])).collect())
+            .collect();
+        Ok(Some((keys, kept, dependent, Some(ldl))))
+    }
+
+    /// The factor of the scaled Gram matrix (with the ridge penalty, if any), and the columns found dependent.
+    fn factor_gram<const N: usize>(
+        &self,
+        sums: &Centred<'_, N>,
+        spectrum: &Spectrum<N>,
+        dependent: &mut Vec<Dependence>,
+    ) -> Option<Ldl<N>> {
+        let Spectrum { gram, scales, table, candidates } = spectrum;
+        let size = table.len();
+        let mut penalised = gram.clone();
+        for i in 0..size {
+            let place = i * (i + 1) / 2 + i;
+            penalised[place] = penalised[place] + self.penalty(sums, gram[place], scales[i]);
+        }
+        let norms: Vec<f64> =
+            (0..size).map(|i| sums.raw(table[i], table[i]).scale(2 * scales[i]).sqrt().to_f64()).collect();
+        let name = |i: usize| self.design.names[candidates[i]].clone();
+        let mut describe = |i: usize, coefficients: &[f64], distance: f64| {
+            let own = gram[i * (i + 1) / 2 + i].sqrt().to_f64();
+            let part = |j: usize| coefficients[j].abs() * gram[j * (j + 1) / 2 + j].sqrt().to_f64();
+            let mut on: Vec<String> = (0..coefficients.len()).filter(|&j| part(j) > 1e-8 * own).map(name).collect();
+            if on.is_empty() && norms[i] > 0.0 {
+                on.push(crate::INTERCEPT.to_owned());
+            }
+            let distance_relative = if norms[i] > 0.0 { distance / norms[i] } else { 0.0 };
+            let distance_relative = if distance_relative < 1e-30 { 0.0 } else { distance_relative };
+            dependent.push(Dependence { column: name(i), on, distance_relative });
+        };
+        let units: Vec<f64> = table.iter().map(|&c| self.unit(self.moments.precision(c))).collect();
+        let penalised_fit = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
+        let mut most_lost = 0;
+        Ldl::factor(&penalised, size, |i, pivot, diagonal, factor: &Ldl<N>| {
+            let lost = diagonal.exponent() - pivot.exponent();
+            let broken = diagonal.is_zero() || pivot.is_zero() || pivot.is_negative() || lost > spare_bits(N);
+            if penalised_fit {
+                return if !broken {
+                    Verdict::Keep
+                } else if N < 32 {
+                    Verdict::MoreBits
+                } else {
+                    Verdict::Drop
+                };
+            }
+            if diagonal.is_zero() {
+                describe(i, &[], 0.0);
+                return Verdict::Drop;
+            }
+            let tolerance_of = |coefficients: &[f64]| tolerance(&units, &norms, i, coefficients);
+            let distance = if pivot.is_negative() { 0.0 } else { pivot.sqrt().to_f64() };
+            most_lost = most_lost.max(lost);
+            // As long as no pivot has lost more than half the bits of a double, these tell which columns are clear.
+            if !broken && most_lost < 26 && distance > CLEAR * tolerance_of(&factor.on_earlier_rounded(i)) {
+                return Verdict::Keep;
+            }
+            let coefficients: Vec<f64> = factor.on_earlier(i).iter().map(|c| c.to_f64()).collect();
+            let tolerance = tolerance_of(&coefficients);
+            if (distance <= tolerance && tolerance > 0.0) || (broken && N == 32) {
+                describe(i, &coefficients, distance);
+                return Verdict::Drop;
+            }
+            if broken { Verdict::MoreBits } else { Verdict::Keep }
+        })
+    }
+
+    /// The relative precision of entries, for the rank decision.
+    pub(super) fn unit(&self, precision: Precision) -> f64 {
+        match (self.options.rank_tolerance, precision) {
+            (RankTolerance::Exact, _) => 0.0,
+            // No table of zeros and ones that fits a machine comes this close to dependence without being dependent.
+            (_, Precision::Exact) => 2f64.powi(-60),
+            (_, Precision::Double) => 2f64.powi(-53),
+            (_, Precision::Pair) => 2f64.powi(-104),
+        }
+    }
+
+    /// `tr(ΩC) = keys − Σ_j P_j Ω_jj` for ridge penalties P.
+    fn effective_df<const N: usize>(&self, factored: &Factored<N>) -> f64 {
+        let mut trace = Float::<N>::from_f64((factored.keys.len() + self.design.intercept as usize) as f64);
+        for key in &factored.keys {
+            for (k, penalty) in key.iter().zip(&factored.frame.penalties).filter(|(_, p)| !p.is_zero()) {
+                trace = trace - *k * *k * *penalty;
+            }
+        }
+        trace.to_f64()
+    }
+
+    /// The ridge penalty of a column in its scaled units; zero for other filters.
+    pub(super) fn penalty<const N: usize>(&self, sums: &Centred<'_, N>, scaled_diagonal: Float<N>, scale: i64) -> Float<N> {
+        match self.filter {
+            // (A constant column has no standard deviation to divide by: it is left as it is.)
+            Filter::Ridge { alpha, standardize: true } if !scaled_diagonal.is_zero() => {
+                Float::from_f64(alpha) * scaled_diagonal * sums.total().reciprocal()
+            }
+            Filter::Ridge { alpha, .. } => Float::from_f64(alpha).scale(2 * scale),
+            _ => Float::ZERO,
+        }
+    }
+}
+
+/// How close column `i` may come to the span of the earlier ones, given its coefficients on them; see [`RankTolerance`].
+pub(super) fn tolerance(units: &[f64], norms: &[f64], i: usize, coefficients: &[f64]) -> f64 {
+    let same_kind = |j: usize| if units[j] <= units[i] || units[i] > 1e-20 { units[j] } else { units[i] };
+    let others = coefficients.iter().enumerate().map(|(j, c)| c.abs() * same_kind(j) * norms[j]);
+    units[i] * norms[i] + others.sum::<f64>()
+}
+
+/// What a factorisation gives to a [`Whitening`].
+pub(super) struct Made {
+    pub(super) effective_df: f64,
+    pub(super) condition: f64,
+    pub(super) key_map: Vec<Vec<f64>>,
+    pub(super) loading: Vec<Vec<f64>>,
+    pub(super) kept: Vec<usize>,
+    pub(super) dependent: Vec<Dependence>,
+}
+
+/// The scaled cross-products of the candidate columns.
+pub(super) struct Spectrum<const N: usize> {
+    /// Lower triangle, by rows.
+    pub(super) gram: Vec<Float<N>>,
+    /// Column `i` was multiplied by `2^scales[i]`.
+    pub(super) scales: Vec<i64>,
+    /// Its column in the state's table.
+    pub(super) table: Vec<usize>,
+    /// Its position in the design.
+    pub(super) candidates: Vec<usize>,
+}
+
+impl<const N: usize> Spectrum<N> {
+    /// Reads the cross-products of the design's columns that were observed.
+    pub(super) fn of(sums: &Centred<'_, N>, design: &Design) -> Self {
+        let candidates: Vec<usize> = (0..design.names.len()).filter(|&c| design.columns[c].is_some()).collect();
+        let table: Vec<usize> = candidates.iter().map(|&c| design.columns[c].unwrap_or(0) + 1).collect();
+        // Scaling by powers of two is exact and leaves numbers near one.
+        let scales: Vec<i64> = table.iter().map(|&c| scale_of(sums.product(c, c))).collect();
+        let row = |i: usize| -> Vec<Float<N>> {
+            (0..=i).map(|j| sums.product(table[i], table[j]).scale(scales[i] + scales[j])).collect()
+        };
+        let size = table.len();
+        let rows: Vec<Vec<Float<N>>> = if size >= PARALLEL_FROM {
+            (0..size).into_par_iter().map(row).collect()
+        } else {
+            (0..size).map(row).collect()
+        };
+        Self { gram: rows.concat(), scales, table, candidates }
+    }
+
+    pub(super) fn diagonal(&self, i: usize) -> Float<N> {
+        self.gram[i * (i + 1) / 2 + i]
+    }
+}
+
+/// The even power of two that brings a diagonal entry near one.
+fn scale_of<const N: usize>(diagonal: Float<N>) -> i64 {
+    if diagonal.is_zero() { 0 } else { -diagonal.exponent().div_euclid(2) }
+}
+

@@ -1,0 +1,328 @@
+//! The rung for many columns: Cholesky's factor in doubles, corrected once, and coefficients refined by residuals in 256
+//! bits.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::condition::Correlations;
+use super::job::{CLEAR, Job, Made, Spectrum};
+use super::report::Report;
+use super::solve::{Frame, Solved, Solver};
+use super::{Method, Whitening};
+use crate::dense::refine::{Doubled, inverse_factor};
+use crate::dense::{PANEL, Panels};
+use crate::design::Filter;
+use crate::exact::centred::Centred;
+use crate::exact::float::Float;
+use crate::moments::Moments;
+
+/// What the rung works in.
+type Wide = Float<4>;
+
+/// A factor in doubles and the matrix it came from.
+///
+/// Columns are scaled by powers of two, so that their lengths are near one.
+#[derive(Debug)]
+pub(crate) struct Refined {
+    frame: Frame<4>,
+    /// Lower triangle of the scaled matrix, penalties included, by rows.
+    gram: Vec<Wide>,
+    /// Column `i` was multiplied by `2^scales[i]`.
+    scales: Vec<i64>,
+    map: KeyMap,
+}
+
+/// Keys over the scaled columns: `Ω = Mᵀ M`, `M` lower triangular.
+#[derive(Debug)]
+pub(crate) struct KeyMap {
+    /// Key `j` over columns `0 ..= j`.
+    pub(crate) rows: Vec<Vec<f64>>,
+    /// `√Ω_ii`.
+    pub(crate) roots: Vec<f64>,
+    /// A bound of `‖M A Mᵀ − I‖`.
+    pub(crate) deviation: f64,
+}
+
+/// The largest deviation with which refinement converges fast, and its bounds say something.
+const LARGEST_DEVIATION: f64 = 0.05;
+/// Digits that the cancellation of means may cost the constant's part of the keys, as a factor.
+const LARGEST_CANCELLATION: f64 = 1e3;
+/// Exponents beyond which unscaled keys could leave the doubles.
+const LARGEST_SCALE: i64 = 900;
+
+impl KeyMap {
+    /// From a map by columns of a matrix with this trace. `None` if it is not known to be close enough.
+    ///
+    /// The entries of `M = T⁻¹ M₀` and what it corrects carry relative errors of `p ε` each, hence
+    /// `‖δM M⁻¹‖ ≤ p ε ‖M‖_F ‖M⁻¹‖`, and `‖M⁻¹‖² ≤ tr A`.
+    pub(crate) fn new(map: &Panels, size: usize, trace: f64) -> Option<Self> {
+        let rows: Vec<Vec<f64>> =
+            (0..size).map(|j| (0..=j).map(|c| map.panel(c / PANEL)[j][c % PANEL]).collect()).collect();
+        let mut squares = vec![0.0; size];
+        for row in &rows {
+            squares.iter_mut().zip(row).for_each(|(s, m)| *s += m * m);
+        }
+        let frobenius = squares.iter().sum::<f64>().sqrt();
+        let deviation = 16.0 * (size + PANEL) as f64 * f64::EPSILON * frobenius * trace.sqrt();
+        // Doubled arithmetic must have seen the deviation to working accuracy.
+        let unseen = size as f64 * (frobenius * frobenius * trace) * 2f64.powi(-104);
+        let close = deviation <= LARGEST_DEVIATION && unseen <= 2f64.powi(-60);
+        close.then(|| Self { rows, roots: squares.into_iter().map(f64::sqrt).collect(), deviation })
+    }
+
+    /// `M r`.
+    pub(crate) fn keys_of(&self, r: &[f64]) -> Vec<f64> {
+        self.rows.iter().map(|row| row.iter().zip(r).map(|(m, x)| m * x).sum()).collect()
+    }
+
+    /// `Mᵀ k`.
+    pub(crate) fn columns_of(&self, keys: &[f64]) -> Vec<f64> {
+        let mut sums = vec![0.0; self.rows.len()];
+        for (row, k) in self.rows.iter().zip(keys) {
+            sums.iter_mut().zip(row).for_each(|(s, m)| *s += m * k);
+        }
+        sums
+    }
+
+    /// A bound of `‖M r‖` for a vector known up to `errors`, computed keys and all.
+    pub(crate) fn norm_bound(&self, r: &[f64], errors: &[f64]) -> f64 {
+        let size = self.rows.len() as f64;
+        let norm = self.keys_of(r).iter().map(|k| k * k).sum::<f64>().sqrt();
+        let spread: f64 = self.roots.iter().zip(r).map(|(m, x)| m * x.abs()).sum();
+        let unknown: f64 = self.roots.iter().zip(errors).map(|(m, e)| m * e).sum();
+        (1.0 + size * f64::EPSILON) * norm + 2.0 * size * f64::EPSILON * spread + unknown
+    }
+
+    /// Whether every column is farther from the span of the earlier ones than its tolerance, by a wide margin.
+    ///
+    /// Row `j` of M is `(e_j − Σ c_k e_k) / distance`, `c` the coefficients of column `j` on the earlier ones.
+    pub(crate) fn clear_of_dependence(&self, tolerance: impl Fn(usize, &[f64]) -> f64) -> bool {
+        self.rows.iter().enumerate().all(|(j, row)| {
+            let distance = 1.0 / row[j];
+            let on_earlier: Vec<f64> = row[..j].iter().map(|m| m * distance).collect();
+            distance > CLEAR * tolerance(j, &on_earlier)
+        })
+    }
+
+    /// The keys over the columns before scaling.
+    pub(crate) fn unscaled(&self, scales: &[i64]) -> Vec<Vec<f64>> {
+        let powers: Vec<f64> = scales.iter().map(|&s| 2f64.powi(s as i32)).collect();
+        self.rows.iter().map(|row| row.iter().zip(&powers).map(|(m, p)| m * p).collect()).collect()
+    }
+}
+
+/// The loading of plainly reported coefficients, all columns kept, with the intercept's `1/√Σw` first if there is one.
+///
+/// `None` if the means cancel so much in the intercept's that doubles do not hold it.
+pub(crate) fn plain_loading(key_map: &[Vec<f64>], means: &[f64], constant: Option<f64>) -> Option<Vec<Vec<f64>>> {
+    let size = key_map.len();
+    let mut rows = vec![vec![0.0; size + 1]; size];
+    for (j, key) in key_map.iter().enumerate() {
+        for (i, k) in key.iter().enumerate() {
+            rows[i][j + 1] = *k;
+        }
+    }
+    let Some(constant) = constant else {
+        return Some(rows);
+    };
+    let mut first = vec![constant];
+    let (mut squares, mut sizes) = (constant * constant, 0.0);
+    for key in key_map {
+        let sum: f64 = key.iter().zip(means).map(|(k, m)| k * m).sum();
+        let size: f64 = key.iter().zip(means).map(|(k, m)| (k * m).abs()).sum();
+        (squares, sizes) = (squares + sum * sum, sizes + size * size);
+        first.push(-sum);
+    }
+    let holds = sizes.is_finite() && sizes.sqrt() <= LARGEST_CANCELLATION * squares.sqrt();
+    holds.then(|| std::iter::once(first).chain(rows).collect())
+}
+
+impl Job<'_> {
+    /// Factors in doubles, refined; `None` where these are too few, or columns are near dependence.
+    pub(super) fn refine(&self) -> Option<Whitening> {
+        let penalised = match self.filter {
+            Filter::Ols => false,
+            Filter::Ridge { alpha, .. } => alpha > 0.0,
+            Filter::Components { .. } => return None,
+        };
+        let complete = self.design.columns.iter().all(Option::is_some);
+        if !complete || self.design.columns.is_empty() || !self.design.orthogonal.is_empty() {
+            return None;
+        }
+        let sums = Centred::<4>::new(&self.moments.sums, self.design.intercept);
+        let mut spectrum = Spectrum::of(&sums, self.design);
+        let size = spectrum.table.len();
+        let zero = (0..size).any(|i| spectrum.diagonal(i).is_zero() || spectrum.diagonal(i).is_negative());
+        if zero || spectrum.scales.iter().any(|s| s.abs() > LARGEST_SCALE) {
+            return None;
+        }
+        let kept: Vec<usize> = (0..size).collect();
+        let means: Vec<Wide> = spectrum.table.iter().map(|&c| sums.mean(c)).collect();
+        let report = Report::plain(size, kept.iter().copied(), &means);
+        let frame = self.frame(&sums, &spectrum, &kept, means, report);
+        for i in 0..size {
+            let penalty = self.penalty(&sums, spectrum.diagonal(i), spectrum.scales[i]);
+            let diagonal = &mut spectrum.gram[i * (i + 1) / 2 + i];
+            *diagonal = *diagonal + penalty;
+        }
+        let trace = (0..size).map(|i| spectrum.diagonal(i).to_f64()).sum();
+        let map = KeyMap::new(&inverse_factor(&doubled(&spectrum.gram, size))?, size, trace)?;
+        if !penalised && !self.is_clear(&sums, &spectrum, &map) {
+            return None;
+        }
+        let key_map = map.unscaled(&spectrum.scales);
+        let constant = self.design.intercept.then(|| sums.total().sqrt().reciprocal().to_f64());
+        let mean_doubles: Vec<f64> = frame.means.iter().map(|m| m.to_f64()).collect();
+        let loading = plain_loading(&key_map, &mean_doubles, constant)?;
+        let made = Made {
+            effective_df: self.refined_df(&frame, &key_map)?,
+            condition: if penalised { self.unfiltered_condition().ok()? } else { condition(&sums, &frame, &key_map) },
+            key_map,
+            loading,
+            kept,
+            dependent: Vec::new(),
+        };
+        let mut whitening = self.whitening(&sums, &frame, made, 256);
+        whitening.method = Method::Refined;
+        let refined = Refined { frame, gram: spectrum.gram, scales: spectrum.scales, map };
+        Some(whitening.with_solver(Solver::Refined(Arc::new(refined))))
+    }
+
+    fn is_clear(&self, sums: &Centred<'_, 4>, spectrum: &Spectrum<4>, map: &KeyMap) -> bool {
+        let (table, scales) = (&spectrum.table, &spectrum.scales);
+        let norms: Vec<f64> =
+            table.iter().zip(scales).map(|(&c, s)| sums.raw(c, c).scale(2 * s).sqrt().to_f64()).collect();
+        let units: Vec<f64> = table.iter().map(|&c| self.unit(self.moments.precision(c))).collect();
+        map.clear_of_dependence(|i, on_earlier| super::job::tolerance(&units, &norms, i, on_earlier))
+    }
+
+    /// `keys − Σ_j P_j Ω_jj` and the constant; `None` where a penalty leaves so little that doubles cancel.
+    fn refined_df(&self, frame: &Frame<4>, key_map: &[Vec<f64>]) -> Option<f64> {
+        let penalties: Vec<f64> = frame.penalties.iter().map(|p| p.to_f64()).collect();
+        let keys = key_map.len() as f64;
+        let taken: f64 =
+            key_map.iter().map(|key| key.iter().zip(&penalties).map(|(k, p)| k * k * p).sum::<f64>()).sum();
+        (keys - taken > 1e-3 * keys).then_some(keys - taken + self.design.intercept as usize as f64)
+    }
+}
+
+/// The packed lower triangle as a full matrix of pairs, padded to whole panels.
+fn doubled(gram: &[Wide], size: usize) -> Doubled {
+    let padded = size.div_ceil(PANEL) * PANEL;
+    let (mut hi, mut lo) = (Panels::zero(padded, padded), Panels::zero(padded, padded));
+    let rows: Vec<Vec<_>> = (0..size)
+        .into_par_iter()
+        .map(|i| gram[i * (i + 1) / 2..][..=i].iter().map(|x| x.to_double_double()).collect())
+        .collect();
+    for (i, row) in rows.iter().enumerate() {
+        for (j, pair) in row.iter().enumerate() {
+            for (outer, inner) in [(i, j), (j, i)] {
+                hi.set(outer, inner, pair.hi);
+                lo.set(outer, inner, pair.lo);
+            }
+        }
+    }
+    (size..padded).for_each(|i| hi.set(i, i, 1.0));
+    Doubled { hi, lo }
+}
+
+/// Condition of the column-scaled design with its constant.
+fn condition(sums: &Centred<'_, 4>, frame: &Frame<4>, key_map: &[Vec<f64>]) -> f64 {
+    let offset = frame.intercept as usize;
+    let table: Vec<usize> = frame.intercept.then_some(0).into_iter().chain(frame.columns.iter().copied()).collect();
+    let norms: Vec<f64> = table.iter().map(|&c| sums.raw(c, c).sqrt().to_f64()).collect();
+    let means: Vec<f64> = frame.means.iter().map(|m| m.to_f64()).collect();
+    let correlations = Correlations::new(sums, &table, |j, column| {
+        let Some(j) = j.checked_sub(offset) else {
+            column[0] = 1.0;
+            return;
+        };
+        for (i, k) in key_map[j].iter().enumerate() {
+            column[offset + i] = k * norms[offset + i];
+        }
+        if frame.intercept {
+            column[0] = -norms[0] * key_map[j].iter().zip(&means).map(|(k, m)| k * m).sum::<f64>();
+        }
+    });
+    correlations.map_or(f64::INFINITY, |c| c.condition())
+}
+
+/// Rounds of refinement at most; each gains some forty bits.
+const ROUNDS: usize = 8;
+/// Bits of a coefficient beyond which no more are asked for.
+const ENOUGH_BITS: i64 = 160;
+
+impl Refined {
+    /// Coefficients of one target, by refinement: `β ← β + Mᵀ M (c − A β)`, residuals in 256 bits.
+    ///
+    /// # References
+    /// Higham, Accuracy and Stability, 12.1.
+    pub(crate) fn coefficients(&self, moments: &Moments, target: usize) -> Solved {
+        let size = self.scales.len();
+        let sums = Centred::<4>::new(&moments.sums, self.frame.intercept);
+        let cross = self.frame.cross(&sums, target);
+        let right: Vec<Wide> = cross.iter().zip(&self.scales).map(|(c, s)| c.scale(*s)).collect();
+        let mut solution = vec![Wide::ZERO; size];
+        let mut residual = right.clone();
+        let mut memory = Vec::new();
+        let mut bound = self.bound(&residual, &right, &solution);
+        let start = bound.1;
+        for round in 0..ROUNDS {
+            let (scaled, exponent) = to_doubles(&residual);
+            let keys = self.map.keys_of(&scaled);
+            let step = self.map.columns_of(&keys);
+            let next: Vec<Wide> =
+                solution.iter().zip(&step).map(|(b, s)| *b + Wide::from_f64(*s).scale(exponent)).collect();
+            if round == 0 {
+                memory = keys.iter().map(|k| Wide::from_f64(*k).scale(exponent).to_f64()).collect();
+            }
+            let next_residual = self.residual(&right, &next);
+            let next_bound = self.bound(&next_residual, &right, &next);
+            if next_bound.1 >= bound.1 && round > 0 {
+                break;
+            }
+            (solution, residual, bound) = (next, next_residual, next_bound);
+            if bound.1 < start - ENOUGH_BITS {
+                break;
+            }
+        }
+        let unscaled = |values: &[Wide]| -> Vec<Wide> {
+            values.iter().zip(&self.scales).map(|(b, s)| b.scale(*s)).collect()
+        };
+        let raw = unscaled(&solution);
+        self.frame.conclude(&sums, target, &cross, raw, &unscaled(&bound.0), memory)
+    }
+
+    /// `right − A x`.
+    fn residual(&self, right: &[Wide], x: &[Wide]) -> Vec<Wide> {
+        let row = |i: usize| -> Wide {
+            let lower = self.gram[i * (i + 1) / 2..=i * (i + 1) / 2 + i].iter().zip(x);
+            let upper = (i + 1..x.len()).map(|j| (&self.gram[j * (j + 1) / 2 + i], &x[j]));
+            lower.chain(upper).fold(right[i], |sum, (a, b)| sum - *a * *b)
+        };
+        (0..x.len()).into_par_iter().map(row).collect()
+    }
+
+    /// Bounds of the errors of a solution, and the exponent of `‖M r‖`:
+    /// `|β* − β|ᵢ ≤ √Ω_ii ‖M r‖ / (1 − deviation)`, the residual's own rounding included.
+    fn bound(&self, residual: &[Wide], right: &[Wide], solution: &[Wide]) -> (Vec<Wide>, i64) {
+        // |A_ij| ≤ √A_ii √A_jj: one sum serves all rows.
+        let diagonal = |i: usize| self.gram[i * (i + 1) / 2 + i].sqrt();
+        let reach = solution.iter().enumerate().fold(Wide::ZERO, |sum, (j, b)| sum + b.abs() * diagonal(j));
+        let unit = self.frame.unit();
+        let rounding: Vec<Wide> =
+            right.iter().enumerate().map(|(i, c)| (c.abs() + diagonal(i) * reach).scale(unit)).collect();
+        let exponent = residual.iter().chain(&rounding).map(Wide::exponent).max().unwrap_or(0);
+        let plain = |values: &[Wide]| -> Vec<f64> { values.iter().map(|v| v.scale(-exponent).to_f64()).collect() };
+        let norm = self.map.norm_bound(&plain(residual), &plain(&rounding)) / (1.0 - self.map.deviation);
+        let norm = Wide::from_f64(norm).scale(exponent);
+        (self.map.roots.iter().map(|root| Wide::from_f64(*root) * norm).collect(), norm.exponent())
+    }
+}
+
+/// A vector as doubles times a power of two.
+fn to_doubles(values: &[Wide]) -> (Vec<f64>, i64) {
+    let exponent = values.iter().map(Wide::exponent).max().unwrap_or(0);
+    (values.iter().map(|v| v.scale(-exponent).to_f64()).collect(), exponent)
+}
