@@ -20,7 +20,7 @@
 //! | fitted values | self-attention | `H y`, `H = K Kᵀ` | [`attention::predict`] |
 //! | leverage | a row's attention to itself | `hᵢ = ‖kᵢ‖²` | [`attention::Keys::leverages`] |
 //! | coefficients | reading the memory with basis queries | `β̂ = L (KᵀV)` | [`Fit::estimates`] |
-//! | `LᵀXᵀy` | fast-weight memory | `M = KᵀV` | [`Fit::memory`] |
+//! | `LᵀXᵀy` | fast-weight memory | `M = KᵀV` | [`FastMemory`], [`Fit::memory`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
 //! # Laws
@@ -41,6 +41,7 @@ pub mod error;
 mod exact;
 pub mod fit;
 mod linalg;
+pub mod memory;
 mod min_norm;
 pub mod moments;
 pub mod selection;
@@ -51,6 +52,7 @@ pub use codec::Model;
 pub use design::{Aliased, Design, Filter, RankTolerance};
 pub use error::Error;
 pub use fit::{Fit, Vcov};
+pub use memory::FastMemory;
 pub use moments::Moments;
 pub use whitening::{Arithmetic, Method, Whitening, WhiteningOptions};
 

@@ -8,6 +8,12 @@ mod any_data;
 mod dependence;
 #[path = "laws/fits.rs"]
 mod fits;
+#[path = "laws/inflation.rs"]
+mod inflation;
+#[path = "laws/memory.rs"]
+mod memory;
+#[path = "laws/press.rs"]
+mod press;
 #[path = "laws/refusals.rs"]
 mod refusals;
 #[path = "laws/state.rs"]

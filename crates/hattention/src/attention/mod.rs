@@ -5,7 +5,9 @@ pub mod explain;
 use crate::block::{Block, Column};
 use crate::double_double::{DoubleDouble, fast_two_sum, two_product, two_sum};
 use crate::error::Error;
+use crate::exact::centred::Centred;
 use crate::fit::Fit;
+use crate::moments::Moments;
 use crate::whitening::Whitening;
 
 /// Rows read at a time: their keys stay in the second-level cache.
@@ -107,7 +109,7 @@ pub fn residuals(
     target: Column<'_>,
 ) -> Result<Vec<f64>, Error> {
     let predictions = doubled(whitening, fit, block, ids)?;
-    let y = Numbers::of(target, block.rows);
+    let y = Numbers::of(target);
     Ok(predictions
         .iter()
         .enumerate()
@@ -135,7 +137,7 @@ fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -
                 }
             }),
             other => {
-                let numbers = Numbers::of(other, block.rows);
+                let numbers = Numbers::of(other);
                 for (row, sum) in sums.iter_mut().enumerate() {
                     let product = numbers.at(row) * *slope;
                     *sum = gather(*sum, product.hi, product.lo);
@@ -153,15 +155,15 @@ fn gather((hi, lo): (f64, f64), p: f64, e: f64) -> (f64, f64) {
 }
 
 /// A column's numbers, one by one.
-struct Numbers<'a>(Column<'a>);
+pub(crate) struct Numbers<'a>(Column<'a>);
 
 impl<'a> Numbers<'a> {
-    fn of(column: Column<'a>, _rows: usize) -> Self {
+    pub(crate) fn of(column: Column<'a>) -> Self {
         Self(column)
     }
 
     #[inline(always)]
-    fn at(&self, row: usize) -> DoubleDouble {
+    pub(crate) fn at(&self, row: usize) -> DoubleDouble {
         match self.0 {
             Column::Dense(values) => DoubleDouble::from(values[row]),
             Column::Pair { hi, lo } => DoubleDouble { hi: hi[row], lo: lo[row] },
@@ -227,9 +229,55 @@ fn check_lengths(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
 }
 
 /// Leave-one-out residuals `eᵢ / (1 − hᵢ)`: exactly those of the fits without each row; NaN where a row alone fixes a
-/// coefficient (`hᵢ = 1`). Equals `rstandard(fit, type = "predictive")` in R.
+/// coefficient (`hᵢ = 1`). Equals `rstandard(fit, type = "predictive")` in R, which with weights has the factor `√wᵢ`.
 pub fn leave_one_out(residuals: &[f64], leverages: &[f64]) -> Vec<f64> {
     residuals.iter().zip(leverages).map(|(e, h)| if alone(*h) { f64::NAN } else { e / (1.0 - h) }).collect()
+}
+
+/// The prediction error sum of squares `PRESS = Σ wᵢ (eᵢ / (1 − hᵢ))²`: what the fits without each row miss it by.
+///
+/// NaN if a row alone fixes a coefficient (`hᵢ = 1`): without it there is no prediction. The result does not depend on
+/// the order of the rows, in bits. `1 − PRESS/TSS` is the predictive R².
+///
+/// Exact for least squares, and for ridge with a penalty that is fixed in the units of `XᵀX`; where leaving a row out
+/// also changes the penalty (`standardize`) or the components, it holds these as they are.
+///
+/// # Shapes
+/// `residuals` (unweighted), `leverages` and `weights`: `[rows]`.
+///
+/// # Equals
+/// `sum(rstandard(fit, type = "predictive")^2)` in R, weighted or not; without weights `MPV::PRESS(fit)` and
+/// `qpcR::PRESS(fit)$stat` in R, and `OLSInfluence(results).ess_press` in statsmodels.
+///
+/// # Numerics
+/// Squares are summed exactly and rounded once; infinite where the sum is beyond the doubles. What is left over of
+/// `1 − hᵢ` limits the digits: leverages are right to about `(p + 1)(p + 4) ε κ`.
+///
+/// # Errors
+/// - [`Error::Shape`]: lengths differ.
+/// - [`Error::NonFinite`], [`Error::Weight`]: a residual or leverage that is not finite (both as column 0), or a weight
+///   that is negative or not finite.
+///
+/// # Example
+/// ```
+/// // The mean of 0, 2 and 7 is 3, each leverage 1/3; without each row the means are 4.5, 3.5 and 1.
+/// let press = hattention::attention::press(&[-3.0, -1.0, 4.0], &[1.0 / 3.0; 3], None).unwrap();
+/// assert!((press - (4.5 * 4.5 + 1.5 * 1.5 + 6.0 * 6.0)).abs() < 1e-13);
+/// assert!(hattention::attention::press(&[0.0, 1.0], &[1.0, 0.5], None).unwrap().is_nan());
+/// ```
+///
+/// # References
+/// Allen (1974).
+pub fn press(residuals: &[f64], leverages: &[f64], weights: Option<&[f64]>) -> Result<f64, Error> {
+    if residuals.len() != leverages.len() {
+        return Err(Error::Shape { what: "the leverages", expected: residuals.len(), got: leverages.len() });
+    }
+    let undefined = leverages.iter().any(|h| alone(*h));
+    let left_out = |(e, h): (&f64, &f64)| if alone(*h) { 0.0 } else { e / (1.0 - h) };
+    let left_out: Vec<f64> = residuals.iter().zip(leverages).map(left_out).collect();
+    let state = Moments::of(&Block { rows: left_out.len(), columns: vec![Column::Dense(&left_out)], weights })?;
+    let sum = Centred::<4>::new(&state.sums, false).raw(1, 1).to_f64();
+    Ok(if undefined { f64::NAN } else { sum })
 }
 
 /// Whether a leverage is one up to rounding.

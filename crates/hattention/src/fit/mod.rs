@@ -2,6 +2,7 @@
 
 pub mod covariance;
 pub mod distribution;
+pub mod inflation;
 pub mod scores;
 pub mod tests_of;
 
@@ -12,6 +13,7 @@ use crate::moments::Moments;
 use crate::whitening::Whitening;
 
 pub use covariance::{Covariance, Vcov};
+pub use inflation::variance_inflation;
 pub use scores::Scores;
 
 /// A coefficient as reported.

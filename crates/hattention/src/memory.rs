@@ -1,0 +1,290 @@
+//! Fast memory: what a stream of rows leaves behind under a slow memory, and what queries read from it.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use crate::attention::{Keys, Numbers};
+use crate::block::{Block, Column};
+use crate::error::Error;
+use crate::exact::centred::Centred;
+use crate::exact::float::Float;
+use crate::moments::Moments;
+use crate::whitening::Whitening;
+
+/// The fast-weight memory `M = Kᵀ W V` of a context: its keys beside its targets, under one slow memory.
+///
+/// The slow memory (a [`Whitening`]) is learned once; the context is any stream of rows, the training rows among them.
+/// A query reads the sum of the context's targets under its attention, without seeing the rows again:
+///
+/// ```text
+/// ŷ(q) = Σᵢ ω(q, kᵢ) yᵢ = (1/Σw) Σᵢ wᵢ yᵢ + ⟨q, M⟩,   ω(q, kᵢ) = wᵢ (1/Σw + ⟨q, kᵢ⟩)
+/// ```
+/// Keys are centred and `Σw` is counted as the slow memory saw them; without an intercept the mean's part is absent.
+///
+/// # Laws
+/// - Reading the training rows is predicting: equal to [`attention::predict`](crate::attention::predict) with the same
+///   filter, and reading with the basis queries gives the coefficients, both to about `20 ε κ`.
+/// - Reading is linear: what is read from two contexts merged is the sum of what is read from each. Of any context
+///   with sums of products `C*` and coefficients `β*` it reads `X Ω C* β*`, all with the constant. Hence a fresh
+///   context of the training rows' law reads as about `s` times their prediction, `s` the ratio of its
+///   [`FastMemory::weight_total`] to the slow memory's.
+/// - [`FastMemory::merge`] is associative and commutative *in bits*, and equal to one pass in any order and any blocks;
+///   an empty memory is its identity; what is removed was never seen.
+/// - Rotating the keys changes the memory and the queries, and no reading.
+///
+/// # Numerics
+/// Pushing costs `O(n p²)`: the products of the keys among themselves are kept too, for they say whether the context is
+/// the world that the slow memory knows (`Σ w k kᵀ = I` for the training rows of least squares). Memory is `O(p²)`
+/// whatever the length of the stream, beside one block's keys. Keys are rounded to doubles, and no sum after them: with
+/// the training rows `√wᵢ ŷᵢ` is read to `(p + 1)(p + 4) ε κ √(Σ w y²)`, and coefficient k to that times the length of
+/// its row of [`Whitening::loading`]. (These hold the targets' offset, so take a large one off first.)
+///
+/// # Example
+/// ```
+/// use hattention::{Block, Column, Design, FastMemory, Filter, Moments, Whitening, attention};
+/// let (x, y) = ([1.0, 2.0, 4.0, 5.0], [3.0, 5.0, 9.0, 11.0]); // y = 1 + 2x
+/// let rows = Block { rows: 4, columns: vec![Column::Dense(&x)], weights: None };
+/// let slow = Moments::of(&rows).unwrap();
+/// let slow = Whitening::of(&slow, &Design::plain(["x"], true), Filter::Ols, Default::default(), None).unwrap();
+///
+/// let mut memory = FastMemory::new(&slow, 1);
+/// memory.push(&slow, &rows, &[0], &[Column::Dense(&y)]).unwrap();
+/// let queries = Block { rows: 1, columns: vec![Column::Dense(&[10.0])], weights: None };
+/// let read = memory.read(&attention::Keys::of(&slow, &queries, &[0]).unwrap()).unwrap();
+/// assert!((read[0][0] - 21.0).abs() < 1e-13);
+/// let coefficients = memory.coefficients(&slow).unwrap();
+/// assert!((coefficients[0][1].unwrap() - 2.0).abs() < 1e-14);
+/// ```
+///
+/// # References
+/// Schmidhuber (1992), fast weights; Katharopoulos et al. (2020), linear attention; Schlag, Irie & Schmidhuber (2021),
+/// that they are the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FastMemory {
+    /// Products of the keys and the targets, in this order; their constant holds `Σ w` and `Σ w y` of the context.
+    sums: Moments,
+    keys: usize,
+    targets: usize,
+    /// The constant's component of every key.
+    constant: f64,
+    /// Which slow memory made the keys.
+    metric: u64,
+}
+
+impl FastMemory {
+    /// The memory of no rows under a slow memory, for so many targets.
+    pub fn new(whitening: &Whitening, targets: usize) -> Self {
+        let keys = whitening.keys();
+        let constant = if whitening.design.intercept { 1.0 / whitening.weight_total.sqrt() } else { 0.0 };
+        Self { sums: Moments::new(keys + targets), keys, targets, constant, metric: metric(whitening) }
+    }
+
+    /// Rows of the context with positive weight.
+    pub fn rows(&self) -> u64 {
+        self.sums.rows()
+    }
+
+    /// `Σ wᵢ` of the context.
+    pub fn weight_total(&self) -> f64 {
+        self.centred().total().to_f64()
+    }
+
+    /// Adds the rows of a block. `ids[c]` is the state's column of the block's column `c`, as for [`Keys::of`]; weights
+    /// are the block's. On an error nothing is added.
+    ///
+    /// # Shapes
+    /// `targets`: `[targets][rows]`.
+    ///
+    /// # Errors
+    /// - [`Error::IncompatibleStates`]: the slow memory is not the one that this memory was made under.
+    /// - [`Error::Shape`]: another number of targets, or a column, a target or the weights not as long as the block.
+    /// - [`Error::NonFinite`], [`Error::Weight`]: NaN or infinity, or a weight that is negative or not finite; targets
+    ///   are numbered after the block's columns.
+    /// - [`Error::Parameter`]: a row so far from the training rows that its key leaves the range of doubles.
+    pub fn push(
+        &mut self,
+        whitening: &Whitening,
+        block: &Block<'_>,
+        ids: &[usize],
+        targets: &[Column<'_>],
+    ) -> Result<(), Error> {
+        self.accumulate(whitening, block, ids, targets, Moments::push)
+    }
+
+    /// Takes out rows that were pushed before, exactly.
+    ///
+    /// # Errors
+    /// As [`FastMemory::push`]; [`Error::RemovedTooMany`].
+    pub fn remove(
+        &mut self,
+        whitening: &Whitening,
+        block: &Block<'_>,
+        ids: &[usize],
+        targets: &[Column<'_>],
+    ) -> Result<(), Error> {
+        self.accumulate(whitening, block, ids, targets, Moments::remove)
+    }
+
+    fn accumulate(
+        &mut self,
+        whitening: &Whitening,
+        block: &Block<'_>,
+        ids: &[usize],
+        targets: &[Column<'_>],
+        change: fn(&mut Moments, &Block<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.check_metric(whitening)?;
+        if targets.len() != self.targets {
+            return Err(Error::Shape { what: "the list of targets", expected: self.targets, got: targets.len() });
+        }
+        let keys = Keys::of(whitening, block, ids)?;
+        let columns = keys.components[1..].iter().map(|k| Column::Dense(k)).chain(targets.iter().copied()).collect();
+        let pairs = Block { rows: block.rows, columns, weights: block.weights };
+        change(&mut self.sums, &pairs).map_err(|error| self.name_place(error, block))
+    }
+
+    /// Names the place of a number that is not finite by the caller's columns in place of the keys.
+    fn name_place(&self, error: Error, block: &Block<'_>) -> Error {
+        let Error::NonFinite { row, column, value } = error else { return error };
+        if let Some(target) = column.checked_sub(self.keys) {
+            return Error::NonFinite { row, column: block.columns.len() + target, value };
+        }
+        let mut numbers = block.columns.iter().map(|column| Numbers::of(*column).at(row).to_f64()).enumerate();
+        match numbers.find(|(_, number)| !number.is_finite()) {
+            Some((column, value)) => Error::NonFinite { row, column, value },
+            None => Error::Parameter {
+                name: "a key",
+                got: format!("{value} in row {row}"),
+                allowed: "a row near enough to the training rows for a key within the range of doubles",
+            },
+        }
+    }
+
+    /// Adds the context of another memory made under the same slow memory.
+    ///
+    /// # Errors
+    /// [`Error::IncompatibleStates`] for another slow memory or another number of targets.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        self.check_like(other)?;
+        self.sums.merge(&other.sums);
+        Ok(())
+    }
+
+    /// Takes out the context of another memory made under the same slow memory.
+    ///
+    /// # Errors
+    /// As [`FastMemory::merge`]; [`Error::RemovedTooMany`] if the other memory has more rows than this one.
+    pub fn subtract(&mut self, other: &Self) -> Result<(), Error> {
+        self.check_like(other)?;
+        self.sums.subtract(&other.sums)
+    }
+
+    /// The memory in numbers: of each target `Σᵢ k̃ᵢ wᵢ yᵢ` with `k̃ = (1/√Σw, k)`, each entry rounded once.
+    ///
+    /// For the training rows of a least-squares fit these are the mean times `√Σw`, and [`Fit::memory`](crate::Fit).
+    ///
+    /// # Shapes
+    /// `[targets][1 + keys]`.
+    pub fn values(&self) -> Vec<Vec<f64>> {
+        let sums = self.centred();
+        let constant = Float::from_f64(self.constant);
+        (1 + self.keys..1 + self.keys + self.targets)
+            .map(|target| {
+                let along_keys = (1..=self.keys).map(|key| sums.raw(key, target).to_f64());
+                std::iter::once((sums.raw(0, target) * constant).to_f64()).chain(along_keys).collect()
+            })
+            .collect()
+    }
+
+    /// What queries read: `⟨q̃, M⟩` of every query and target.
+    ///
+    /// # Shapes
+    /// `[targets][queries]`.
+    ///
+    /// # Equals
+    /// `(Q Kᵀ) W Y` without the table of scores: linear attention without normalisation, R's `predict(lm(…), newdata)`
+    /// where the context is the training rows.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the queries have another number of components than the memory has keys.
+    pub fn read(&self, queries: &Keys) -> Result<Vec<Vec<f64>>, Error> {
+        if queries.components.len() != 1 + self.keys {
+            return Err(Error::Shape { what: "a query", expected: 1 + self.keys, got: queries.components.len() });
+        }
+        let read = |values: &Vec<f64>| {
+            let mut sums = vec![0.0f64; queries.rows];
+            for (value, component) in values.iter().zip(&queries.components) {
+                pulp::Arch::new().dispatch(|| {
+                    for (sum, q) in sums.iter_mut().zip(component) {
+                        *sum = q.mul_add(*value, *sum);
+                    }
+                });
+            }
+            sums
+        };
+        Ok(self.values().iter().map(read).collect())
+    }
+
+    /// What the basis queries read: the reported coefficients, the intercept first; `None` for dropped columns.
+    ///
+    /// # Shapes
+    /// `[targets][coefficients]`.
+    ///
+    /// # Equals
+    /// [`Fit::estimates`](crate::Fit) where the context is the training rows, and so `coef(lm(…))` in R; `Fit` has all
+    /// their digits.
+    ///
+    /// # Errors
+    /// [`Error::IncompatibleStates`]: the slow memory is not the one that this memory was made under.
+    pub fn coefficients(&self, whitening: &Whitening) -> Result<Vec<Vec<Option<f64>>>, Error> {
+        self.check_metric(whitening)?;
+        let read = |values: Vec<f64>| {
+            let along = |query: &Vec<f64>| query.iter().zip(&values).fold(0.0, |sum: f64, (q, m)| q.mul_add(*m, sum));
+            whitening.loading.iter().map(|query| (!query.is_empty()).then(|| along(query))).collect()
+        };
+        Ok(self.values().into_iter().map(read).collect())
+    }
+
+    fn centred(&self) -> Centred<'_, 4> {
+        Centred::new(&self.sums.sums, false)
+    }
+
+    fn check_metric(&self, whitening: &Whitening) -> Result<(), Error> {
+        let other = metric(whitening);
+        if other == self.metric {
+            return Ok(());
+        }
+        let memory = format!("a memory under slow memory {:016x}", self.metric);
+        Err(Error::IncompatibleStates { left: memory, right: format!("slow memory {other:016x}") })
+    }
+
+    fn check_like(&self, other: &Self) -> Result<(), Error> {
+        if self.metric == other.metric && self.targets == other.targets {
+            return Ok(());
+        }
+        let describe =
+            |memory: &Self| format!("a memory of {} targets under slow memory {:016x}", memory.targets, memory.metric);
+        Err(Error::IncompatibleStates { left: describe(self), right: describe(other) })
+    }
+}
+
+/// A number that differs for slow memories that make different keys, and is kept when one is written and read.
+fn metric(whitening: &Whitening) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u8(whitening.design.intercept as u8);
+    hasher.write_u64(whitening.weight_total.to_bits());
+    hasher.write_usize(whitening.keys());
+    for (&position, mean) in whitening.kept.iter().zip(&whitening.means) {
+        hasher.write_usize(whitening.design.columns[position].map_or(0, |c| c + 1));
+        hasher.write_u64(mean.hi.to_bits());
+        hasher.write_u64(mean.lo.to_bits());
+    }
+    // Files write the zeros that the factor leaves out, so zeros do not count.
+    for (j, map) in whitening.key_map.iter().enumerate() {
+        for (c, factor) in map.iter().enumerate().filter(|(_, factor)| **factor != 0.0) {
+            hasher.write_usize(j);
+            hasher.write_usize(c);
+            hasher.write_u64(factor.to_bits());
+        }
+    }
+    hasher.finish()
+}
