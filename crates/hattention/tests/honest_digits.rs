@@ -5,10 +5,12 @@ mod families;
 mod support;
 
 use hattention::double_double::DoubleDouble;
-use hattention::{Aliased, Error, Filter, RankTolerance};
+use hattention::{Aliased, Arithmetic, Error, Filter, Method, RankTolerance, WhiteningOptions};
 use rayon::prelude::*;
 
-use families::{binary_twins, designs, far_polynomials, hilbert, hilberts, near_twins, offsets, powers, small_effects};
+use families::{
+    binary_twins, designs, far_polynomials, hilbert, hilberts, near_twins, offsets, powers, small_effects, wide,
+};
 use support::exact::Penalty;
 use support::{Case, Source, Truth, Values};
 
@@ -23,6 +25,8 @@ const ERROR_DIGITS: f64 = 10.0;
 struct Outcome {
     refused: bool,
     bits: usize,
+    /// Factored in refined doubles.
+    refined: bool,
     /// `log₁₀` of the condition: true, and of the ratio of the reported one to it.
     condition: f64,
     condition_gap: f64,
@@ -36,10 +40,15 @@ struct Outcome {
 }
 
 fn judge(case: &Case, truth: &Truth, tolerance: RankTolerance) -> Outcome {
+    judge_in(case, truth, tolerance, Arithmetic::Auto)
+}
+
+fn judge_in(case: &Case, truth: &Truth, tolerance: RankTolerance, arithmetic: Arithmetic) -> Outcome {
     let condition = truth.condition_log10();
     let mut outcome = Outcome { condition, digits: 15.9, error_digits: 15.9, ..Outcome::default() };
     let singular = truth.kept.len() < truth.coefficients.len();
-    let (whitening, fit) = match case.ols(tolerance) {
+    let options = WhiteningOptions { rank_tolerance: tolerance, arithmetic, ..WhiteningOptions::default() };
+    let (whitening, fit) = match case.solve_with(&case.moments(), Filter::Ols, options) {
         Ok(done) => done,
         Err(Error::RankDeficient { .. }) if tolerance == RankTolerance::Rounding || singular => {
             outcome.refused = true;
@@ -56,6 +65,7 @@ fn judge(case: &Case, truth: &Truth, tolerance: RankTolerance) -> Outcome {
         return outcome;
     }
     outcome.bits = whitening.bits;
+    outcome.refined = whitening.method == Method::Refined;
     outcome.condition_gap = whitening.condition.log10() - condition;
     let variances = truth.variances();
     for (k, coefficient) in fit.coefficients(0.95).iter().enumerate() {
@@ -98,14 +108,24 @@ fn judge(case: &Case, truth: &Truth, tolerance: RankTolerance) -> Outcome {
 
 /// Judges all cases, prints a summary and returns the complaints.
 fn survey(title: &str, cases: &[Case], tolerance: RankTolerance) -> (Vec<Outcome>, Vec<String>) {
-    let outcomes: Vec<Outcome> = cases.par_iter().map(|case| judge(case, &Truth::of(case), tolerance)).collect();
+    survey_in(title, cases, tolerance, Arithmetic::Auto)
+}
+
+fn survey_in(
+    title: &str,
+    cases: &[Case],
+    tolerance: RankTolerance,
+    arithmetic: Arithmetic,
+) -> (Vec<Outcome>, Vec<String>) {
+    let outcomes: Vec<Outcome> =
+        cases.par_iter().map(|case| judge_in(case, &Truth::of(case), tolerance, arithmetic)).collect();
     let solved: Vec<&Outcome> = outcomes.iter().filter(|o| !o.refused).collect();
     let worst = |read: fn(&Outcome) -> f64| solved.iter().map(|o| read(o)).fold(f64::NEG_INFINITY, f64::max);
     let least = |read: fn(&Outcome) -> f64| solved.iter().map(|o| read(o)).fold(f64::INFINITY, f64::min);
     let ladder = [256, 512, 1024, 2048].map(|bits| solved.iter().filter(|o| o.bits == bits).count());
     println!(
         "{title}, {tolerance:?}: {} designs, condition 1e{:.1} to 1e{:.1}, {} refused (from 1e{:.1}), {} solved (to 1e{:.1}); \
-         256/512/1024/2048 bits {ladder:?}; worst overstatement {:.2}, worst shortfall {:.2} digits ({}); fewest digits {:.1} \
+         256/512/1024/2048 bits {ladder:?}, {} in refined doubles; worst overstatement {:.2}, worst shortfall {:.2} digits ({}); fewest digits {:.1} \
          of coefficients, {:.1} of standard errors; reported condition off by at most 1e{:.2}",
         cases.len(),
         outcomes.iter().map(|o| o.condition).fold(f64::INFINITY, f64::min),
@@ -114,6 +134,7 @@ fn survey(title: &str, cases: &[Case], tolerance: RankTolerance) -> (Vec<Outcome
         outcomes.iter().filter(|o| o.refused).map(|o| o.condition).fold(f64::INFINITY, f64::min),
         solved.len(),
         worst(|o| o.condition),
+        solved.iter().filter(|o| o.refined).count(),
         worst(|o| o.overstated),
         worst(|o| o.short),
         cases.iter().zip(&outcomes).max_by(|a, b| a.1.short.total_cmp(&b.1.short)).map_or("", |(case, _)| &case.name),
@@ -151,6 +172,31 @@ fn reported_digits_are_honest_when_rounding_may_refuse() {
     assert_none(&complaints);
     // A design whose numbers determine it to more than three digits beyond their own rounding is never refused.
     assert!(outcomes.iter().filter(|o| o.refused).all(|o| o.condition > 12.0));
+}
+
+#[test]
+fn refined_doubles_are_as_exact_and_as_honest() {
+    for tolerance in [RankTolerance::Exact, RankTolerance::Rounding] {
+        for cases in [designs(), small_effects()] {
+            let (outcomes, complaints) = survey_in("refined", &cases, tolerance, Arithmetic::Refined);
+            assert_none(&complaints);
+            let refined = outcomes.iter().filter(|o| o.refined);
+            assert!(refined.clone().count() > cases.len() / 8);
+            assert!(refined.clone().all(|o| o.digits >= 15.8 && o.error_digits >= 13.5));
+        }
+    }
+}
+
+#[test]
+fn wide_designs_are_as_exact_and_as_honest() {
+    for tolerance in [RankTolerance::Exact, RankTolerance::Rounding] {
+        let (outcomes, complaints) = survey("wide", &wide(), tolerance);
+        assert_none(&complaints);
+        let refined = outcomes.iter().filter(|o| o.refined);
+        assert!(refined.clone().count() >= 9);
+        assert!(refined.clone().any(|o| o.condition > 2.0) && outcomes.iter().any(|o| !o.refined && !o.refused));
+        assert!(refined.clone().all(|o| o.digits >= 15.8 && o.error_digits >= 13.5));
+    }
 }
 
 #[test]

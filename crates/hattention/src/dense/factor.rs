@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::kernel::{PANEL, Row, TILE, ZERO_TILE, add_rows, multiply, substitute};
 use super::Panels;
+use super::kernel::{PANEL, Row, TILE, ZERO_TILE, add_rows, multiply, substitute};
 
 /// Panels worth a trip to other threads.
 const PARALLEL_FROM: usize = 4;

@@ -166,7 +166,15 @@ impl WithSimd for MultiplyDoubled<'_> {
         for first in (0..PANEL / S::F64_LANES).step_by(VECTORS) {
             for c in (0..TILE).step_by(2) {
                 let start = TILE * self.part + c;
-                doubled_columns(simd, self.left, self.right, first, start, &mut self.hi[c..c + 2], &mut self.lo[c..c + 2]);
+                doubled_columns(
+                    simd,
+                    self.left,
+                    self.right,
+                    first,
+                    start,
+                    &mut self.hi[c..c + 2],
+                    &mut self.lo[c..c + 2],
+                );
             }
         }
     }

@@ -40,8 +40,7 @@ impl Correlations {
         direct: impl Fn(usize, usize) -> f64 + Sync,
         inverse_column: impl Fn(usize, &mut [f64]) + Sync,
     ) -> Self {
-        let lower: Vec<Vec<f64>> =
-            (0..size).into_par_iter().map(|i| (0..=i).map(|j| direct(i, j)).collect()).collect();
+        let lower: Vec<Vec<f64>> = (0..size).into_par_iter().map(|i| (0..=i).map(|j| direct(i, j)).collect()).collect();
         let mut full = vec![0.0; size * size];
         for (i, row) in lower.iter().enumerate() {
             for (j, entry) in row.iter().enumerate() {

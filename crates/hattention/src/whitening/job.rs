@@ -118,10 +118,7 @@ impl Job<'_> {
         Frame {
             columns: kept.iter().map(|&i| spectrum.table[i]).collect(),
             means,
-            lengths: kept
-                .iter()
-                .map(|&i| spectrum.diagonal(i).abs().sqrt().scale(-spectrum.scales[i]))
-                .collect(),
+            lengths: kept.iter().map(|&i| spectrum.diagonal(i).abs().sqrt().scale(-spectrum.scales[i])).collect(),
             penalties: kept
                 .iter()
                 .map(|&i| self.penalty(sums, spectrum.diagonal(i), spectrum.scales[i]).scale(-2 * spectrum.scales[i]))
@@ -301,7 +298,12 @@ impl Job<'_> {
     }
 
     /// The ridge penalty of a column in its scaled units; zero for other filters.
-    pub(super) fn penalty<const N: usize>(&self, sums: &Centred<'_, N>, scaled_diagonal: Float<N>, scale: i64) -> Float<N> {
+    pub(super) fn penalty<const N: usize>(
+        &self,
+        sums: &Centred<'_, N>,
+        scaled_diagonal: Float<N>,
+        scale: i64,
+    ) -> Float<N> {
         match self.filter {
             // (A constant column has no standard deviation to divide by: it is left as it is.)
             Filter::Ridge { alpha, standardize: true } if !scaled_diagonal.is_zero() => {
@@ -370,4 +372,3 @@ impl<const N: usize> Spectrum<N> {
 fn scale_of<const N: usize>(diagonal: Float<N>) -> i64 {
     if diagonal.is_zero() { 0 } else { -diagonal.exponent().div_euclid(2) }
 }
-

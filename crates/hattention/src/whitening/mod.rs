@@ -208,4 +208,3 @@ fn check_design(design: &Design, moments: &Moments) -> Result<(), Error> {
         None => Ok(()),
     }
 }
-

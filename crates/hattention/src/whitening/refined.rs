@@ -287,9 +287,8 @@ impl Refined {
                 break;
             }
         }
-        let unscaled = |values: &[Wide]| -> Vec<Wide> {
-            values.iter().zip(&self.scales).map(|(b, s)| b.scale(*s)).collect()
-        };
+        let unscaled =
+            |values: &[Wide]| -> Vec<Wide> { values.iter().zip(&self.scales).map(|(b, s)| b.scale(*s)).collect() };
         let raw = unscaled(&solution);
         self.frame.conclude(&sums, target, &cross, raw, &unscaled(&bound.0), memory)
     }

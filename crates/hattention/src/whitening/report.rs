@@ -32,9 +32,9 @@ impl<const N: usize> Report<N> {
     /// Rows of the loading matrix for the given keys; see [`Whitening::loading`](super::Whitening::loading).
     pub(crate) fn loading(&self, keys: &[Vec<Float<N>>], constant: Option<Float<N>>) -> Vec<Vec<Float<N>>> {
         let row_of = |weights: &[(usize, Float<N>)]| -> Vec<Float<N>> {
-            let per_key = keys.iter().map(|key| {
-                weights.iter().fold(Float::ZERO, |sum, (i, w)| key.get(*i).map_or(sum, |k| sum + *k * *w))
-            });
+            let per_key = keys
+                .iter()
+                .map(|key| weights.iter().fold(Float::ZERO, |sum, (i, w)| key.get(*i).map_or(sum, |k| sum + *k * *w)));
             std::iter::once(Float::ZERO).chain(per_key).collect()
         };
         let rows: Vec<Vec<Float<N>>> =

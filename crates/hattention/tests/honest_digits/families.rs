@@ -316,3 +316,32 @@ pub fn designs() -> Vec<Case> {
     ]
     .concat()
 }
+
+/// Designs of 24 to 60 columns: independent ones, ones in very different units, chains where each column is near the
+/// last, and some near dependence.
+pub fn wide() -> Vec<Case> {
+    (0..18)
+        .map(|seed| {
+            let mut source = Source(1300 + seed);
+            let count = [24, 25, 31, 47, 48, 60][seed as usize % 6];
+            let rows = count + 5 + source.integer(0, 30) as usize;
+            // How far each column is from the one before it, and from the first for the last third of the cases.
+            let step = 10f64.powi(-[0, 1, 2, 4, 7, 10][seed as usize / 3]);
+            let mut columns: Vec<Vec<f64>> = vec![source.reals(rows)];
+            for k in 1..count {
+                let noise = source.reals(rows);
+                let near = if seed % 3 == 0 { &columns[0] } else { &columns[k - 1] };
+                let column = near.iter().zip(&noise).map(|(x, e)| (1.0 - step) * x + step * e).collect();
+                columns.push(column);
+            }
+            if seed % 2 == 1 {
+                for column in &mut columns {
+                    let (unit, offset) = (2f64.powi(source.integer(-60, 60) as i32), source.integer(-9, 9) as f64);
+                    column.iter_mut().for_each(|x| *x = (*x + offset) * unit);
+                }
+            }
+            let case = Case::dense(format!("wide {seed}"), columns, source.reals(rows), seed % 4 != 3);
+            if seed % 5 == 4 { case.weighted("weights", source.integers(rows, 1, 9)) } else { case }
+        })
+        .collect()
+}

@@ -14,7 +14,13 @@ fn coefficients_standard_errors_and_residuals_are_the_exact_ones() {
         let truth = Truth::of(&case);
         let (whitening, fit) = case.ols(RankTolerance::Exact).unwrap();
         assert_eq!(whitening.rank, truth.kept.len());
-        assert!((whitening.condition.log10() - truth.condition_log10()).abs() < 2f64.log10(), "{} {} {}", case.name, whitening.condition.log10(), truth.condition_log10());
+        assert!(
+            (whitening.condition.log10() - truth.condition_log10()).abs() < 2f64.log10(),
+            "{} {} {}",
+            case.name,
+            whitening.condition.log10(),
+            truth.condition_log10()
+        );
         let residuals = truth.residual_sum.digits(fit.residual_sum);
         assert!(residuals > 13.0, "{}: {} for {:e}", case.name, fit.residual_sum, truth.residual_sum.to_f64());
         let variances = truth.variances();

@@ -146,6 +146,16 @@ impl Case {
         rank_tolerance: RankTolerance,
     ) -> Result<(Whitening, Fit), Error> {
         let options = WhiteningOptions { aliased, rank_tolerance, ..WhiteningOptions::default() };
+        self.solve_with(moments, filter, options)
+    }
+
+    /// As [`Case::solve`], with all options.
+    pub fn solve_with(
+        &self,
+        moments: &Moments,
+        filter: Filter,
+        options: WhiteningOptions,
+    ) -> Result<(Whitening, Fit), Error> {
         let whitening = Whitening::of(moments, &self.design(), filter, options, None)?;
         let fit = Fit::of(moments, &whitening, self.columns.len(), "y")?;
         Ok((whitening, fit))
