@@ -1,7 +1,7 @@
 //! Fits as tables for people and as JSON for programs.
 
 use hattention::fit::{Coefficient, FTest, Fit};
-use hattention::{Filter, Whitening};
+use hattention::{Filter, Method, Whitening};
 use serde_json::{Map, Value, json};
 
 /// `x` with so many significant digits, in whichever notation is shorter.
@@ -78,11 +78,12 @@ pub struct Context<'a> {
 
 /// The method a fit stood on, in words.
 pub fn method(whitening: &Whitening) -> String {
-    let solve = match whitening.filter {
-        Filter::Components { .. } => "Jacobi",
-        _ => "LDLᵀ",
-    };
-    format!("exact moments, {solve} in {} bits", whitening.bits)
+    match (whitening.method, whitening.filter) {
+        (Method::InMemory, _) => "rows in memory, refined doubles".into(),
+        (Method::Refined, _) => format!("exact moments, doubles refined in {} bits", whitening.bits),
+        (Method::Extended, Filter::Components { .. }) => format!("exact moments, Jacobi in {} bits", whitening.bits),
+        (Method::Extended, _) => format!("exact moments, LDLᵀ in {} bits", whitening.bits),
+    }
 }
 
 /// The table of one fit, as `summary(lm)` prints it.

@@ -40,6 +40,7 @@ pub mod double_double;
 pub mod error;
 mod exact;
 pub mod fit;
+pub mod in_memory;
 mod linalg;
 pub mod memory;
 mod min_norm;

@@ -9,7 +9,7 @@ use hattention::{Aliased, Arithmetic, Error, Filter, Method, RankTolerance, Whit
 use rayon::prelude::*;
 
 use families::{
-    binary_twins, designs, far_polynomials, hilbert, hilberts, near_twins, offsets, powers, small_effects, wide,
+    binary_twins, designs, far_polynomials, hilbert, hilberts, long, near_twins, offsets, powers, small_effects, wide,
 };
 use support::exact::Penalty;
 use support::{Case, Source, Truth, Values};
@@ -25,8 +25,7 @@ const ERROR_DIGITS: f64 = 10.0;
 struct Outcome {
     refused: bool,
     bits: usize,
-    /// Factored in refined doubles.
-    refined: bool,
+    method: Option<Method>,
     /// `log₁₀` of the condition: true, and of the ratio of the reported one to it.
     condition: f64,
     condition_gap: f64,
@@ -39,16 +38,29 @@ struct Outcome {
     complaints: Vec<String>,
 }
 
-fn judge(case: &Case, truth: &Truth, tolerance: RankTolerance) -> Outcome {
-    judge_in(case, truth, tolerance, Arithmetic::Auto)
+/// A way to a fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    State(Arithmetic),
+    InMemory,
 }
 
-fn judge_in(case: &Case, truth: &Truth, tolerance: RankTolerance, arithmetic: Arithmetic) -> Outcome {
+fn judge(case: &Case, truth: &Truth, tolerance: RankTolerance) -> Outcome {
+    judge_in(case, truth, tolerance, Way::State(Arithmetic::Auto))
+}
+
+fn judge_in(case: &Case, truth: &Truth, tolerance: RankTolerance, way: Way) -> Outcome {
     let condition = truth.condition_log10();
     let mut outcome = Outcome { condition, digits: 15.9, error_digits: 15.9, ..Outcome::default() };
     let singular = truth.kept.len() < truth.coefficients.len();
-    let options = WhiteningOptions { rank_tolerance: tolerance, arithmetic, ..WhiteningOptions::default() };
-    let (whitening, fit) = match case.solve_with(&case.moments(), Filter::Ols, options) {
+    let solved = match way {
+        Way::State(arithmetic) => {
+            let options = WhiteningOptions { rank_tolerance: tolerance, arithmetic, ..WhiteningOptions::default() };
+            case.solve_with(&case.moments(), Filter::Ols, options)
+        }
+        Way::InMemory => case.in_memory(tolerance),
+    };
+    let (whitening, fit) = match solved {
         Ok(done) => done,
         Err(Error::RankDeficient { .. }) if tolerance == RankTolerance::Rounding || singular => {
             outcome.refused = true;
@@ -65,7 +77,7 @@ fn judge_in(case: &Case, truth: &Truth, tolerance: RankTolerance, arithmetic: Ar
         return outcome;
     }
     outcome.bits = whitening.bits;
-    outcome.refined = whitening.method == Method::Refined;
+    outcome.method = Some(whitening.method);
     outcome.condition_gap = whitening.condition.log10() - condition;
     let variances = truth.variances();
     for (k, coefficient) in fit.coefficients(0.95).iter().enumerate() {
@@ -108,24 +120,19 @@ fn judge_in(case: &Case, truth: &Truth, tolerance: RankTolerance, arithmetic: Ar
 
 /// Judges all cases, prints a summary and returns the complaints.
 fn survey(title: &str, cases: &[Case], tolerance: RankTolerance) -> (Vec<Outcome>, Vec<String>) {
-    survey_in(title, cases, tolerance, Arithmetic::Auto)
+    survey_in(title, cases, tolerance, Way::State(Arithmetic::Auto))
 }
 
-fn survey_in(
-    title: &str,
-    cases: &[Case],
-    tolerance: RankTolerance,
-    arithmetic: Arithmetic,
-) -> (Vec<Outcome>, Vec<String>) {
+fn survey_in(title: &str, cases: &[Case], tolerance: RankTolerance, way: Way) -> (Vec<Outcome>, Vec<String>) {
     let outcomes: Vec<Outcome> =
-        cases.par_iter().map(|case| judge_in(case, &Truth::of(case), tolerance, arithmetic)).collect();
+        cases.par_iter().map(|case| judge_in(case, &Truth::of(case), tolerance, way)).collect();
     let solved: Vec<&Outcome> = outcomes.iter().filter(|o| !o.refused).collect();
     let worst = |read: fn(&Outcome) -> f64| solved.iter().map(|o| read(o)).fold(f64::NEG_INFINITY, f64::max);
     let least = |read: fn(&Outcome) -> f64| solved.iter().map(|o| read(o)).fold(f64::INFINITY, f64::min);
     let ladder = [256, 512, 1024, 2048].map(|bits| solved.iter().filter(|o| o.bits == bits).count());
     println!(
         "{title}, {tolerance:?}: {} designs, condition 1e{:.1} to 1e{:.1}, {} refused (from 1e{:.1}), {} solved (to 1e{:.1}); \
-         256/512/1024/2048 bits {ladder:?}, {} in refined doubles; worst overstatement {:.2}, worst shortfall {:.2} digits ({}); fewest digits {:.1} \
+         256/512/1024/2048 bits {ladder:?}, {} refined, {} in memory; worst overstatement {:.2}, worst shortfall {:.2} digits ({}); fewest digits {:.1} \
          of coefficients, {:.1} of standard errors; reported condition off by at most 1e{:.2}",
         cases.len(),
         outcomes.iter().map(|o| o.condition).fold(f64::INFINITY, f64::min),
@@ -134,7 +141,8 @@ fn survey_in(
         outcomes.iter().filter(|o| o.refused).map(|o| o.condition).fold(f64::INFINITY, f64::min),
         solved.len(),
         worst(|o| o.condition),
-        solved.iter().filter(|o| o.refined).count(),
+        solved.iter().filter(|o| o.method == Some(Method::Refined)).count(),
+        solved.iter().filter(|o| o.method == Some(Method::InMemory)).count(),
         worst(|o| o.overstated),
         worst(|o| o.short),
         cases.iter().zip(&outcomes).max_by(|a, b| a.1.short.total_cmp(&b.1.short)).map_or("", |(case, _)| &case.name),
@@ -178,9 +186,10 @@ fn reported_digits_are_honest_when_rounding_may_refuse() {
 fn refined_doubles_are_as_exact_and_as_honest() {
     for tolerance in [RankTolerance::Exact, RankTolerance::Rounding] {
         for cases in [designs(), small_effects()] {
-            let (outcomes, complaints) = survey_in("refined", &cases, tolerance, Arithmetic::Refined);
+            let way = Way::State(Arithmetic::Refined);
+            let (outcomes, complaints) = survey_in("refined", &cases, tolerance, way);
             assert_none(&complaints);
-            let refined = outcomes.iter().filter(|o| o.refined);
+            let refined = outcomes.iter().filter(|o| o.method == Some(Method::Refined));
             assert!(refined.clone().count() > cases.len() / 8);
             assert!(refined.clone().all(|o| o.digits >= 15.8 && o.error_digits >= 13.5));
         }
@@ -192,10 +201,32 @@ fn wide_designs_are_as_exact_and_as_honest() {
     for tolerance in [RankTolerance::Exact, RankTolerance::Rounding] {
         let (outcomes, complaints) = survey("wide", &wide(), tolerance);
         assert_none(&complaints);
-        let refined = outcomes.iter().filter(|o| o.refined);
+        let refined = outcomes.iter().filter(|o| o.method == Some(Method::Refined));
         assert!(refined.clone().count() >= 9);
-        assert!(refined.clone().any(|o| o.condition > 2.0) && outcomes.iter().any(|o| !o.refined && !o.refused));
+        assert!(
+            refined.clone().any(|o| o.condition > 2.0) && outcomes.iter().any(|o| o.method == Some(Method::Extended))
+        );
         assert!(refined.clone().all(|o| o.digits >= 15.8 && o.error_digits >= 13.5));
+    }
+}
+
+#[test]
+fn fits_in_memory_are_as_exact_and_as_honest() {
+    let all = [designs(), small_effects(), wide(), long()].concat();
+    // What is not rows of plain doubles goes to the state without a question, and is judged above.
+    let plain = |case: &&Case| {
+        let dense = |values: &Values| matches!(values, Values::Dense(_));
+        case.weights.is_none() && case.columns.iter().all(dense) && dense(&case.target)
+    };
+    let cases: Vec<Case> = all.iter().filter(plain).cloned().collect();
+    for tolerance in [RankTolerance::Exact, RankTolerance::Rounding] {
+        let (outcomes, complaints) = survey_in("in memory", &cases, tolerance, Way::InMemory);
+        assert_none(&complaints);
+        let stayed = outcomes.iter().filter(|o| o.method == Some(Method::InMemory));
+        assert!(stayed.clone().count() > cases.len() / 5 && stayed.clone().any(|o| o.condition > 2.0));
+        assert!(stayed.clone().all(|o| o.digits >= 15.8 && o.error_digits >= 11.0));
+        let of_long = outcomes.iter().rev().take(long().len()).filter(|o| o.method == Some(Method::InMemory));
+        assert!(of_long.count() > long().len() / 2);
     }
 }
 

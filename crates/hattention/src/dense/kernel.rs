@@ -30,6 +30,11 @@ pub(crate) fn add_rows(rows: &[f64], factors: &[f64], sum: &mut [f64]) {
     pulp::Arch::new().dispatch(AddRows { rows, factors, sum });
 }
 
+/// `Σ aᵢ bᵢ` in eight chains, so that the sum is the same in vectors of any width.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    pulp::Arch::new().dispatch(Dot { a, b })
+}
+
 /// Forward substitution: row `k` of the target less `block[m][k]` times each earlier row, over `block[k][k]`.
 pub(crate) fn substitute(block: &[Row], target: &mut [Row]) {
     pulp::Arch::new().dispatch(Substitute { block, target });
@@ -60,6 +65,41 @@ impl WithSimd for AddRows<'_> {
                 *s = r.mul_add(*factor, *s);
             }
         }
+    }
+}
+
+/// Chains of a sum.
+const LANES: usize = 8;
+
+struct Dot<'a> {
+    a: &'a [f64],
+    b: &'a [f64],
+}
+
+impl WithSimd for Dot<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        let length = self.a.len().min(self.b.len());
+        let whole = length / LANES * LANES;
+        let (a, b) = (S::as_simd_f64s(&self.a[..whole]).0, S::as_simd_f64s(&self.b[..whole]).0);
+        let vectors = LANES / S::F64_LANES;
+        let mut sums = [simd.splat_f64s(0.0); LANES];
+        if vectors == 1 {
+            let mut sum = sums[0];
+            for (x, y) in a.iter().zip(b) {
+                sum = simd.mul_add_f64s(*x, *y, sum);
+            }
+            sums[0] = sum;
+        } else {
+            for (k, (x, y)) in a.iter().zip(b).enumerate() {
+                sums[k % vectors] = simd.mul_add_f64s(*x, *y, sums[k % vectors]);
+            }
+        }
+        let lanes: &[f64] = pulp::bytemuck::cast_slice(&sums[..vectors]);
+        let rest: f64 = self.a[whole..length].iter().zip(&self.b[whole..length]).map(|(x, y)| x * y).sum();
+        lanes.iter().sum::<f64>() + rest
     }
 }
 
@@ -182,7 +222,7 @@ impl WithSimd for MultiplyDoubled<'_> {
 
 /// `(hi, lo) + x · (y, y_low)` for exact sums `hi` of rounded products: Knuth's sum, and the product's rounding error.
 #[inline(always)]
-fn add_product<S: Simd>(
+pub(crate) fn add_product<S: Simd>(
     simd: S,
     (hi, lo): (S::f64s, S::f64s),
     x: S::f64s,
@@ -302,7 +342,8 @@ mod tests {
             .map(|machine| {
                 let mut target = panel(PANEL, 5);
                 machine.dispatch(Substitute { block: &block, target: &mut target });
-                let mut sum = vec![0.25; 21];
+                let product = machine.dispatch(Dot { a: &block.as_flattened()[..45], b: &block.as_flattened()[60..] });
+                let mut sum = vec![product; 21];
                 let rows = &block.as_flattened()[..21 * 7];
                 machine.dispatch(AddRows { rows, factors: &block[0][..7], sum: &mut sum });
                 (target, sum)

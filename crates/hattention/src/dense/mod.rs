@@ -12,7 +12,8 @@ pub(crate) mod kernel;
 pub(crate) mod refine;
 pub(crate) mod rows;
 
-pub(crate) use kernel::{PANEL, Row};
+pub(crate) use kernel::PANEL;
+use kernel::Row;
 
 /// A matrix in panels of 24 outer indices, each stored by the inner index: `panel(q)[inner][outer − 24 q]`.
 ///

@@ -2,26 +2,25 @@
 
 use rayon::prelude::*;
 
+use crate::dense::kernel::{add_rows, dot};
 use crate::exact::centred::Centred;
 
 /// What the condition is read from: the correlations of the columns (the constant among them) and their inverse.
-pub(super) struct Correlations {
-    size: usize,
-    /// Cosines of the angles between the columns, row-major.
-    direct: Vec<f64>,
-    /// `S` with `R⁻¹ = S Sᵀ`, row-major, and its transpose.
-    inverse: Vec<f64>,
-    inverse_transposed: Vec<f64>,
+pub(crate) struct Correlations {
+    /// Cosines of the angles between the columns: the lower triangle, by rows.
+    direct: Vec<Vec<f64>>,
+    /// Columns of `S` with `R⁻¹ = S Sᵀ`, up to their last entry that is not zero.
+    inverse: Vec<Vec<f64>>,
 }
 
 impl Correlations {
-    /// Of the given columns of the state's table. `inverse_column(j, column)` fills column `j` of `S`.
+    /// Of the given columns of the state's table, and columns `inverse(j)` of `S`.
     ///
     /// `None` for a column of zeros.
-    pub(super) fn new<const N: usize>(
+    pub(crate) fn new<const N: usize>(
         sums: &Centred<'_, N>,
         table: &[usize],
-        inverse_column: impl Fn(usize, &mut [f64]) + Sync,
+        inverse: impl Fn(usize) -> Vec<f64> + Sync + Send,
     ) -> Option<Self> {
         // Scaled by powers of two first, so that doubles can hold them.
         let scales: Vec<i64> = table.iter().map(|&c| -sums.raw(c, c).exponent().div_euclid(2)).collect();
@@ -31,47 +30,44 @@ impl Correlations {
             sums.raw(table[i], table[j]).scale(scales[i] + scales[j]).to_f64() / (norms[i] * norms[j])
         };
         let usable = norms.iter().all(|norm| *norm > 0.0);
-        usable.then(|| Self::from_parts(table.len(), product, inverse_column))
+        usable.then(|| Self::from_parts(table.len(), product, inverse))
     }
 
     /// Of correlations `direct(i, j)`, `i ≥ j`, and columns of `S`.
-    pub(super) fn from_parts(
+    pub(crate) fn from_parts(
         size: usize,
-        direct: impl Fn(usize, usize) -> f64 + Sync,
-        inverse_column: impl Fn(usize, &mut [f64]) + Sync,
+        direct: impl Fn(usize, usize) -> f64 + Sync + Send,
+        inverse: impl Fn(usize) -> Vec<f64> + Sync + Send,
     ) -> Self {
-        let lower: Vec<Vec<f64>> = (0..size).into_par_iter().map(|i| (0..=i).map(|j| direct(i, j)).collect()).collect();
-        let mut full = vec![0.0; size * size];
-        for (i, row) in lower.iter().enumerate() {
-            for (j, entry) in row.iter().enumerate() {
-                full[i * size + j] = *entry;
-                full[j * size + i] = *entry;
-            }
+        let row = |i: usize| (0..=i).map(|j| direct(i, j)).collect();
+        Self {
+            direct: (0..size).into_par_iter().map(row).collect(),
+            inverse: (0..size).into_par_iter().map(inverse).collect(),
         }
-        let mut transposed = vec![0.0; size * size];
-        transposed.par_chunks_mut(size.max(1)).enumerate().for_each(|(j, column)| inverse_column(j, column));
-        let inverse = (0..size * size).map(|place| transposed[place % size * size + place / size]).collect();
-        Self { size, direct: full, inverse, inverse_transposed: transposed }
     }
 
-    /// `√(λ_max(R) λ_max(R⁻¹))`, both by power iteration.
-    pub(super) fn condition(&self) -> f64 {
-        if self.size == 0 {
+    /// `√(λ_max(R) λ_max(R⁻¹))`.
+    pub(crate) fn condition(&self) -> f64 {
+        let size = self.direct.len();
+        if size == 0 {
             return 1.0;
         }
-        let direct = largest_eigenvalue(self.size, |v| self.sum_of_rows(&self.direct, v));
-        let inverse = largest_eigenvalue(self.size, |v| {
-            let inner = self.sum_of_rows(&self.inverse, v);
-            self.sum_of_rows(&self.inverse_transposed, &inner)
+        let direct = largest_eigenvalue(size, |v| {
+            let mut product = vec![0.0; size];
+            for (i, row) in self.direct.iter().enumerate() {
+                add_rows(&row[..i], &v[i..=i], &mut product[..i]);
+                product[i] = dot(row, v);
+            }
+            product
+        });
+        let inverse = largest_eigenvalue(size, |v| {
+            let mut product = vec![0.0; size];
+            for column in &self.inverse {
+                add_rows(column, &[dot(column, v)], &mut product[..column.len()]);
+            }
+            product
         });
         direct.sqrt() * inverse.sqrt()
-    }
-
-    /// The sum of a matrix's rows, each times its factor.
-    fn sum_of_rows(&self, rows: &[f64], factors: &[f64]) -> Vec<f64> {
-        let mut sum = vec![0.0; self.size];
-        crate::dense::kernel::add_rows(rows, factors, &mut sum);
-        sum
     }
 }
 

@@ -239,7 +239,8 @@ impl Job<'_> {
             let distance_relative = if distance_relative < 1e-30 { 0.0 } else { distance_relative };
             dependent.push(Dependence { column: name(i), on, distance_relative });
         };
-        let units: Vec<f64> = table.iter().map(|&c| self.unit(self.moments.precision(c))).collect();
+        let units: Vec<f64> =
+            table.iter().map(|&c| unit(self.options.rank_tolerance, self.moments.precision(c))).collect();
         let penalised_fit = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
         let mut most_lost = 0;
         Ldl::factor(&penalised, size, |i, pivot, diagonal, factor: &Ldl<N>| {
@@ -275,17 +276,6 @@ impl Job<'_> {
         })
     }
 
-    /// The relative precision of entries, for the rank decision.
-    pub(super) fn unit(&self, precision: Precision) -> f64 {
-        match (self.options.rank_tolerance, precision) {
-            (RankTolerance::Exact, _) => 0.0,
-            // No table of zeros and ones that fits a machine comes this close to dependence without being dependent.
-            (_, Precision::Exact) => 2f64.powi(-60),
-            (_, Precision::Double) => 2f64.powi(-53),
-            (_, Precision::Pair) => 2f64.powi(-104),
-        }
-    }
-
     /// `tr(ΩC) = keys − Σ_j P_j Ω_jj` for ridge penalties P.
     fn effective_df<const N: usize>(&self, factored: &Factored<N>) -> f64 {
         let mut trace = Float::<N>::from_f64((factored.keys.len() + self.design.intercept as usize) as f64);
@@ -316,10 +306,21 @@ impl Job<'_> {
 }
 
 /// How close column `i` may come to the span of the earlier ones, given its coefficients on them; see [`RankTolerance`].
-pub(super) fn tolerance(units: &[f64], norms: &[f64], i: usize, coefficients: &[f64]) -> f64 {
+pub(crate) fn tolerance(units: &[f64], norms: &[f64], i: usize, coefficients: &[f64]) -> f64 {
     let same_kind = |j: usize| if units[j] <= units[i] || units[i] > 1e-20 { units[j] } else { units[i] };
     let others = coefficients.iter().enumerate().map(|(j, c)| c.abs() * same_kind(j) * norms[j]);
     units[i] * norms[i] + others.sum::<f64>()
+}
+
+/// The relative precision of entries, for the rank decision.
+pub(crate) fn unit(tolerance: RankTolerance, precision: Precision) -> f64 {
+    match (tolerance, precision) {
+        (RankTolerance::Exact, _) => 0.0,
+        // No table of zeros and ones that fits a machine comes this close to dependence without being dependent.
+        (_, Precision::Exact) => 2f64.powi(-60),
+        (_, Precision::Double) => 2f64.powi(-53),
+        (_, Precision::Pair) => 2f64.powi(-104),
+    }
 }
 
 /// What a factorisation gives to a [`Whitening`].

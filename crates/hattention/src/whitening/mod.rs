@@ -11,8 +11,11 @@ use crate::double_double::DoubleDouble;
 use crate::error::{Dependence, Error};
 use crate::moments::Moments;
 
+pub(crate) use condition::Correlations;
 use job::Job;
-pub(crate) use solve::Solver;
+pub(crate) use job::{tolerance, unit};
+pub(crate) use refined::{KeyMap, inverse_column, plain_loading};
+pub(crate) use solve::{Solver, digits};
 
 /// Options of [`Whitening::of`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -52,23 +52,33 @@ const LARGEST_CANCELLATION: f64 = 1e3;
 const LARGEST_SCALE: i64 = 900;
 
 impl KeyMap {
-    /// From a map by columns of a matrix with this trace. `None` if it is not known to be close enough.
-    ///
-    /// The entries of `M = T⁻¹ M₀` and what it corrects carry relative errors of `p ε` each, hence
-    /// `‖δM M⁻¹‖ ≤ p ε ‖M‖_F ‖M⁻¹‖`, and `‖M⁻¹‖² ≤ tr A`.
-    pub(crate) fn new(map: &Panels, size: usize, trace: f64) -> Option<Self> {
+    /// From a map by columns, whose deviation is yet unknown.
+    pub(crate) fn new(map: &Panels, size: usize) -> Self {
         let rows: Vec<Vec<f64>> =
             (0..size).map(|j| (0..=j).map(|c| map.panel(c / PANEL)[j][c % PANEL]).collect()).collect();
         let mut squares = vec![0.0; size];
         for row in &rows {
             squares.iter_mut().zip(row).for_each(|(s, m)| *s += m * m);
         }
-        let frobenius = squares.iter().sum::<f64>().sqrt();
-        let deviation = 16.0 * (size + PANEL) as f64 * f64::EPSILON * frobenius * trace.sqrt();
+        Self { rows, roots: squares.into_iter().map(f64::sqrt).collect(), deviation: f64::INFINITY }
+    }
+
+    /// The map, if its deviation is small enough for refinement to converge fast.
+    pub(crate) fn within(self, deviation: f64) -> Option<Self> {
+        (deviation <= LARGEST_DEVIATION).then_some(Self { deviation, ..self })
+    }
+
+    /// The map as corrected in doubled arithmetic, for a matrix with this trace; `None` if it is not known to be close.
+    ///
+    /// The entries of `M = T⁻¹ M₀` and what it corrects carry relative errors of `p ε` each, hence
+    /// `‖δM M⁻¹‖ ≤ p ε ‖M‖_F ‖M⁻¹‖`, and `‖M⁻¹‖² ≤ tr A`.
+    fn corrected(self, trace: f64) -> Option<Self> {
+        let size = self.rows.len() as f64;
+        let square = self.roots.iter().map(|r| r * r).sum::<f64>() * trace;
         // Doubled arithmetic must have seen the deviation to working accuracy.
-        let unseen = size as f64 * (frobenius * frobenius * trace) * 2f64.powi(-104);
-        let close = deviation <= LARGEST_DEVIATION && unseen <= 2f64.powi(-60);
-        close.then(|| Self { rows, roots: squares.into_iter().map(f64::sqrt).collect(), deviation })
+        let unseen = size * square * 2f64.powi(-104);
+        let deviation = 16.0 * (size + PANEL as f64) * f64::EPSILON * square.sqrt();
+        if unseen <= 2f64.powi(-60) { self.within(deviation) } else { None }
     }
 
     /// `M r`.
@@ -167,7 +177,7 @@ impl Job<'_> {
             *diagonal = *diagonal + penalty;
         }
         let trace = (0..size).map(|i| spectrum.diagonal(i).to_f64()).sum();
-        let map = KeyMap::new(&inverse_factor(&doubled(&spectrum.gram, size))?, size, trace)?;
+        let map = KeyMap::new(&inverse_factor(&doubled(&spectrum.gram, size))?, size).corrected(trace)?;
         if !penalised && !self.is_clear(&sums, &spectrum, &map) {
             return None;
         }
@@ -193,7 +203,8 @@ impl Job<'_> {
         let (table, scales) = (&spectrum.table, &spectrum.scales);
         let norms: Vec<f64> =
             table.iter().zip(scales).map(|(&c, s)| sums.raw(c, c).scale(2 * s).sqrt().to_f64()).collect();
-        let units: Vec<f64> = table.iter().map(|&c| self.unit(self.moments.precision(c))).collect();
+        let units: Vec<f64> =
+            table.iter().map(|&c| super::job::unit(self.options.rank_tolerance, self.moments.precision(c))).collect();
         map.clear_of_dependence(|i, on_earlier| super::job::tolerance(&units, &norms, i, on_earlier))
     }
 
@@ -229,23 +240,28 @@ fn doubled(gram: &[Wide], size: usize) -> Doubled {
 
 /// Condition of the column-scaled design with its constant.
 fn condition(sums: &Centred<'_, 4>, frame: &Frame<4>, key_map: &[Vec<f64>]) -> f64 {
-    let offset = frame.intercept as usize;
     let table: Vec<usize> = frame.intercept.then_some(0).into_iter().chain(frame.columns.iter().copied()).collect();
     let norms: Vec<f64> = table.iter().map(|&c| sums.raw(c, c).sqrt().to_f64()).collect();
     let means: Vec<f64> = frame.means.iter().map(|m| m.to_f64()).collect();
-    let correlations = Correlations::new(sums, &table, |j, column| {
-        let Some(j) = j.checked_sub(offset) else {
-            column[0] = 1.0;
-            return;
-        };
-        for (i, k) in key_map[j].iter().enumerate() {
-            column[offset + i] = k * norms[offset + i];
-        }
-        if frame.intercept {
-            column[0] = -norms[0] * key_map[j].iter().zip(&means).map(|(k, m)| k * m).sum::<f64>();
-        }
-    });
-    correlations.map_or(f64::INFINITY, |c| c.condition())
+    let inverse = |j: usize| inverse_column(key_map, &norms, &means, frame.intercept, j);
+    Correlations::new(sums, &table, inverse).map_or(f64::INFINITY, |c| c.condition())
+}
+
+/// Column `j` of `S` with `S Sᵀ` the inverse of the correlations, the constant's among them: keys over scaled columns.
+pub(crate) fn inverse_column(
+    key_map: &[Vec<f64>],
+    norms: &[f64],
+    means: &[f64],
+    intercept: bool,
+    j: usize,
+) -> Vec<f64> {
+    let offset = intercept as usize;
+    let Some(j) = j.checked_sub(offset) else {
+        return vec![1.0];
+    };
+    let along = |key: &[f64]| -norms[0] * key.iter().zip(means).map(|(k, m)| k * m).sum::<f64>();
+    let constant = intercept.then(|| along(&key_map[j]));
+    constant.into_iter().chain(key_map[j].iter().zip(&norms[offset..]).map(|(k, norm)| k * norm)).collect()
 }
 
 /// Rounds of refinement at most; each gains some forty bits.

@@ -73,22 +73,19 @@ impl<const N: usize> Factored<N> {
         let offset = frame.intercept as usize;
         let table: Vec<usize> = frame.intercept.then_some(0).into_iter().chain(frame.columns.iter().copied()).collect();
         let norms: Vec<Float<N>> = table.iter().map(|&c| sums.raw(c, c).sqrt()).collect();
-        let correlations = Correlations::new(sums, &table, |j, column| {
+        let inverse = |j: usize| {
             let Some(j) = j.checked_sub(offset) else {
-                column[0] = 1.0;
-                return;
+                return vec![1.0];
             };
-            let Some(key) = self.keys.get(j) else { return };
-            let mut first = Float::ZERO;
-            for (i, k) in key.iter().enumerate() {
-                column[offset + i] = (*k * norms[offset + i]).to_f64();
-                first = first - *k * frame.means[i];
-            }
-            if frame.intercept {
-                column[0] = (first * norms[0]).to_f64();
-            }
-        });
-        correlations.map_or(f64::INFINITY, |c| c.condition())
+            let key = self.keys.get(j).map_or(&[][..], Vec::as_slice);
+            let along = || key.iter().zip(&frame.means).fold(Float::ZERO, |sum, (k, m)| sum - *k * *m);
+            let constant = frame.intercept.then(|| (along() * norms[0]).to_f64());
+            constant
+                .into_iter()
+                .chain(key.iter().zip(&norms[offset..]).map(|(k, norm)| (*k * *norm).to_f64()))
+                .collect()
+        };
+        Correlations::new(sums, &table, inverse).map_or(f64::INFINITY, |c| c.condition())
     }
 }
 
@@ -178,7 +175,7 @@ fn snap<const N: usize>(value: Float<N>, error: Float<N>) -> Float<N> {
 }
 
 /// Correct digits of a value known to an absolute error, after rounding to a double; at most 15.9.
-fn digits<const N: usize>(value: Float<N>, error: Float<N>) -> f64 {
+pub(crate) fn digits<const N: usize>(value: Float<N>, error: Float<N>) -> f64 {
     let snapped = snap(value, error);
     if snapped.is_zero() {
         return 15.9;

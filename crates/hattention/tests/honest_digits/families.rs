@@ -345,3 +345,32 @@ pub fn wide() -> Vec<Case> {
         })
         .collect()
 }
+
+/// Designs of hundreds to thousands of rows: noise, trends, offsets, sorted and short decimals, effects of all sizes.
+pub fn long() -> Vec<Case> {
+    (0..12)
+        .map(|seed| {
+            let mut source = Source(1400 + seed);
+            let (rows, count) = [(255, 3), (513, 25), (2049, 7), (2600, 2), (4100, 3), (700, 50)][seed as usize % 6];
+            let columns: Vec<Vec<f64>> = (0..count)
+                .map(|k| {
+                    let noise = source.reals(rows);
+                    let offset = 10f64.powi(k % 6);
+                    match k % 4 {
+                        _ if k == 2 => (0..rows).map(|i| i as f64 + noise[i]).collect(),
+                        0 => noise,
+                        1 => noise.iter().map(|e| offset + e).collect(),
+                        _ => noise.iter().map(|e| (1e4 * (e + offset)).round() / 1e4).collect(),
+                    }
+                })
+                .collect();
+            let noise = source.reals(rows);
+            let target = (0..rows)
+                .map(|i| {
+                    noise[i] + columns.iter().enumerate().map(|(k, c)| c[i] * 10f64.powi(-(k as i32 % 9))).sum::<f64>()
+                })
+                .collect();
+            Case::dense(format!("long {seed}"), columns, target, seed % 5 != 4)
+        })
+        .collect()
+}

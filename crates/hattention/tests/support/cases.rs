@@ -2,7 +2,7 @@
 
 use hattention::double_double::DoubleDouble;
 use hattention::{
-    Aliased, Block, Column, Design, Error, Filter, Fit, Moments, RankTolerance, Whitening, WhiteningOptions,
+    Aliased, Block, Column, Design, Error, Filter, Fit, Moments, RankTolerance, Whitening, WhiteningOptions, in_memory,
 };
 
 /// A seeded generator (Steele, Lea & Flood's SplitMix64).
@@ -159,6 +159,14 @@ impl Case {
         let whitening = Whitening::of(moments, &self.design(), filter, options, None)?;
         let fit = Fit::of(moments, &whitening, self.columns.len(), "y")?;
         Ok((whitening, fit))
+    }
+
+    /// Ordinary least squares of the rows, in memory as far as that goes.
+    pub fn in_memory(&self, rank_tolerance: RankTolerance) -> Result<(Whitening, Fit), Error> {
+        let options = WhiteningOptions { rank_tolerance, ..WhiteningOptions::default() };
+        let targets = [(self.columns.len(), "y")];
+        let (whitening, mut fits) = in_memory::fit(&self.block(), &self.design(), &targets, options)?;
+        Ok((whitening, fits.remove(0)))
     }
 
     /// Ordinary least squares; dependent columns are refused.
