@@ -46,6 +46,7 @@ pub mod memory;
 mod min_norm;
 pub mod moments;
 pub mod selection;
+mod vector;
 pub mod whitening;
 
 pub use block::{Block, Column};

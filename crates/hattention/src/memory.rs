@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::attention::{Keys, Numbers};
+use crate::attention::{Keys, Numbers, add_multiple};
 use crate::block::{Block, Column};
 use crate::error::Error;
 use crate::exact::centred::Centred;
@@ -213,11 +213,7 @@ impl FastMemory {
         let read = |values: &Vec<f64>| {
             let mut sums = vec![0.0f64; queries.rows];
             for (value, component) in values.iter().zip(&queries.components) {
-                pulp::Arch::new().dispatch(|| {
-                    for (sum, q) in sums.iter_mut().zip(component) {
-                        *sum = q.mul_add(*value, *sum);
-                    }
-                });
+                add_multiple(component, *value, &mut sums);
             }
             sums
         };

@@ -135,13 +135,9 @@ impl Explainer {
 impl Running {
     fn score(&self, keys: &Keys, range: std::ops::Range<usize>, scores: &mut [f64]) {
         scores.fill(0.0);
-        pulp::Arch::new().dispatch(|| {
-            for (q, component) in self.query.iter().zip(&keys.components) {
-                for (score, k) in scores.iter_mut().zip(&component[range.clone()]) {
-                    *score = k.mul_add(*q, *score);
-                }
-            }
-        });
+        for (q, component) in self.query.iter().zip(&keys.components) {
+            super::add_multiple(&component[range.clone()], *q, scores);
+        }
     }
 
     fn gather(&mut self, scores: &[f64], targets: &[f64], numbers: &[u64], top: usize) {

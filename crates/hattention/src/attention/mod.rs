@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::fit::Fit;
 use crate::moments::Moments;
+use crate::vector::widest;
 use crate::whitening::Whitening;
 
 /// Rows read at a time: their keys stay in the second-level cache.
@@ -46,13 +47,9 @@ impl Keys {
             }
             for (map, component) in whitening.key_map.iter().zip(&mut components[1..]) {
                 let target = &mut component[start..start + rows];
-                pulp::Arch::new().dispatch(|| {
-                    for (factor, column) in map.iter().zip(&centred) {
-                        for (k, z) in target.iter_mut().zip(column) {
-                            *k = z.mul_add(*factor, *k);
-                        }
-                    }
-                });
+                for (factor, column) in map.iter().zip(&centred) {
+                    add_multiple(column, *factor, target);
+                }
             }
         }
         Ok(Self { rows: block.rows, components })
@@ -62,11 +59,7 @@ impl Keys {
     pub fn squared_norms(&self) -> Vec<f64> {
         let mut norms = vec![0.0f64; self.rows];
         for component in &self.components {
-            pulp::Arch::new().dispatch(|| {
-                for (h, k) in norms.iter_mut().zip(component) {
-                    *h = k.mul_add(*k, *h);
-                }
-            });
+            add_squares(component, &mut norms);
         }
         norms
     }
@@ -124,18 +117,8 @@ fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -
     for (place, slope) in places.iter().zip(&fit.raw) {
         let Some(place) = place else { continue };
         match block.columns[*place] {
-            Column::Dense(values) => pulp::Arch::new().dispatch(|| {
-                for (sum, x) in sums.iter_mut().zip(values) {
-                    let (p, e) = two_product(*x, slope.hi);
-                    *sum = gather(*sum, p, x.mul_add(slope.lo, e));
-                }
-            }),
-            Column::Pair { hi, lo } => pulp::Arch::new().dispatch(|| {
-                for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
-                    let (p, e) = two_product(*x, slope.hi);
-                    *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
-                }
-            }),
+            Column::Dense(values) => add_doubled(values, *slope, &mut sums),
+            Column::Pair { hi, lo } => add_doubled_pairs(hi, lo, *slope, &mut sums),
             other => {
                 let numbers = Numbers::of(other);
                 for (row, sum) in sums.iter_mut().enumerate() {
@@ -146,6 +129,48 @@ fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -
         }
     }
     Ok(sums)
+}
+
+widest! {
+    /// `sum += factor · x`, row by row.
+    pub(crate) fn add_multiple(x: &[f64], factor: f64, sum: &mut [f64]) -> () {
+        for (s, x) in sum.iter_mut().zip(x) {
+            *s = x.mul_add(factor, *s);
+        }
+    }
+
+    fn add_squares(x: &[f64], sum: &mut [f64]) -> () {
+        for (s, x) in sum.iter_mut().zip(x) {
+            *s = x.mul_add(*x, *s);
+        }
+    }
+
+    fn add_doubled(x: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
+        for (sum, x) in sums.iter_mut().zip(x) {
+            let (p, e) = two_product(*x, slope.hi);
+            *sum = gather(*sum, p, x.mul_add(slope.lo, e));
+        }
+    }
+
+    fn add_doubled_pairs(hi: &[f64], lo: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
+        for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
+            let (p, e) = two_product(*x, slope.hi);
+            *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
+        }
+    }
+
+    fn subtract_mean(x: &[f64], mean: DoubleDouble, target: &mut [f64]) -> () {
+        for (z, x) in target.iter_mut().zip(x) {
+            *z = (x - mean.hi) - mean.lo;
+        }
+    }
+
+    fn subtract_mean_of_pairs(hi: &[f64], lo: &[f64], mean: DoubleDouble, target: &mut [f64]) -> () {
+        for ((z, x), x_low) in target.iter_mut().zip(hi).zip(lo) {
+            let (s, e) = two_sum(*x, -mean.hi);
+            *z = s + (e + (x_low - mean.lo));
+        }
+    }
 }
 
 #[inline(always)]
@@ -178,17 +203,8 @@ impl<'a> Numbers<'a> {
 fn centre(column: Option<Column<'_>>, mean: DoubleDouble, target: &mut [f64]) {
     match column {
         None => target.fill(-mean.to_f64()),
-        Some(Column::Dense(values)) => pulp::Arch::new().dispatch(|| {
-            for (z, x) in target.iter_mut().zip(values) {
-                *z = (x - mean.hi) - mean.lo;
-            }
-        }),
-        Some(Column::Pair { hi, lo }) => pulp::Arch::new().dispatch(|| {
-            for ((z, x), x_low) in target.iter_mut().zip(hi).zip(lo) {
-                let (s, e) = two_sum(*x, -mean.hi);
-                *z = s + (e + (x_low - mean.lo));
-            }
-        }),
+        Some(Column::Dense(values)) => subtract_mean(values, mean, target),
+        Some(Column::Pair { hi, lo }) => subtract_mean_of_pairs(hi, lo, mean, target),
         Some(Column::Indicator { codes, code }) => {
             let (inside, outside) = ((DoubleDouble::ONE - mean).to_f64(), -mean.to_f64());
             for (z, c) in target.iter_mut().zip(codes) {

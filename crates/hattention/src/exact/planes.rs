@@ -1,6 +1,7 @@
 //! Columns as planes: every number of a chunk as an integer on one grid, cut into digits of 52 bits.
 
 use super::kernel::{PLANE_BITS, Plane, ZERO_PLANE};
+use crate::vector::widest;
 
 /// One column of a chunk, in the form its planes are cut from.
 pub(crate) enum Digits<'a> {
@@ -88,11 +89,7 @@ impl Digits<'_> {
             }
             Self::Indicator { codes, code } => {
                 let plane = planes[0].as_flattened_mut();
-                pulp::Arch::new().dispatch(|| {
-                    for (digit, c) in plane.iter_mut().zip(&codes[start..start + rows]) {
-                        *digit = (c == code) as u64;
-                    }
-                });
+                indicate(&codes[start..start + rows], *code, plane);
                 plane[rows..].fill(0);
             }
             Self::Dense(values) if is_safe(grid) => {
@@ -122,18 +119,7 @@ fn exponents(magnitude_bits: u64) -> (i32, i32) {
 }
 
 fn dense_grid(values: &[f64]) -> Option<Grid> {
-    const MAGNITUDE: u64 = u64::MAX >> 1;
-    let (largest, smallest, signs) = pulp::Arch::new().dispatch(|| {
-        let (mut largest, mut smallest, mut signs) = (0u64, u64::MAX, 0u64);
-        for x in values {
-            let bits = x.to_bits();
-            let magnitude = bits & MAGNITUDE;
-            largest = largest.max(magnitude);
-            smallest = smallest.min(if magnitude == 0 { u64::MAX } else { magnitude });
-            signs |= bits;
-        }
-        (largest, smallest, signs)
-    });
+    let (largest, smallest, signs) = magnitudes(values);
     if largest >= 0x7ff << 52 {
         return None;
     }
@@ -157,15 +143,7 @@ fn whole_bits(values: &[f64], scale: f64) -> Option<u64> {
     let mut all = 0;
     // Numbers of full length fail in the first few rows: the rest need not be read.
     for part in values.chunks(512) {
-        let (fractional, used) = pulp::Arch::new().dispatch(|| {
-            let (mut fractional, mut used) = (0u64, 0u64);
-            for x in part {
-                let t = x * scale;
-                fractional |= (t.trunc() != t) as u64;
-                used |= (t.abs() + 4_503_599_627_370_496.0).to_bits() & ((1 << 52) - 1);
-            }
-            (fractional, used)
-        });
+        let (fractional, used) = scaled_bits(part, scale);
         if fractional != 0 {
             return None;
         }
@@ -188,29 +166,73 @@ fn sum_grid(terms: &[Vec<(i64, i32)>]) -> Grid {
     Grid::new(low, top + if terms.len() > 1 { 2 } else { 0 }, biased)
 }
 
-/// Cuts `x = 2^low (d₀ + 2^52 d₁)` by one floor, which leaves `d₀` in `0 .. 2^52` for negative numbers too.
+widest! {
+    /// One where the code matches, zero elsewhere.
+    fn indicate(codes: &[u32], code: u32, digits: &mut [u64]) -> () {
+        for (digit, c) in digits.iter_mut().zip(codes) {
+            *digit = (*c == code) as u64;
+        }
+    }
+
+    /// Bits of the largest magnitude and of the smallest that is not zero, and the bits that any number has.
+    fn magnitudes(values: &[f64]) -> (u64, u64, u64) {
+        const MAGNITUDE: u64 = u64::MAX >> 1;
+        let (mut largest, mut smallest, mut signs) = (0u64, u64::MAX, 0u64);
+        for x in values {
+            let bits = x.to_bits();
+            let magnitude = bits & MAGNITUDE;
+            largest = largest.max(magnitude);
+            smallest = smallest.min(if magnitude == 0 { u64::MAX } else { magnitude });
+            signs |= bits;
+        }
+        (largest, smallest, signs)
+    }
+
+    /// Whether any number times `scale` is not whole, and the bits that they use if they are.
+    fn scaled_bits(values: &[f64], scale: f64) -> (u64, u64) {
+        let (mut fractional, mut used) = (0u64, 0u64);
+        for x in values {
+            let t = x * scale;
+            fractional |= (t.trunc() != t) as u64;
+            used |= (t.abs() + MAGIC).to_bits() & DIGIT;
+        }
+        (fractional, used)
+    }
+
+    /// `x · scale + bias`, whole and below 2⁵², as an integer.
+    fn cut_one(values: &[f64], scale: f64, bias: f64, digits: &mut [u64]) -> () {
+        for (digit, x) in digits.iter_mut().zip(values) {
+            *digit = (x * scale + bias + MAGIC).to_bits() & DIGIT;
+        }
+    }
+
+    /// The same with `scale` so small that a fraction is left, in units of 2⁻⁵²; a floor leaves it in `0 .. 2⁵²` for
+    /// negative numbers too.
+    fn cut_two(values: &[f64], scale: f64, bias: f64, lower: &mut [u64], upper: &mut [u64]) -> () {
+        for ((high, low), x) in upper.iter_mut().zip(lower).zip(values) {
+            let t = x * scale;
+            let floor = t.floor();
+            *high = (floor + bias + MAGIC).to_bits() & DIGIT;
+            *low = ((t - floor) * MAGIC + MAGIC).to_bits() & DIGIT;
+        }
+    }
+}
+
+/// 2⁵²: adding it to a smaller whole number leaves that in the low bits.
+const MAGIC: f64 = 4_503_599_627_370_496.0;
+/// The bits of a digit.
+const DIGIT: u64 = (1 << 52) - 1;
+
+/// Cuts `x = 2^low (d₀ + 2^52 d₁)`.
 fn fill_dense(values: &[f64], grid: &Grid, planes: &mut [Plane]) {
-    const MAGIC: f64 = 4_503_599_627_370_496.0;
-    const MASK: u64 = (1 << 52) - 1;
     let last = grid.planes - 1;
     let scale = power_of_two(-(grid.low + 52 * last as i32));
-    let offset = if grid.biased { (grid.span - PLANE_BITS * last as u32, 1.0) } else { (0, 0.0) };
-    let bias = offset.1 * power_of_two(offset.0 as i32);
-    pulp::Arch::new().dispatch(|| {
-        if last == 0 {
-            for (digit, x) in planes[0].as_flattened_mut().iter_mut().zip(values) {
-                *digit = (x * scale + bias + MAGIC).to_bits() & MASK;
-            }
-        } else if let [lower, upper] = &mut planes[..] {
-            let pairs = upper.as_flattened_mut().iter_mut().zip(lower.as_flattened_mut());
-            for ((high, low), x) in pairs.zip(values) {
-                let t = x * scale;
-                let floor = t.floor();
-                *high = (floor + bias + MAGIC).to_bits() & MASK;
-                *low = ((t - floor) * MAGIC + MAGIC).to_bits() & MASK;
-            }
-        }
-    });
+    let bias = if grid.biased { power_of_two((grid.span - PLANE_BITS * last as u32) as i32) } else { 0.0 };
+    match planes {
+        [only] => cut_one(values, scale, bias, only.as_flattened_mut()),
+        [lower, upper] => cut_two(values, scale, bias, lower.as_flattened_mut(), upper.as_flattened_mut()),
+        _ => debug_assert!(false, "columns of more planes are cut as sums"),
+    }
     for plane in planes {
         plane.as_flattened_mut()[values.len()..].fill(0);
     }
