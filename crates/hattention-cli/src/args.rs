@@ -107,6 +107,9 @@ pub struct FitArgs {
     /// Level of the confidence intervals.
     #[arg(long, default_value_t = 0.95, value_name = "LEVEL")]
     pub level: f64,
+    /// Add variance inflation factors, 1/(1 − R²) of each column on the others.
+    #[arg(long)]
+    pub vif: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -34,13 +34,19 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
         output::check_writable(path)?;
     }
     let source = open(&args.source)?;
-    let mut model = train(args, &formula, &source, &amount, &vcov, quiet)?;
+    let (mut model, inflation) = train(args, &formula, &source, &amount, &vcov, quiet)?;
     if let Some(path) = &args.output {
         model.save(path)?;
     }
     let formula_text = formula.text().to_owned();
     let name = vcov.to_string();
-    let context = Context { formula: &formula_text, dropped_rows: model.dropped_rows, vcov: &name, level: args.level };
+    let context = Context {
+        formula: &formula_text,
+        dropped_rows: model.dropped_rows,
+        vcov: &name,
+        level: args.level,
+        inflation: inflation.as_deref(),
+    };
     let text = if args.json {
         format!("{:#}\n", render::json(&context, &model.model.whitening, &model.model.fits))
     } else {
@@ -103,7 +109,7 @@ fn train(
     amount: &Amount,
     vcov: &Vcov,
     quiet: bool,
-) -> Result<TableModel, Failure> {
+) -> Result<(TableModel, Option<Vec<Option<f64>>>), Failure> {
     let extras = extras(vcov, args.order.as_deref());
     let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
     let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
@@ -149,6 +155,7 @@ fn train(
         .enumerate()
         .map(|(t, name)| Fit::of(&gathered.moments, &whitening, t, name))
         .collect::<Result<Vec<Fit>, _>>()?;
+    let inflation = if args.vif { Some(inflation(&gathered.moments, &whitening)?) } else { None };
     // From here on rows come through the frozen design, which numbers columns by coefficient.
     whitening.design.columns = (0..coding.columns.len()).map(Some).collect();
     if *vcov != Vcov::Iid {
@@ -168,12 +175,23 @@ fn train(
             fit.covariance = Some(covariance);
         }
     }
-    Ok(TableModel {
+    let model = TableModel {
         model: Model { whitening, fits, extra: Value::Null },
         frozen,
         dropped_rows: gathered.dropped,
         largest_weight: gathered.largest_weight,
-    })
+    };
+    Ok((model, inflation))
+}
+
+/// Variance inflation of every reported coefficient; none of the intercept.
+fn inflation(moments: &hattention::Moments, whitening: &Whitening) -> Result<Vec<Option<f64>>, Failure> {
+    if whitening.filter != Filter::Ols {
+        let message = "--vif with --ridge or --components: variance inflation is of least squares";
+        return Err(Failure::usage(message, "leave out --vif"));
+    }
+    let factors = hattention::fit::variance_inflation(moments, whitening)?;
+    Ok(whitening.design.intercept.then_some(None).into_iter().chain(factors).collect())
 }
 
 /// A column that is text by its type may be numbers with a typing error: then that is what to say. (Written as `C(x)` it

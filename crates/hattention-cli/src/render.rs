@@ -74,6 +74,8 @@ pub struct Context<'a> {
     pub vcov: &'a str,
     /// Level of confidence intervals.
     pub level: f64,
+    /// Variance inflation of every coefficient, if asked for.
+    pub inflation: Option<&'a [Option<f64>]>,
 }
 
 /// The method a fit stood on, in words.
@@ -94,7 +96,8 @@ pub fn table(context: &Context<'_>, whitening: &Whitening, fit: &Fit, several: b
     }
     let coefficients = fit.coefficients(context.level);
     let cell = |x: Option<f64>, digits| x.map_or("NA".to_owned(), |x| significant(x, digits));
-    let rows: Vec<Vec<String>> = coefficients
+    let mut header = vec!["", "Estimate", "Std. Error", "t value", "Pr(>|t|)", ""];
+    let mut rows: Vec<Vec<String>> = coefficients
         .iter()
         .map(|c| {
             vec![
@@ -107,7 +110,13 @@ pub fn table(context: &Context<'_>, whitening: &Whitening, fit: &Fit, several: b
             ]
         })
         .collect();
-    text.push_str(&columns(&["", "Estimate", "Std. Error", "t value", "Pr(>|t|)", ""], &rows));
+    if let Some(factors) = context.inflation {
+        header.push("VIF");
+        for (row, factor) in rows.iter_mut().zip(factors) {
+            row.push(factor.map_or(String::new(), |factor| significant(factor, 4)));
+        }
+    }
+    text.push_str(&columns(&header, &rows));
     text.push_str("---\n");
     if coefficients.iter().any(|c| c.p.is_some()) {
         text.push_str("Signif. codes: 0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1\n");
@@ -193,11 +202,15 @@ pub fn f_test(f: &FTest) -> Value {
 fn fit_fields(context: &Context<'_>, whitening: &Whitening, fit: &Fit) -> Map<String, Value> {
     let coefficients = fit.coefficients(context.level);
     let aliased: Vec<&String> = coefficients.iter().filter(|c| c.estimate.is_none()).map(|c| &c.name).collect();
+    let mut listed: Vec<Value> = coefficients.iter().map(coefficient).collect();
+    for (value, factor) in listed.iter_mut().zip(context.inflation.unwrap_or_default()) {
+        value["vif"] = optional(*factor);
+    }
     let criteria = fit.filter == Filter::Ols;
     let when = |yes: bool, x: f64| if yes { number(x) } else { Value::Null };
     let fields = json!({
         "rank": whitening.rank,
-        "coefficients": coefficients.iter().map(coefficient).collect::<Vec<_>>(),
+        "coefficients": listed,
         "aliased": aliased,
         "sigma": number(fit.sigma()), "r_squared": number(fit.r_squared()), "adj_r_squared": number(fit.adj_r_squared()),
         "f": fit.f_test().as_ref().map(f_test),

@@ -46,7 +46,6 @@ pub mod memory;
 mod min_norm;
 pub mod moments;
 pub mod selection;
-mod vector;
 pub mod whitening;
 
 pub use block::{Block, Column};

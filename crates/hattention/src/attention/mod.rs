@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::fit::Fit;
 use crate::moments::Moments;
-use crate::vector::widest;
 use crate::whitening::Whitening;
 
 /// Rows read at a time: their keys stay in the second-level cache.
@@ -131,46 +130,64 @@ fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -
     Ok(sums)
 }
 
-widest! {
-    /// `sum += factor · x`, row by row.
-    pub(crate) fn add_multiple(x: &[f64], factor: f64, sum: &mut [f64]) -> () {
-        for (s, x) in sum.iter_mut().zip(x) {
-            *s = x.mul_add(factor, *s);
-        }
-    }
+/// `sum += factor · x`, row by row.
+pub(crate) fn add_multiple(x: &[f64], factor: f64, sum: &mut [f64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (s, x) in sum.iter_mut().zip(x) {
+                *s = x.mul_add(factor, *s);
+            }
+        },
+    )
+}
 
-    fn add_squares(x: &[f64], sum: &mut [f64]) -> () {
-        for (s, x) in sum.iter_mut().zip(x) {
-            *s = x.mul_add(*x, *s);
-        }
-    }
+fn add_squares(x: &[f64], sum: &mut [f64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (s, x) in sum.iter_mut().zip(x) {
+                *s = x.mul_add(*x, *s);
+            }
+        },
+    )
+}
 
-    fn add_doubled(x: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
-        for (sum, x) in sums.iter_mut().zip(x) {
-            let (p, e) = two_product(*x, slope.hi);
-            *sum = gather(*sum, p, x.mul_add(slope.lo, e));
-        }
+fn add_doubled(x: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
+    for (sum, x) in sums.iter_mut().zip(x) {
+        let (p, e) = two_product(*x, slope.hi);
+        *sum = gather(*sum, p, x.mul_add(slope.lo, e));
     }
+}
 
-    fn add_doubled_pairs(hi: &[f64], lo: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
-        for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
-            let (p, e) = two_product(*x, slope.hi);
-            *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
-        }
+fn add_doubled_pairs(hi: &[f64], lo: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
+    for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
+        let (p, e) = two_product(*x, slope.hi);
+        *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
     }
+}
 
-    fn subtract_mean(x: &[f64], mean: DoubleDouble, target: &mut [f64]) -> () {
-        for (z, x) in target.iter_mut().zip(x) {
-            *z = (x - mean.hi) - mean.lo;
-        }
-    }
+fn subtract_mean(x: &[f64], mean: DoubleDouble, target: &mut [f64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (z, x) in target.iter_mut().zip(x) {
+                *z = (x - mean.hi) - mean.lo;
+            }
+        },
+    )
+}
 
-    fn subtract_mean_of_pairs(hi: &[f64], lo: &[f64], mean: DoubleDouble, target: &mut [f64]) -> () {
-        for ((z, x), x_low) in target.iter_mut().zip(hi).zip(lo) {
-            let (s, e) = two_sum(*x, -mean.hi);
-            *z = s + (e + (x_low - mean.lo));
-        }
-    }
+fn subtract_mean_of_pairs(hi: &[f64], lo: &[f64], mean: DoubleDouble, target: &mut [f64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for ((z, x), x_low) in target.iter_mut().zip(hi).zip(lo) {
+                let (s, e) = two_sum(*x, -mean.hi);
+                *z = s + (e + (x_low - mean.lo));
+            }
+        },
+    )
 }
 
 #[inline(always)]

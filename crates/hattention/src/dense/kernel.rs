@@ -46,7 +46,6 @@ struct AddRows<'a> {
     sum: &'a mut [f64],
 }
 
-// Structs and not closures: only what is marked to be inlined is sure to be compiled for the wide vectors.
 impl WithSimd for AddRows<'_> {
     type Output = ();
 

@@ -1,7 +1,6 @@
 //! Columns as planes: every number of a chunk as an integer on one grid, cut into digits of 52 bits.
 
 use super::kernel::{PLANE_BITS, Plane, ZERO_PLANE};
-use crate::vector::widest;
 
 /// One column of a chunk, in the form its planes are cut from.
 pub(crate) enum Digits<'a> {
@@ -166,56 +165,79 @@ fn sum_grid(terms: &[Vec<(i64, i32)>]) -> Grid {
     Grid::new(low, top + if terms.len() > 1 { 2 } else { 0 }, biased)
 }
 
-widest! {
-    /// One where the code matches, zero elsewhere.
-    fn indicate(codes: &[u32], code: u32, digits: &mut [u64]) -> () {
-        for (digit, c) in digits.iter_mut().zip(codes) {
-            *digit = (*c == code) as u64;
-        }
-    }
+/// One where the code matches, zero elsewhere.
+fn indicate(codes: &[u32], code: u32, digits: &mut [u64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (digit, c) in digits.iter_mut().zip(codes) {
+                *digit = (*c == code) as u64;
+            }
+        },
+    )
+}
 
-    /// Bits of the largest magnitude and of the smallest that is not zero, and the bits that any number has.
-    fn magnitudes(values: &[f64]) -> (u64, u64, u64) {
-        const MAGNITUDE: u64 = u64::MAX >> 1;
-        let (mut largest, mut smallest, mut signs) = (0u64, u64::MAX, 0u64);
-        for x in values {
-            let bits = x.to_bits();
-            let magnitude = bits & MAGNITUDE;
-            largest = largest.max(magnitude);
-            smallest = smallest.min(if magnitude == 0 { u64::MAX } else { magnitude });
-            signs |= bits;
-        }
-        (largest, smallest, signs)
-    }
+/// Bits of the largest magnitude and of the smallest that is not zero, and the bits that any number has.
+fn magnitudes(values: &[f64]) -> (u64, u64, u64) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            const MAGNITUDE: u64 = u64::MAX >> 1;
+            let (mut largest, mut smallest, mut signs) = (0u64, u64::MAX, 0u64);
+            for x in values {
+                let bits = x.to_bits();
+                let magnitude = bits & MAGNITUDE;
+                largest = largest.max(magnitude);
+                smallest = smallest.min(if magnitude == 0 { u64::MAX } else { magnitude });
+                signs |= bits;
+            }
+            (largest, smallest, signs)
+        },
+    )
+}
 
-    /// Whether any number times `scale` is not whole, and the bits that they use if they are.
-    fn scaled_bits(values: &[f64], scale: f64) -> (u64, u64) {
-        let (mut fractional, mut used) = (0u64, 0u64);
-        for x in values {
-            let t = x * scale;
-            fractional |= (t.trunc() != t) as u64;
-            used |= (t.abs() + MAGIC).to_bits() & DIGIT;
-        }
-        (fractional, used)
-    }
+/// Whether any number times `scale` is not whole, and the bits that they use if they are.
+fn scaled_bits(values: &[f64], scale: f64) -> (u64, u64) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let (mut fractional, mut used) = (0u64, 0u64);
+            for x in values {
+                let t = x * scale;
+                fractional |= (t.trunc() != t) as u64;
+                used |= (t.abs() + MAGIC).to_bits() & DIGIT;
+            }
+            (fractional, used)
+        },
+    )
+}
 
-    /// `x · scale + bias`, whole and below 2⁵², as an integer.
-    fn cut_one(values: &[f64], scale: f64, bias: f64, digits: &mut [u64]) -> () {
-        for (digit, x) in digits.iter_mut().zip(values) {
-            *digit = (x * scale + bias + MAGIC).to_bits() & DIGIT;
-        }
-    }
+/// `x · scale + bias`, whole and below 2⁵², as an integer.
+fn cut_one(values: &[f64], scale: f64, bias: f64, digits: &mut [u64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (digit, x) in digits.iter_mut().zip(values) {
+                *digit = (x * scale + bias + MAGIC).to_bits() & DIGIT;
+            }
+        },
+    )
+}
 
-    /// The same with `scale` so small that a fraction is left, in units of 2⁻⁵²; a floor leaves it in `0 .. 2⁵²` for
-    /// negative numbers too.
-    fn cut_two(values: &[f64], scale: f64, bias: f64, lower: &mut [u64], upper: &mut [u64]) -> () {
-        for ((high, low), x) in upper.iter_mut().zip(lower).zip(values) {
-            let t = x * scale;
-            let floor = t.floor();
-            *high = (floor + bias + MAGIC).to_bits() & DIGIT;
-            *low = ((t - floor) * MAGIC + MAGIC).to_bits() & DIGIT;
-        }
-    }
+/// The same with `scale` so small that a fraction is left, in units of 2⁻⁵²; a floor leaves it in `0 .. 2⁵²` for
+/// negative numbers too.
+fn cut_two(values: &[f64], scale: f64, bias: f64, lower: &mut [u64], upper: &mut [u64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for ((high, low), x) in upper.iter_mut().zip(lower).zip(values) {
+                let t = x * scale;
+                let floor = t.floor();
+                *high = (floor + bias + MAGIC).to_bits() & DIGIT;
+                *low = ((t - floor) * MAGIC + MAGIC).to_bits() & DIGIT;
+            }
+        },
+    )
 }
 
 /// 2⁵²: adding it to a smaller whole number leaves that in the low bits.
