@@ -203,3 +203,38 @@ fn results_have_the_same_bits_however_they_are_computed() {
         assert_eq!(one, hat(&args), "{more:?}");
     }
 }
+
+#[test]
+fn variance_inflation_is_that_of_each_column_on_the_others() {
+    let rows = ["--sql", "SELECT * FROM flights WHERE arr_delay IS NOT NULL", "--json"];
+    let fit =
+        |formula: &str, more: &[&str]| hat(&[&["fit", formula, "data/flights.parquet"], &rows[..], more].concat());
+    let all = fit("arr_delay ~ dep_delay + distance + hour + origin", &["--vif"]);
+    let coefficients = all["coefficients"].as_array().unwrap();
+    assert!(coefficients[0]["vif"].is_null());
+    for (k, (target, others)) in [
+        ("dep_delay", "distance + hour + origin"),
+        ("distance", "dep_delay + hour + origin"),
+        ("hour", "dep_delay + distance + origin"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let r_squared = number(&fit(&format!("{target} ~ {others}"), &[])["r_squared"]);
+        close(number(&coefficients[k + 1]["vif"]), 1.0 / (1.0 - r_squared), 1e-13, target);
+    }
+    // It is a column of the table too, and refused where it has no meaning.
+    let table = Command::new(env!("CARGO_BIN_EXE_hat"))
+        .current_dir(root())
+        .args(["fit", "arr_delay ~ hour + distance", "data/flights.parquet", "--vif"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&table.stdout).lines().nth(2).is_some_and(|header| header.ends_with("VIF")));
+    let ridge = Command::new(env!("CARGO_BIN_EXE_hat"))
+        .current_dir(root())
+        .args(["fit", "arr_delay ~ hour + distance", "data/flights.parquet", "--vif", "--ridge", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(ridge.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ridge.stderr).contains("hint: leave out --vif"));
+}
