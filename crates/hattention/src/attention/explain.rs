@@ -3,6 +3,8 @@
 use rayon::prelude::*;
 
 use super::Keys;
+use crate::dense::Panels;
+use crate::dense::kernel::{PANEL, TILE, ZERO_TILE, multiply};
 
 /// The weight of one training row in one prediction.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,13 +59,14 @@ const OCTAVES: usize = 48;
 pub struct Explainer {
     queries: Vec<Running>,
     top: usize,
+    /// The queries' components, side by side.
+    packed: Panels,
     largest_norm: f64,
     rows: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Running {
-    query: Vec<f64>,
     norm: f64,
     top: Vec<Attended>,
     sum: f64,
@@ -90,7 +93,6 @@ impl Explainer {
                 let last = (bound.to_bits() >> (52 - BINS_AN_OCTAVE.ilog2())) as i64 + 1;
                 let count = OCTAVES * BINS_AN_OCTAVE as usize;
                 Running {
-                    query,
                     norm,
                     top: Vec::with_capacity(top + 1),
                     sum: 0.0,
@@ -102,7 +104,7 @@ impl Explainer {
                 }
             })
             .collect();
-        Self { queries: running, top, largest_norm: 0.0, rows: 0 }
+        Self { queries: running, packed: packed(queries), top, largest_norm: 0.0, rows: 0 }
     }
 
     /// Lets training rows pass: their keys, targets, observation weights and numbers.
@@ -110,17 +112,21 @@ impl Explainer {
         let norms = keys.squared_norms();
         self.largest_norm = norms.iter().copied().fold(self.largest_norm, f64::max);
         self.rows += keys.rows as u64;
-        let top = self.top;
-        self.queries.par_iter_mut().for_each(|running| {
-            let mut scores = [0.0f64; super::CHUNK];
-            for start in (0..keys.rows).step_by(super::CHUNK) {
-                let rows = super::CHUNK.min(keys.rows - start);
-                let range = start..start + rows;
-                running.score(keys, range.clone(), &mut scores[..rows]);
-                if let Some(weights) = weights {
-                    scores.iter_mut().zip(&weights[range.clone()]).for_each(|(s, w)| *s *= w);
+        let (top, queries) = (self.top, &self.packed);
+        let rows = packed(keys);
+        self.queries.par_chunks_mut(TILE).enumerate().for_each(|(group, running)| {
+            let (panel, part) = (queries.panel(group * TILE / PANEL), group % (PANEL / TILE));
+            for first in (0..keys.rows).step_by(PANEL) {
+                let range = first..keys.rows.min(first + PANEL);
+                let mut tile = ZERO_TILE;
+                multiply(rows.panel(first / PANEL), panel, part, &mut tile);
+                for (running, scores) in running.iter_mut().zip(&mut tile) {
+                    let scores = &mut scores[..range.len()];
+                    if let Some(weights) = weights {
+                        scores.iter_mut().zip(&weights[range.clone()]).for_each(|(s, w)| *s *= w);
+                    }
+                    running.gather(scores, &targets[range.clone()], &numbers[range.clone()], top);
                 }
-                running.gather(&scores[..rows], &targets[range.clone()], &numbers[range], top);
             }
         });
     }
@@ -133,24 +139,20 @@ impl Explainer {
 }
 
 impl Running {
-    fn score(&self, keys: &Keys, range: std::ops::Range<usize>, scores: &mut [f64]) {
-        scores.fill(0.0);
-        for (q, component) in self.query.iter().zip(&keys.components) {
-            super::add_multiple(&component[range.clone()], *q, scores);
-        }
-    }
-
     fn gather(&mut self, scores: &[f64], targets: &[f64], numbers: &[u64], top: usize) {
         let threshold = |kept: &[Attended]| if kept.len() < top { -1.0 } else { kept[top - 1].weight.abs() };
         let mut least = if top == 0 { f64::INFINITY } else { threshold(&self.top) };
+        // Sums in registers, and not behind the reference.
+        let (mut sum, mut gross, mut squares, mut prediction) = (self.sum, self.gross, self.squares, self.prediction);
+        let last = self.bins.len() as i64 - 1;
         for ((&weight, &target), &row) in scores.iter().zip(targets).zip(numbers) {
             let magnitude = weight.abs();
-            self.sum += weight;
-            self.gross += magnitude;
-            self.squares += weight * weight;
-            self.prediction += weight * target;
+            sum += weight;
+            gross += magnitude;
+            squares += weight * weight;
+            prediction += weight * target;
             let bin = (magnitude.to_bits() >> (52 - BINS_AN_OCTAVE.ilog2())) as i64 - self.first_bin;
-            let bin = &mut self.bins[bin.clamp(0, (OCTAVES * BINS_AN_OCTAVE as usize) as i64 - 1) as usize];
+            let bin = &mut self.bins[bin.clamp(0, last) as usize];
             bin.0 += 1;
             bin.1 += magnitude;
             if magnitude > least {
@@ -160,6 +162,7 @@ impl Running {
                 least = threshold(&self.top);
             }
         }
+        (self.sum, self.gross, self.squares, self.prediction) = (sum, gross, squares, prediction);
     }
 
     fn finish(self, rows: u64, largest_norm: f64) -> Explanation {
@@ -193,4 +196,13 @@ impl Running {
             top: self.top,
         }
     }
+}
+
+/// Rows of keys in panels: 24 rows side by side, component by component.
+fn packed(keys: &Keys) -> Panels {
+    let mut panels = Panels::zero(keys.rows, keys.components.len());
+    for (k, component) in keys.components.iter().enumerate() {
+        component.iter().enumerate().for_each(|(row, value)| panels.set(row, k, *value));
+    }
+    panels
 }
