@@ -34,7 +34,7 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
         output::check_writable(path)?;
     }
     let source = open(&args.source)?;
-    let (mut model, inflation) = train(args, &formula, &source, &amount, &vcov, quiet)?;
+    let Trained { mut model, inflation } = train(args, &formula, &source, &amount, &vcov, quiet)?;
     if let Some(path) = &args.output {
         model.save(path)?;
     }
@@ -102,6 +102,13 @@ impl Amount {
     }
 }
 
+/// A model and what is printed beside it.
+struct Trained {
+    model: TableModel,
+    /// Variance inflation of every coefficient, if asked for.
+    inflation: Option<Vec<Option<f64>>>,
+}
+
 fn train(
     args: &FitArgs,
     formula: &Formula,
@@ -109,7 +116,7 @@ fn train(
     amount: &Amount,
     vcov: &Vcov,
     quiet: bool,
-) -> Result<(TableModel, Option<Vec<Option<f64>>>), Failure> {
+) -> Result<Trained, Failure> {
     let extras = extras(vcov, args.order.as_deref());
     let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
     let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
@@ -181,7 +188,7 @@ fn train(
         dropped_rows: gathered.dropped,
         largest_weight: gathered.largest_weight,
     };
-    Ok((model, inflation))
+    Ok(Trained { model, inflation })
 }
 
 /// Variance inflation of every reported coefficient; none of the intercept.

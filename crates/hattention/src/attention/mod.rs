@@ -153,18 +153,28 @@ fn add_squares(x: &[f64], sum: &mut [f64]) {
     )
 }
 
-fn add_doubled(x: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
-    for (sum, x) in sums.iter_mut().zip(x) {
-        let (p, e) = two_product(*x, slope.hi);
-        *sum = gather(*sum, p, x.mul_add(slope.lo, e));
-    }
+fn add_doubled(x: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                let (p, e) = two_product(*x, slope.hi);
+                *sum = gather(*sum, p, x.mul_add(slope.lo, e));
+            }
+        },
+    )
 }
 
-fn add_doubled_pairs(hi: &[f64], lo: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) -> () {
-    for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
-        let (p, e) = two_product(*x, slope.hi);
-        *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
-    }
+fn add_doubled_pairs(hi: &[f64], lo: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
+                let (p, e) = two_product(*x, slope.hi);
+                *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
+            }
+        },
+    )
 }
 
 fn subtract_mean(x: &[f64], mean: DoubleDouble, target: &mut [f64]) {
