@@ -13,7 +13,7 @@ fn normal(n: usize, state: &mut u64) -> Vec<f64> {
 
 fn main() {
     let mut seed = 88172645463325252;
-    for (n, p) in [(1_000_000, 11), (100_000, 101), (10_000, 1001)] {
+    for (n, p) in [(1_000_000, 11), (100_000, 101), (10_000, 1001), (8192, 400)] {
         let data: Vec<Vec<f64>> = (0..p).map(|_| normal(n, &mut seed)).collect();
         let block = Block { rows: n, columns: data.iter().map(|c| Column::Dense(c)).collect(), weights: None };
         let mut best = f64::INFINITY;

@@ -296,11 +296,21 @@ fn add_block(into: &mut Accumulator, block: &Block<'_>, ids: &[usize], negate: b
 
 /// Rows a chunk: enough to pay for gathering, few enough to stay in the second-level cache, and a few chunks a thread.
 fn chunk_rows(rows: usize, columns: usize) -> usize {
-    let cached = (1usize << 16) / columns.max(1);
-    let share = rows.div_ceil(4 * rayon::current_num_threads());
-    let wanted = share.min(cached.max(16 * PLANE_ROWS));
+    let threads = rayon::current_num_threads();
+    let wanted = if columns < WIDE {
+        let cached = (1usize << 16) / columns.max(1);
+        rows.div_ceil(4 * threads).min(cached.max(16 * PLANE_ROWS))
+    } else {
+        // Gathering a pair of columns costs as much as multiplying some hundred rows of it.
+        let parts = (rows / (8 * PLANE_ROWS)).clamp(1, 4 * threads);
+        let parts = if rows >= 4 * PLANE_ROWS * threads { parts.next_multiple_of(threads) } else { parts };
+        rows.div_ceil(parts)
+    };
     (wanted.div_ceil(PLANE_ROWS) * PLANE_ROWS).clamp(2 * PLANE_ROWS, 64 * PLANE_ROWS)
 }
+
+/// Columns from which on gathering is what chunks must pay for.
+const WIDE: usize = 64;
 
 fn chunk_of<'a>(block: &Block<'a>, ids: &[usize], start: usize, rows: usize) -> Chunk<'a> {
     let range = start..start + rows;
