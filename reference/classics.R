@@ -17,9 +17,9 @@ library(sandwich)
 LEVEL <- 0.95
 LEVERAGE_ONE <- 1 - 1e-8 # above it HC2 and HC3 divide 0 by 0
 
-# data set: its weights, then the formulas. C(x) is factor(x) and raw is raw = TRUE in R.
+# data set: its weights and clusters, then the formulas. C(x) is factor(x) and raw is raw = TRUE in R.
 CASES <- list(
-  mtcars = list(weights = "qsec", formulas = c(
+  mtcars = list(weights = "qsec", cluster = "carb", formulas = c(
     "mpg ~ 1",
     "mpg ~ wt - 1",
     "mpg ~ wt + hp",
@@ -39,7 +39,24 @@ CASES <- list(
     "mpg ~ . - qsec",
     "mpg ~ wt + I(2*wt) + hp",
     "mpg ~ C(cyl) + cyl + hp",
-    "mpg ~ (C(cyl) + C(gear))^2")),
+    "mpg ~ (C(cyl) + C(gear))^2",
+    "mpg ~ poly(wt, 2) - 1",
+    "mpg ~ poly(wt, 2) + C(cyl) - 1",
+    "mpg ~ wt + poly(wt, 2)",
+    "mpg ~ poly(wt, 2)*hp",
+    "mpg ~ poly(wt, 2):hp",
+    "mpg ~ poly(wt, 3):hp - 1",
+    "mpg ~ poly(wt, 2):C(am)",
+    "mpg ~ poly(wt, 2):C(am) - 1",
+    "mpg ~ poly(wt, 2) + poly(wt, 2):C(am)",
+    "mpg ~ C(am)/poly(wt, 2)",
+    "mpg ~ C(am):poly(wt, 2):hp",
+    "mpg ~ C(cyl):C(am):poly(wt, 1)",
+    "mpg ~ poly(wt, 2):poly(hp, 2)",
+    "mpg ~ poly(wt, 2)*poly(hp, 2)",
+    "mpg ~ poly(wt, 2)*poly(hp, 2, raw)",
+    "mpg ~ poly(wt, 2)*poly(log(hp), 2) - 1",
+    "mpg ~ poly(wt, 2):poly(hp, 1):poly(qsec, 2)")),
   warpbreaks = list(weights = "w", formulas = c(
     "breaks ~ wool + tension",
     "breaks ~ wool*tension",
@@ -54,7 +71,11 @@ CASES <- list(
     "len ~ supp:dose",
     "len ~ supp:dose - 1",
     "len ~ supp*C(dose)",
-    "len ~ supp*poly(dose, 2)")),
+    "len ~ supp*poly(dose, 2)",
+    "len ~ supp + poly(dose, 2)",
+    "len ~ supp + poly(dose, 2) - 1",
+    "len ~ supp:poly(dose, 2)",
+    "len ~ supp*poly(dose, 2) - 1")),
   InsectSprays = list(weights = "w", formulas = c(
     "count ~ spray",
     "count ~ spray - 1",
@@ -94,7 +115,7 @@ spread <- function(values, fit) {
   full
 }
 
-std_errors <- function(fit) {
+std_errors <- function(fit, data, cluster) {
   result <- list(iid = spread(coef(summary(fit))[, 2], fit))
   for (type in c("HC0", "HC1", "HC2", "HC3")) {
     if (max(hatvalues(fit)) < LEVERAGE_ONE) {
@@ -108,6 +129,11 @@ std_errors <- function(fit) {
       errors <- NA_real_
     }
     result[[type]] <- spread(errors, fit)
+  }
+  # Where a row has leverage 1, a cluster's scores are differences of equal numbers.
+  if (!is.null(cluster) && max(hatvalues(fit)) < LEVERAGE_ONE) {
+    errors <- sqrt(diag(vcovCL(fit, cluster = data[[cluster]], type = "HC1")))
+    result[[paste0("cluster:", cluster)]] <- spread(errors, fit)
   }
   result
 }
@@ -134,7 +160,7 @@ drop_table <- function(fit) {
        f = d[["F value"]], p = d[["Pr(>F)"]])
 }
 
-case <- function(name, data, formula, weights) {
+case <- function(name, data, formula, weights, cluster) {
   # do.call puts the column itself into the call, so that drop1 and predict find it again.
   arguments <- list(as.formula(to_r(formula)), data = data)
   if (!is.null(weights)) arguments$weights <- data[[weights]]
@@ -148,7 +174,7 @@ case <- function(name, data, formula, weights) {
     names = to_ours(names(coef(fit))), r_names = names(coef(fit)),
     aliased = to_ours(names(which(is.na(coef(fit))))), estimate = coef(fit),
     t = spread(coef(s)[, 3], fit), p = spread(coef(s)[, 4], fit), ci_low = ci[, 1], ci_high = ci[, 2],
-    std_errors = std_errors(fit),
+    std_errors = std_errors(fit, data, cluster),
     sigma = scalar(s$sigma), r_squared = scalar(s$r.squared), adj_r_squared = scalar(s$adj.r.squared),
     f = f_test(s), df_residual = scalar(df.residual(fit)), residual_ss = scalar(deviance(fit)),
     log_likelihood = scalar(as.numeric(logLik(fit))), aic = scalar(AIC(fit)), bic = scalar(BIC(fit)),
@@ -174,8 +200,9 @@ sets <- sapply(names(CASES), write_data, simplify = FALSE)
 cases <- list()
 for (name in names(CASES)) {
   for (formula in CASES[[name]]$formulas) {
-    cases[[length(cases) + 1]] <- case(name, sets[[name]], formula, NULL)
-    cases[[length(cases) + 1]] <- case(name, sets[[name]], formula, CASES[[name]]$weights)
+    for (weights in list(NULL, CASES[[name]]$weights)) {
+      cases[[length(cases) + 1]] <- case(name, sets[[name]], formula, weights, CASES[[name]]$cluster)
+    }
   }
 }
 
@@ -189,6 +216,7 @@ write_json(list(
       aliased = scalar("null in every list of the coefficients"),
       weights = scalar("R's analytic weights; poly() is orthogonal without them"),
       HC = scalar("sandwich::vcovHC; where a leverage is 1, HC2 and HC3 are null, and an HC0 or HC1 error below 1e-6 of the iid one is set to 0"),
+      cluster = scalar("sandwich::vcovCL(type = \"HC1\"); absent where a leverage is 1"),
       likelihood = scalar("sigma counts as a parameter in aic and bic, as R's AIC and BIC"),
       first_rows = scalar("predict() for the first three rows of the data"),
       drop1 = scalar("drop1(fit, test = \"F\"): terms that no interaction contains"),

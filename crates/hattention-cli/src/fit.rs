@@ -3,8 +3,10 @@
 use hattention::codec::Model;
 use hattention::fit::{Fit, Vcov};
 use hattention::selection;
-use hattention::{Aliased, Design as Columns, Filter, RankTolerance, Whitening, WhiteningOptions};
-use hattention_table::design::{Coding, Design, DesignOptions, Frozen, FrozenOptions, NaPolicy, Unseen};
+use hattention::{Aliased, Design as Columns, Filter, Orthogonal, RankTolerance, Whitening, WhiteningOptions};
+use hattention_table::design::{
+    Coding, Design, DesignOptions, Frozen, FrozenOptions, NaPolicy, PolynomialGroup, Unseen,
+};
 use hattention_table::formula::Formula;
 use hattention_table::source::{Source, SourceOptions};
 use serde_json::Value;
@@ -123,10 +125,10 @@ fn train(
     refuse_mistyped(source, &design)?;
     design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
-    let orthogonal = design.coding().is_ok_and(|coding| !coding.poly_groups.is_empty());
+    let also_unweighted = args.weights.is_some() && design.has_orthogonal_polynomials();
     let gathered = {
         let progress = Progress::new(source.bytes_total(), "reading", quiet);
-        pass::moments(source, &design, na, orthogonal && args.weights.is_some(), &progress)?
+        pass::moments(source, &design, na, also_unweighted, &progress)?
     };
     if gathered.moments.rows() == 0 {
         let why = if gathered.dropped > 0 {
@@ -145,18 +147,18 @@ fn train(
         });
     }
     let layout = design.layout();
-    let coding = layout.coding()?;
     let frozen = Frozen::new(&layout)?;
     let targets: Vec<String> = design.terms().targets.iter().map(|t| t.label().to_owned()).collect();
-    let columns = columns(&coding, targets.len());
-    let filter = filter(args, amount, &gathered, &columns, targets.len())?;
+    let state_columns = columns(&layout.coding()?, targets.len());
+    let filter = filter(args, amount, &gathered, &state_columns, targets.len())?;
     let aliased = match args.aliased {
         AliasedArg::Error => Aliased::Error,
         AliasedArg::Drop => Aliased::Drop,
         AliasedArg::MinNorm => Aliased::MinNorm,
     };
     let options = WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding, ..WhiteningOptions::default() };
-    let mut whitening = Whitening::of(&gathered.moments, &columns, filter, options, gathered.unweighted.as_ref())?;
+    let mut whitening =
+        Whitening::of(&gathered.moments, &state_columns, filter, options, gathered.unweighted.as_ref())?;
     let mut fits = targets
         .iter()
         .enumerate()
@@ -164,7 +166,7 @@ fn train(
         .collect::<Result<Vec<Fit>, _>>()?;
     let inflation = if args.vif { Some(inflation(&gathered.moments, &whitening)?) } else { None };
     // From here on rows come through the frozen design, which numbers columns by coefficient.
-    whitening.design.columns = (0..coding.columns.len()).map(Some).collect();
+    whitening.design = columns(frozen.coding(), 0);
     if *vcov != Vcov::Iid {
         if filter != Filter::Ols {
             return Err(Failure::usage(
@@ -233,11 +235,27 @@ fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
 
 /// The coded design as columns of the state, behind the targets.
 fn columns(coding: &Coding, targets: usize) -> Columns {
+    let state: Vec<Option<usize>> =
+        coding.columns.iter().chain(&coding.auxiliary).map(|column| column.state_column.map(|c| c + targets)).collect();
+    let orthogonal = |group: &PolynomialGroup| -> Option<Orthogonal> {
+        let powers = |of: &Vec<usize>| of.iter().map(|&column| state[column]).collect::<Option<Vec<usize>>>();
+        // A product is the constant, or a column that must be there.
+        let product = |column: &Option<usize>| match column {
+            None => Some(None),
+            Some(column) => state[*column].map(Some),
+        };
+        Some(Orthogonal {
+            powers: group.powers.iter().map(powers).collect::<Option<_>>()?,
+            positions: group.positions.clone(),
+            products: group.products.iter().map(product).collect::<Option<_>>()?,
+        })
+    };
     Columns {
         names: coding.columns.iter().map(|column| column.name.clone()).collect(),
-        columns: coding.columns.iter().map(|column| column.state_column.map(|c| c + targets)).collect(),
+        columns: state[..coding.columns.len()].to_vec(),
         intercept: coding.intercept,
-        orthogonal: coding.poly_groups.iter().map(|group| group.positions.clone()).collect(),
+        // (A group is listed only if all its columns were observed.)
+        orthogonal: coding.poly_groups.iter().filter_map(orthogonal).collect(),
     }
 }
 
@@ -248,7 +266,7 @@ fn filter(
     columns: &Columns,
     targets: usize,
 ) -> Result<Filter, Failure> {
-    let standardize = args.standardize;
+    let (standardize, unweighted) = (args.standardize, gathered.unweighted.as_ref());
     if targets > 1 && matches!(amount, Amount::Ridge(Number::Auto) | Amount::Components(Number::Auto)) {
         return Err(Failure::usage(
             "`auto` chooses for one target, and the formula has several",
@@ -259,11 +277,12 @@ fn filter(
         Amount::Ols => Filter::Ols,
         Amount::Ridge(Number::Given(alpha)) => Filter::Ridge { alpha: *alpha, standardize },
         Amount::Ridge(Number::Auto) => {
-            Filter::Ridge { alpha: selection::ridge(&gathered.moments, columns, 0, standardize)?.value, standardize }
+            let choice = selection::ridge(&gathered.moments, columns, unweighted, 0, standardize)?;
+            Filter::Ridge { alpha: choice.value, standardize }
         }
         Amount::Components(Number::Given(count)) => Filter::Components { count: *count, standardize },
         Amount::Components(Number::Auto) => Filter::Components {
-            count: selection::components(&gathered.moments, columns, 0, standardize)?.value,
+            count: selection::components(&gathered.moments, columns, unweighted, 0, standardize)?.value,
             standardize,
         },
     })

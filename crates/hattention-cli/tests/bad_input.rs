@@ -95,6 +95,8 @@ fn formulas_are_pointed_at() {
     let cars = data("reference/data/mtcars.csv");
     folder.refused(&["fit", "mpg ~ wt +", &cars], 2, &["mpg ~ wt +\n", "^"]);
     folder.refused(&["fit", "mpg ~ poly(wt, 0)", &cars], 2, &["^"]);
+    let few = ["`poly(cyl, 3)3:wt` depends on `lower powers`", "hint: use a polynomial of lower degree"];
+    folder.refused(&["fit", "mpg ~ poly(cyl, 3):wt", &cars, "--aliased", "drop"], 1, &few);
     folder.refused(&["fit", "mpg ~ wt", &cars, "--vcov", "HC9"], 2, &["HC9", "HC3"]);
     folder.refused(&["fit", "mpg ~ wt", &cars, "--ridge", "-1"], 2, &["--ridge", "-1"]);
     folder.refused(&["fit", "mpg ~ wt", &cars, "--components", "7"], 2, &["components", "7"]);
@@ -149,7 +151,7 @@ fn models_that_cannot_be_trusted() {
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     folder.file("huge.hat", huge);
     folder.refused(&["predict", "huge.hat", &cars], 2, &["huge.hat"]);
-    let words = b"\"version\":\"1\"";
+    let words = b"\"version\":\"2\"";
     let place = whole.windows(words.len()).position(|bytes| bytes == words).unwrap();
     let mut other = whole.clone();
     other[place + 11] = b'9';

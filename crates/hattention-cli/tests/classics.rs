@@ -39,14 +39,6 @@ fn formulas_weights_and_covariances_are_those_of_r() {
     for case in reference["cases"].as_array().unwrap() {
         let data = format!("reference/data/{}.csv", case["data"].as_str().unwrap());
         let formula = case["formula"].as_str().unwrap();
-        // Orthogonal polynomials inside interactions are refused by name; raw ones span the same space.
-        if formula.contains("*poly(") && !formula.contains("raw") {
-            let args = ["fit", formula, data.as_str()];
-            let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.code() == Some(2) && text.contains("hint: use poly("), "{text}");
-            continue;
-        }
         for (kind, errors) in case["std_errors"].as_object().unwrap() {
             let what = format!("{formula} weights {} {kind}", case["weights"]);
             let mut args = vec!["fit", formula, &data, "--json", "--aliased", "drop", "--vcov", kind];
@@ -85,7 +77,75 @@ fn formulas_weights_and_covariances_are_those_of_r() {
             compared += 1;
         }
     }
-    assert!(compared >= 300, "{compared} fits compared");
+    assert!(compared >= 680, "{compared} fits compared");
+}
+
+/// Numbers of a column of a CSV table.
+fn csv_column(text: &str, name: &str) -> Vec<f64> {
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let place = lines.next().unwrap().iter().position(|header| *header == name).unwrap();
+    lines.map(|cells| cells[place].parse().unwrap()).collect()
+}
+
+#[test]
+fn predictions_and_tests_of_terms_are_those_of_r() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.hat").to_str().unwrap().to_owned();
+    let (mut predicted, mut tested) = (0, 0);
+    for case in reference("classics.json")["cases"].as_array().unwrap() {
+        let Some(rows) = case["first_rows"].as_object() else { continue };
+        let (formula, data) =
+            (case["formula"].as_str().unwrap(), format!("reference/data/{}.csv", case["data"].as_str().unwrap()));
+        hat(&["fit", formula, &data, "--json", "--aliased", "drop", "-o", &model]);
+        for interval in ["confidence", "prediction"] {
+            let args = ["predict", &model, &data, "--interval", interval];
+            let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            for (name, key) in [
+                ("prediction", "fit".to_owned()),
+                ("low", format!("{interval}_low")),
+                ("high", format!("{interval}_high")),
+            ] {
+                let got = csv_column(&text, name);
+                for (row, expected) in rows[&key].as_array().unwrap().iter().enumerate() {
+                    let what = format!("{formula} {interval} {name} of row {row}");
+                    close(&Value::from(got[row]), expected, R_TOLERANCE, 1.0, &what);
+                    predicted += 1;
+                }
+            }
+        }
+        // R drops only terms that no interaction contains.
+        let Some(dropped) = case["drop1"].as_object() else { continue };
+        let tests = hat(&["test", &model, "--terms", "--json"]);
+        let tests = tests["tests"].as_array().unwrap();
+        for (k, term) in dropped["term"].as_array().unwrap().iter().enumerate() {
+            let name = term.as_str().unwrap().replace("raw = TRUE", "raw");
+            let test = tests.iter().find(|test| test["name"] == name.as_str());
+            let test = test.unwrap_or_else(|| panic!("{formula}: no test of {name}"));
+            // F is a square of what the tolerance is for, over another.
+            close(&test["statistic"], &dropped["f"][k], 4.0 * R_TOLERANCE, 0.0, &format!("{formula} F of {name}"));
+            close(&test["df1"], &dropped["df"][k], 0.0, 0.0, &format!("{formula} df of {name}"));
+            tested += 1;
+        }
+    }
+    assert!(predicted >= 1000 && tested >= 75, "{predicted} predictions, {tested} tests");
+}
+
+#[test]
+fn explanations_add_up_to_predictions_of_orthogonal_polynomials() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.hat").to_str().unwrap().to_owned();
+    let data = "reference/data/mtcars.csv";
+    for formula in ["mpg ~ poly(wt, 2)*C(am)", "mpg ~ poly(wt, 2):poly(hp, 2) - 1", "mpg ~ C(cyl):poly(wt, 1):hp"] {
+        for weights in [&[][..], &["--weights", "qsec"]] {
+            hat(&[&["fit", formula, data, "--json", "-o", &model], weights].concat());
+            let explained = hat(&["explain", &model, data, "--train", data, "--limit", "5", "--json"]);
+            for query in explained["queries"].as_array().unwrap() {
+                // Σ ω y, a sum of 32 numbers below 40.
+                close(&query["weighted_sum"], &query["prediction"], 1e-13, 40.0, formula);
+            }
+        }
+    }
 }
 
 #[test]

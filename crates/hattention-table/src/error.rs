@@ -40,16 +40,6 @@ pub enum TableError {
         /// The type it has.
         got: String,
     },
-    /// A feature of R's formulas that this version does not have.
-    #[error("{what} is not supported yet in `{term}`")]
-    Unsupported {
-        /// The feature.
-        what: String,
-        /// The term or expression that uses it.
-        term: String,
-        /// What to write instead.
-        instead: String,
-    },
     /// A term of the right-hand side is the target itself.
     #[error("`{term}` stands on both sides of the formula, expected the target on the left only")]
     TargetAmongTerms {
@@ -204,7 +194,6 @@ impl TableError {
             Self::ColumnType { column, .. } => {
                 format!("convert `{column}` before reading, or use it as a factor: C({column})")
             }
-            Self::Unsupported { instead, .. } => instead.clone(),
             Self::TargetAmongTerms { term } => format!("remove `{term}` from the right-hand side"),
             Self::TooManyTerms { .. } => "use fewer columns or a smaller power".into(),
             Self::TooManyColumns { .. } => "use fewer terms, or raise the limit on columns".into(),

@@ -108,6 +108,9 @@ pub struct Dependence {
     pub distance_relative: f64,
 }
 
+/// What a power depends on that no orthogonal polynomial can be formed of.
+pub(crate) const LOWER_POWERS: &str = "lower powers";
+
 fn describe(dependent: &[Dependence]) -> String {
     let mut parts: Vec<String> = dependent
         .iter()
@@ -137,6 +140,9 @@ impl Error {
     /// The way out, for a message's `hint:` line.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::RankDeficient { dependent, .. } if dependent.iter().all(|d| d.on == [LOWER_POWERS]) => Some(
+                "use a polynomial of lower degree: its column has too few different values, or is too far from zero",
+            ),
             Self::RankDeficient { .. } => Some(
                 "drop them from the formula, or use `--aliased drop` (as R does) or `--aliased min-norm`, `--ridge` or `--components`",
             ),

@@ -50,7 +50,7 @@ pub mod whitening;
 
 pub use block::{Block, Column};
 pub use codec::Model;
-pub use design::{Aliased, Design, Filter, RankTolerance};
+pub use design::{Aliased, Design, Filter, Orthogonal, RankTolerance};
 pub use error::Error;
 pub use fit::{Fit, Vcov};
 pub use memory::FastMemory;

@@ -269,8 +269,9 @@ fn metric(whitening: &Whitening) -> u64 {
     hasher.write_u8(whitening.design.intercept as u8);
     hasher.write_u64(whitening.weight_total.to_bits());
     hasher.write_usize(whitening.keys());
-    for (&position, mean) in whitening.kept.iter().zip(&whitening.means) {
+    for ((&position, mean), factors) in whitening.kept.iter().zip(&whitening.means).zip(&whitening.factors) {
         hasher.write_usize(whitening.design.columns[position].map_or(0, |c| c + 1));
+        factors.iter().flat_map(|f| [f.hi, f.lo]).for_each(|f| hasher.write_u64(f.to_bits()));
         hasher.write_u64(mean.hi.to_bits());
         hasher.write_u64(mean.lo.to_bits());
     }

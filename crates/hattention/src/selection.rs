@@ -1,10 +1,11 @@
 //! How much to shrink: generalised cross-validation from the state alone.
 
-use crate::design::Design;
+use crate::design::{Design, RankTolerance};
 use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::linalg;
 use crate::moments::Moments;
+use crate::whitening::Placed;
 
 /// A choice and its criterion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,12 +28,32 @@ struct Spectrum {
 }
 
 impl Spectrum {
-    fn of(moments: &Moments, design: &Design, target: usize, standardize: bool) -> Result<Self, Error> {
+    fn of(
+        moments: &Moments,
+        design: &Design,
+        unweighted: Option<&Moments>,
+        target: usize,
+        standardize: bool,
+    ) -> Result<Self, Error> {
         if moments.rows() == 0 {
             return Err(Error::NoRows);
         }
-        let sums = Centred::<4>::new(&moments.sums, design.intercept);
-        let table: Vec<usize> = design.columns.iter().flatten().map(|c| c + 1).collect();
+        design.check(moments.columns(), unweighted)?;
+        // Polynomials are sums in which much may cancel.
+        let read = if design.orthogonal.is_empty() { Self::read::<4> } else { Self::read::<16> };
+        read(moments, design, unweighted, target, standardize)
+    }
+
+    fn read<const N: usize>(
+        moments: &Moments,
+        design: &Design,
+        unweighted: Option<&Moments>,
+        target: usize,
+        standardize: bool,
+    ) -> Result<Self, Error> {
+        let placed = Placed::<N>::new(design, unweighted.unwrap_or(moments), RankTolerance::Rounding)?;
+        let sums = Centred::<N>::new(&moments.sums, design.intercept).with_formed(&placed.formed).with_products();
+        let table: Vec<usize> = placed.table.into_iter().flatten().collect();
         let size = table.len();
         let total_weight = sums.total();
         let scales: Vec<f64> = table
@@ -87,9 +108,16 @@ impl Spectrum {
 /// Golub, Heath & Wahba (1979).
 ///
 /// # Errors
-/// [`Error::NoRows`]; [`Error::NoConvergence`] if the spectrum cannot be found.
-pub fn ridge(moments: &Moments, design: &Design, target: usize, standardize: bool) -> Result<Choice<f64>, Error> {
-    let spectrum = Spectrum::of(moments, design, target, standardize)?;
+/// [`Error::NoRows`]; [`Error::NoConvergence`] if the spectrum cannot be found; for a design that does not fit the state
+/// or whose polynomials cannot be formed as [`Whitening::of`](crate::Whitening::of), whose `unweighted` this is too.
+pub fn ridge(
+    moments: &Moments,
+    design: &Design,
+    unweighted: Option<&Moments>,
+    target: usize,
+    standardize: bool,
+) -> Result<Choice<f64>, Error> {
+    let spectrum = Spectrum::of(moments, design, unweighted, target, standardize)?;
     let mean = spectrum.values.iter().sum::<f64>() / spectrum.values.len().max(1) as f64;
     let at = |step: f64| mean * 10f64.powf(-12.0 + 0.05 * step);
     let best = (0..=400)
@@ -113,10 +141,11 @@ pub fn ridge(moments: &Moments, design: &Design, target: usize, standardize: boo
 pub fn components(
     moments: &Moments,
     design: &Design,
+    unweighted: Option<&Moments>,
     target: usize,
     standardize: bool,
 ) -> Result<Choice<usize>, Error> {
-    let spectrum = Spectrum::of(moments, design, target, standardize)?;
+    let spectrum = Spectrum::of(moments, design, unweighted, target, standardize)?;
     let largest = spectrum.values.first().copied().unwrap_or(0.0);
     let mut residual = spectrum.total;
     let mut best = Choice { value: 0, criterion: spectrum.criterion(residual, 0.0) };

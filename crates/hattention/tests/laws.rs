@@ -14,6 +14,8 @@ mod in_memory;
 mod inflation;
 #[path = "laws/memory.rs"]
 mod memory;
+#[path = "laws/polynomials.rs"]
+mod polynomials;
 #[path = "laws/press.rs"]
 mod press;
 #[path = "laws/refusals.rs"]

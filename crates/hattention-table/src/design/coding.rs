@@ -13,7 +13,7 @@ pub const COEFFICIENT_LIMIT: usize = 65_536;
 /// `model.matrix(formula, data)` of R with treatment contrasts: the same columns, names and order. A factor in a term is
 /// coded by contrasts if the rest of the term is contained in an earlier term (or is empty), else by all its levels;
 /// without an intercept the first factor of the model has all its levels. Since treatment contrasts are indicators,
-/// every coefficient is one state column, whatever the coding.
+/// every coefficient is one state column, whatever the coding; those of orthogonal polynomials are combinations of a few.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Coding {
@@ -25,6 +25,8 @@ pub struct Coding {
     pub term_labels: Vec<String>,
     /// The orthogonal polynomials, whose columns hold raw powers until the moments are known.
     pub poly_groups: Vec<PolynomialGroup>,
+    /// Further state columns that orthogonal polynomials inside interactions are made of.
+    pub auxiliary: Vec<CodedColumn>,
     /// The factors and their levels.
     pub factors: Vec<FactorCoding>,
 }
@@ -37,8 +39,8 @@ pub struct CodedColumn {
     pub name: String,
     /// The term it belongs to, counted from 0.
     pub term: usize,
-    /// Its column in the state; `None` if its combination of levels was never observed, so that its column is zero and
-    /// the coefficient has no value (R's NA).
+    /// Its column in the state, of an orthogonal polynomial that of the power of its degree; `None` if its combination of
+    /// levels was never observed, so that its column is zero and the coefficient has no value (R's NA).
     pub state_column: Option<usize>,
     /// Which column of the term's numeric variables it takes.
     pub(crate) multiplier: usize,
@@ -46,21 +48,25 @@ pub struct CodedColumn {
     pub(crate) levels: Vec<Level>,
 }
 
-/// The coefficients of one orthogonal `poly(x, k)`.
+/// The coefficients of a term with orthogonal polynomials, within one combination of what else is in it: of `poly(x, k)`
+/// all, of `poly(x, k):g` those of one level of `g`.
 ///
-/// Their state columns are the powers `x, x², …, xᵏ`. R's columns are the polynomials of degree 1 to `k` that are
-/// orthonormal over the rows (unweighted) and orthogonal to the constant; the leading coefficients are positive.
+/// R's columns are the products of polynomials of degree 1 to `k` that are orthonormal over the rows (unweighted) and
+/// orthogonal to the constant, with positive leading coefficients, and of the rest of the term. (R forms them before it
+/// leaves out rows that miss another value; here they are orthonormal over the rows of the fit.) Columns are counted
+/// through [`Coding::columns`] and on through [`Coding::auxiliary`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PolynomialGroup {
-    /// The label of the term.
-    pub label: String,
     /// The term, counted from 0.
     pub term: usize,
-    /// The degree `k`.
-    pub degree: usize,
-    /// Positions in [`Coding::columns`] of the degrees 1 to `k`. Shape: `[k]`.
+    /// The coefficients, the degree of the first polynomial running fastest. Shape: `[Π k]`.
     pub positions: Vec<usize>,
+    /// The columns of the powers `x, x², …, xᵏ` of each polynomial. Shape: `[polynomials][k]`.
+    pub powers: Vec<Vec<usize>>,
+    /// The columns of the products of powers from 0 with the rest of the term, the power of the first polynomial running
+    /// fastest; `None` is the constant. Shape: `[Π (k + 1)]`.
+    pub products: Vec<Option<usize>>,
 }
 
 /// A factor, its reference level first.
@@ -115,7 +121,7 @@ pub(crate) fn reference_first(
     }
 }
 
-/// Lists the coefficients for levels whose reference comes first; `state_column` finds a term's column for a multiplier
+/// Lists the coefficients, their polynomials apart, for levels whose reference comes first; `state_column` finds a term's column for a multiplier
 /// and a combination of levels.
 ///
 /// # Errors
@@ -128,21 +134,13 @@ pub(crate) fn code(
 ) -> Result<Coding, TableError> {
     let contrasts = contrasts(plan);
     let mut columns = Vec::new();
-    let mut poly_groups = Vec::new();
-    for (position, term) in plan.terms.terms.iter().enumerate() {
+    for position in 0..plan.terms.terms.len() {
         let axes = axes(plan, position, &contrasts[position], levels)?;
         let count =
             axes.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.names.len())).unwrap_or(usize::MAX);
         let total = count.saturating_add(columns.len());
         if total > COEFFICIENT_LIMIT {
             return Err(TableError::TooManyColumns { got: total, limit: COEFFICIENT_LIMIT });
-        }
-        if let [variable] = term.variables.as_slice()
-            && let CompiledVariable::Polynomial { raw: false, degree, .. } = plan.variables[*variable]
-        {
-            let degree = degree as usize;
-            let positions = (columns.len()..columns.len() + degree).collect();
-            poly_groups.push(PolynomialGroup { label: term.label.clone(), term: position, degree, positions });
         }
         columns.extend((0..count).map(|index| coded_column(position, &axes, index, &state_column)));
     }
@@ -155,7 +153,8 @@ pub(crate) fn code(
         intercept: plan.terms.intercept,
         columns,
         term_labels: plan.terms.labels().into_iter().map(str::to_owned).collect(),
-        poly_groups,
+        poly_groups: Vec::new(),
+        auxiliary: Vec::new(),
         factors: factors.collect(),
     })
 }

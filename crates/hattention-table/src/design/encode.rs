@@ -284,7 +284,7 @@ impl Reading<'_> {
             let (Storage::Numeric(values) | Storage::Within { values, .. }) = storage else { continue };
             // The levels of a term share one column of numbers.
             if plan.compiled[*term].numeric.len() > 1 && last_checked != Some(values.hi.as_ptr()) {
-                self.finite(values, &plan.terms.terms[*term].label)?;
+                self.finite(values, &plan.compiled[*term].label)?;
                 last_checked = Some(values.hi.as_ptr());
             }
         }

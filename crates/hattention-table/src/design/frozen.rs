@@ -12,6 +12,7 @@ use super::encode::{Encoder, Mode};
 use super::layout::{FORMAT_VERSION, StateLayout, check_version, stored};
 use super::levels::{Inner, Level, LevelDictionary};
 use super::plan::{DesignSpec, Input, Place, Plan, unknown_column};
+use super::polynomials::group_polynomials;
 use super::read::{ColumnKind, wrong_type};
 use super::{EncodedBlock, NaPolicy, Unseen};
 use crate::error::TableError;
@@ -81,7 +82,8 @@ impl Frozen {
         &self.spec
     }
 
-    /// The coefficients. Here `state_column` is the position of the coefficient itself, `None` if unobserved.
+    /// The coefficients. Here `state_column` is the position of the coefficient itself, `None` if unobserved; auxiliary
+    /// columns are counted behind the coefficients.
     pub fn coding(&self) -> &Coding {
         &self.coding
     }
@@ -136,7 +138,6 @@ impl Frozen {
         let levels: Vec<Vec<Level>> = levels.collect::<Result<_, _>>()?;
         let unobserved: HashSet<usize> = read.unobserved.iter().copied().collect();
         let mut coding = code(&plan, &levels, |_, _, _| Some(0))?;
-        number_by_position(&mut coding);
         for (position, column) in
             coding.columns.iter_mut().enumerate().filter(|(position, _)| unobserved.contains(position))
         {
@@ -157,6 +158,8 @@ impl Frozen {
                 format!("{:?}", read.coefficients),
             ));
         }
+        group_polynomials(&plan, &mut coding, |_, _, _| Some(0));
+        number_by_position(&mut coding);
         Ok(Self { spec: read.spec, coding })
     }
 
@@ -198,7 +201,7 @@ impl Frozen {
             }
         }
         let mut emit: HashMap<usize, usize> = HashMap::new();
-        for (position, column) in self.coding.columns.iter().enumerate() {
+        for (position, column) in self.coding.columns.iter().chain(&self.coding.auxiliary).enumerate() {
             let term = &plan.compiled[column.term];
             let first = match term.place {
                 Place::Fixed { first_column } => first_column,
@@ -219,9 +222,9 @@ impl Frozen {
     }
 }
 
-/// A frozen design finds its columns by the position of their coefficients.
+/// A frozen design finds its columns by the position of their coefficients; auxiliary ones come behind them.
 fn number_by_position(coding: &mut Coding) {
-    for (position, column) in coding.columns.iter_mut().enumerate() {
+    for (position, column) in coding.columns.iter_mut().chain(&mut coding.auxiliary).enumerate() {
         column.state_column = column.state_column.map(|_| position);
     }
 }
@@ -258,7 +261,8 @@ impl FrozenDesign {
     }
 
     /// Encodes a batch whose first row is row `first_row`, counted from 0, of the data. The identities of
-    /// [`EncodedBlock::columns`] are positions in [`Coding::columns`], also of coefficients without a value.
+    /// [`EncodedBlock::columns`] are positions in [`Coding::columns`], also of coefficients without a value, and behind
+    /// them in [`Coding::auxiliary`].
     ///
     /// # Errors
     /// - [`TableError::UnseenLevel`] under [`Unseen::Error`].

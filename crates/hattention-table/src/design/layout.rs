@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::coding::{Coding, code, reference_first};
 use super::levels::{Inner, Level};
 use super::plan::{CompiledVariable, DesignSpec, Place, Plan};
+use super::polynomials::group_polynomials;
 use crate::error::TableError;
 
 /// The version of the stored descriptions that this crate writes.
@@ -17,7 +18,8 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateColumn {
-    /// The term, counted from 0.
+    /// The term, counted from 0; behind the formula's terms come the products that orthogonal polynomials inside
+    /// interactions are made of.
     pub term: usize,
     /// The level of each factor of the term.
     pub levels: Vec<Level>,
@@ -179,9 +181,12 @@ impl StateLayout {
         });
         let ordered: Vec<Vec<Level>> = ordered.collect::<Result<_, _>>()?;
         let known: HashMap<&StateColumn, usize> = self.columns.iter().zip(0..).collect();
-        code(&plan, &ordered, |term, multiplier, levels| {
+        let state_column = |term: usize, multiplier: usize, levels: &[Level]| {
             known.get(&StateColumn { term, levels: levels.to_vec(), multiplier }).copied()
-        })
+        };
+        let mut coding = code(&plan, &ordered, state_column)?;
+        group_polynomials(&plan, &mut coding, state_column);
+        Ok(coding)
     }
 }
 
@@ -225,10 +230,10 @@ fn compatible(left: &DesignSpec, right: &DesignSpec) -> Result<(), TableError> {
 }
 
 /// The name R would give a state column if its levels were all coded.
-fn column_name(plan: &Plan, column: &StateColumn) -> String {
+pub(crate) fn column_name(plan: &Plan, column: &StateColumn) -> String {
     let mut degrees = plan.degrees(column.term, column.multiplier).into_iter();
     let mut levels = column.levels.iter();
-    let parts = plan.terms.terms[column.term].variables.iter().map(|&variable| {
+    let parts = plan.compiled[column.term].variables.iter().map(|&variable| {
         let label = plan.terms.variables[variable].label();
         match &plan.variables[variable] {
             CompiledVariable::Factor(_) => {

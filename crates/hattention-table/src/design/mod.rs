@@ -12,7 +12,8 @@
 //! ```
 //!
 //! # Invariants
-//! - Every coefficient is one state column, whatever the contrasts: treatment contrasts are indicators.
+//! - Every coefficient is one state column, whatever the contrasts: treatment contrasts are indicators. Columns of
+//!   orthogonal polynomials are combinations of those of raw powers, since the polynomials need the moments of all rows.
 //! - Columns whose values doubles round (products, powers, wide integers) are unevaluated pairs.
 //! - A block holds finite numbers only; no row is left out without being counted.
 
@@ -26,6 +27,7 @@ mod layout;
 mod levels;
 mod numbers;
 mod plan;
+mod polynomials;
 mod read;
 
 use datafusion::arrow::array::RecordBatch;
@@ -43,7 +45,7 @@ use crate::error::TableError;
 use crate::formula::{Formula, Terms};
 use encode::{Encoder, Mode};
 use levels::LevelDictionary;
-use plan::{Plan, unknown_column};
+use plan::{CompiledVariable, Plan, unknown_column};
 
 /// The default limit on the columns of a state: its cross-products then take about half a gigabyte.
 pub const DEFAULT_COLUMN_LIMIT: usize = 4096;
@@ -117,7 +119,6 @@ impl Design {
     /// # Errors
     /// - [`TableError::UnknownColumn`] with the nearest names.
     /// - [`TableError::ColumnType`] for text in arithmetic or as target or weight, and for lists, structures and bytes.
-    /// - [`TableError::Unsupported`] for an orthogonal polynomial inside an interaction.
     /// - [`TableError::TargetAmongTerms`], [`TableError::TooManyTerms`] from the expansion.
     /// - [`TableError::TooManyColumns`] if the numeric columns alone exceed the limit.
     pub fn compile(formula: &Formula, schema: &Schema, options: &DesignOptions) -> Result<Self, TableError> {
@@ -154,6 +155,11 @@ impl Design {
     /// What the design is made from.
     pub fn spec(&self) -> &DesignSpec {
         &self.plan.spec
+    }
+
+    /// Whether there are orthogonal polynomials, which are formed by moments without weights.
+    pub fn has_orthogonal_polynomials(&self) -> bool {
+        self.plan.variables.iter().any(CompiledVariable::is_orthogonal)
     }
 
     /// How many state columns the scan has made so far.

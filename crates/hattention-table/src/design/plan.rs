@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::{Node, compile};
 use super::levels::{GroupShape, Inner};
+use super::polynomials::state_terms;
 use super::read::ColumnKind;
 use crate::error::{TableError, nearest};
 use crate::formula::syntax::Expr;
@@ -61,6 +62,11 @@ pub(crate) enum CompiledVariable {
 }
 
 impl CompiledVariable {
+    /// Whether it is an orthogonal polynomial, whose columns are formed when the state is read.
+    pub(crate) fn is_orthogonal(&self) -> bool {
+        matches!(self, Self::Polynomial { raw: false, .. })
+    }
+
     /// Columns the variable adds to a term, its levels aside.
     pub(crate) fn width(&self) -> usize {
         match self {
@@ -88,9 +94,13 @@ pub(crate) enum Place {
     Grouped { group: usize, offset: usize },
 }
 
-/// A term, compiled.
+/// A product of variables whose columns the state holds: a term, compiled, or one that orthogonal polynomials inside
+/// interactions are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct CompiledTerm {
+    /// All variables, ascending.
+    pub variables: Vec<usize>,
+    pub label: String,
     /// Numeric variables, in the formula's order.
     pub numeric: Vec<usize>,
     /// Factors, in the formula's order.
@@ -109,6 +119,7 @@ pub(crate) struct Plan {
     pub targets: Vec<Node>,
     pub variables: Vec<CompiledVariable>,
     pub factors: Vec<Factor>,
+    /// The formula's terms, and behind them the others of [`super::polynomials::state_terms`].
     pub compiled: Vec<CompiledTerm>,
     pub groups: Vec<GroupShape>,
     /// State columns of the terms without factors.
@@ -131,7 +142,7 @@ impl Plan {
         let targets: Vec<Node> = targets.collect::<Result<_, _>>()?;
         let variables = terms.variables.iter().map(|variable| builder.variable(variable.label(), &variable.kind));
         let variables: Vec<CompiledVariable> = variables.collect::<Result<_, _>>()?;
-        refuse_orthogonal_interactions(&terms, &variables)?;
+        let state_terms = state_terms(&terms, &variables)?;
         let columns = builder.inputs.iter().map(|input| (input.name.clone(), input.kind)).collect();
         let spec = DesignSpec {
             formula: formula.text().to_owned(),
@@ -142,7 +153,7 @@ impl Plan {
         let weights = weights.map(|name| builder.input(name, Use::Weight)).transpose()?;
         let extras = extras.iter().map(|name| builder.input(name, Use::Extra)).collect::<Result<_, _>>()?;
         let Builder { inputs, factors, .. } = builder;
-        let (compiled, groups, fixed_columns) = place_terms(&terms, &variables, &factors);
+        let (compiled, groups, fixed_columns) = place_terms(&terms, state_terms, &variables, &factors);
         Ok(Self { spec, terms, inputs, targets, variables, factors, compiled, groups, fixed_columns, weights, extras })
     }
 
@@ -180,6 +191,12 @@ impl Plan {
         Inner::new(labels, self.groups.clone(), self.fixed_columns)
     }
 
+    /// The column of a term's numeric variables with these degrees, as [`Plan::degrees`] gives them.
+    pub(crate) fn multiplier(&self, term: usize, degrees: &[usize]) -> usize {
+        let numeric = self.compiled[term].numeric.iter().zip(degrees).rev();
+        numeric.fold(0, |multiplier, (&variable, degree)| multiplier * self.variables[variable].width() + degree)
+    }
+
     /// The degrees, counted from 0, of a term's polynomials in its `multiplier`-th column; other variables have 0.
     pub(crate) fn degrees(&self, term: usize, multiplier: usize) -> Vec<usize> {
         let mut rest = multiplier;
@@ -194,35 +211,19 @@ impl Plan {
     }
 }
 
-/// Orthogonal polynomials need the moments of all rows, which the columns of an interaction do not have.
-fn refuse_orthogonal_interactions(terms: &Terms, variables: &[CompiledVariable]) -> Result<(), TableError> {
-    let orthogonal = |&member: &usize| matches!(variables[member], CompiledVariable::Polynomial { raw: false, .. });
-    let found = terms.terms.iter().filter(|term| term.variables.len() > 1).find_map(|term| {
-        let member = term.variables.iter().copied().find(orthogonal)?;
-        Some((term, terms.variables[member].label()))
-    });
-    match found {
-        Some((term, polynomial)) => Err(TableError::Unsupported {
-            what: "an orthogonal polynomial inside an interaction".into(),
-            term: term.label.clone(),
-            instead: format!("use {}, raw) in place of {polynomial}", polynomial.trim_end_matches(')')),
-        }),
-        None => Ok(()),
-    }
-}
-
 /// Splits every term into numbers and factors, and gives its columns their place.
 fn place_terms(
     terms: &Terms,
+    state_terms: Vec<Vec<usize>>,
     variables: &[CompiledVariable],
     factors: &[Factor],
 ) -> (Vec<CompiledTerm>, Vec<GroupShape>, usize) {
     let mut groups: Vec<GroupShape> = Vec::new();
     let mut fixed_columns = 0;
-    let mut compiled = Vec::with_capacity(terms.terms.len());
-    for term in &terms.terms {
+    let mut compiled = Vec::with_capacity(state_terms.len());
+    for set in state_terms {
         let (mut numeric, mut members) = (Vec::new(), Vec::new());
-        for &variable in &term.variables {
+        for &variable in &set {
             match variables[variable] {
                 CompiledVariable::Factor(factor) => members.push(factor),
                 _ => numeric.push(variable),
@@ -241,7 +242,9 @@ fn place_terms(
             groups[group].width += width;
             Place::Grouped { group, offset: groups[group].width - width }
         };
-        compiled.push(CompiledTerm { numeric, factors: members, width, place });
+        let labels: Vec<&str> = set.iter().map(|&variable| terms.variables[variable].label()).collect();
+        let label = labels.join(":");
+        compiled.push(CompiledTerm { variables: set, label, numeric, factors: members, width, place });
     }
     (compiled, groups, fixed_columns)
 }

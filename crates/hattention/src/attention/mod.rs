@@ -1,14 +1,18 @@
 //! Attention reads: queries, keys, predictions, leverages, and the weights of training rows.
 
 pub mod explain;
+mod kept;
 
 use crate::block::{Block, Column};
-use crate::double_double::{DoubleDouble, fast_two_sum, two_product, two_sum};
+use crate::double_double::DoubleDouble;
 use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::fit::Fit;
 use crate::moments::Moments;
 use crate::whitening::Whitening;
+
+use kept::Kept;
+pub(crate) use kept::Numbers;
 
 /// Rows read at a time: their keys stay in the second-level cache.
 const CHUNK: usize = 1024;
@@ -34,15 +38,15 @@ impl Keys {
     /// [`Error::Shape`] if a column is not as long as the block.
     pub fn of(whitening: &Whitening, block: &Block<'_>, ids: &[usize]) -> Result<Self, Error> {
         check_lengths(block, ids)?;
-        let places = places(whitening, ids);
+        let columns = Kept::all(whitening, block, ids);
         let constant = if whitening.design.intercept { 1.0 / whitening.weight_total.sqrt() } else { 0.0 };
         let mut components = vec![vec![0.0; block.rows]; 1 + whitening.keys()];
         components[0].fill(constant);
-        let mut centred = vec![vec![0.0; CHUNK]; places.len()];
+        let mut centred = vec![vec![0.0; CHUNK]; columns.len()];
         for start in (0..block.rows).step_by(CHUNK) {
             let rows = CHUNK.min(block.rows - start);
-            for ((place, mean), buffer) in places.iter().zip(&whitening.means).zip(&mut centred) {
-                centre(place.map(|c| block.columns[c].slice(start..start + rows)), *mean, &mut buffer[..rows]);
+            for ((column, mean), buffer) in columns.iter().zip(&whitening.means).zip(&mut centred) {
+                column.centre(start..start + rows, *mean, &mut buffer[..rows]);
             }
             for (map, component) in whitening.key_map.iter().zip(&mut components[1..]) {
                 let target = &mut component[start..start + rows];
@@ -111,21 +115,9 @@ pub fn residuals(
 
 fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -> Result<Vec<(f64, f64)>, Error> {
     check_lengths(block, ids)?;
-    let places = places(whitening, ids);
     let mut sums = vec![(fit.raw_intercept.hi, fit.raw_intercept.lo); block.rows];
-    for (place, slope) in places.iter().zip(&fit.raw) {
-        let Some(place) = place else { continue };
-        match block.columns[*place] {
-            Column::Dense(values) => add_doubled(values, *slope, &mut sums),
-            Column::Pair { hi, lo } => add_doubled_pairs(hi, lo, *slope, &mut sums),
-            other => {
-                let numbers = Numbers::of(other);
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    let product = numbers.at(row) * *slope;
-                    *sum = gather(*sum, product.hi, product.lo);
-                }
-            }
-        }
+    for (column, slope) in Kept::all(whitening, block, ids).iter().zip(&fit.raw) {
+        column.add_to(&mut sums, *slope);
     }
     Ok(sums)
 }
@@ -151,106 +143,6 @@ fn add_squares(x: &[f64], sum: &mut [f64]) {
             }
         },
     )
-}
-
-fn add_doubled(x: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (sum, x) in sums.iter_mut().zip(x) {
-                let (p, e) = two_product(*x, slope.hi);
-                *sum = gather(*sum, p, x.mul_add(slope.lo, e));
-            }
-        },
-    )
-}
-
-fn add_doubled_pairs(hi: &[f64], lo: &[f64], slope: DoubleDouble, sums: &mut [(f64, f64)]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for ((sum, x), x_low) in sums.iter_mut().zip(hi).zip(lo) {
-                let (p, e) = two_product(*x, slope.hi);
-                *sum = gather(*sum, p, x_low.mul_add(slope.hi, x.mul_add(slope.lo, e)));
-            }
-        },
-    )
-}
-
-fn subtract_mean(x: &[f64], mean: DoubleDouble, target: &mut [f64]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (z, x) in target.iter_mut().zip(x) {
-                *z = (x - mean.hi) - mean.lo;
-            }
-        },
-    )
-}
-
-fn subtract_mean_of_pairs(hi: &[f64], lo: &[f64], mean: DoubleDouble, target: &mut [f64]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for ((z, x), x_low) in target.iter_mut().zip(hi).zip(lo) {
-                let (s, e) = two_sum(*x, -mean.hi);
-                *z = s + (e + (x_low - mean.lo));
-            }
-        },
-    )
-}
-
-#[inline(always)]
-fn gather((hi, lo): (f64, f64), p: f64, e: f64) -> (f64, f64) {
-    let (s, t) = two_sum(hi, p);
-    fast_two_sum(s, lo + t + e)
-}
-
-/// A column's numbers, one by one.
-pub(crate) struct Numbers<'a>(Column<'a>);
-
-impl<'a> Numbers<'a> {
-    pub(crate) fn of(column: Column<'a>) -> Self {
-        Self(column)
-    }
-
-    #[inline(always)]
-    pub(crate) fn at(&self, row: usize) -> DoubleDouble {
-        match self.0 {
-            Column::Dense(values) => DoubleDouble::from(values[row]),
-            Column::Pair { hi, lo } => DoubleDouble { hi: hi[row], lo: lo[row] },
-            Column::Indicator { codes, code } => DoubleDouble::from((codes[row] == code) as u8 as f64),
-            Column::Within { codes, code, .. } if codes[row] != code => DoubleDouble::ZERO,
-            Column::Within { hi, lo, .. } => DoubleDouble { hi: hi[row], lo: lo.map_or(0.0, |lo| lo[row]) },
-        }
-    }
-}
-
-/// `x − mean` as doubles; an absent column is zero.
-fn centre(column: Option<Column<'_>>, mean: DoubleDouble, target: &mut [f64]) {
-    match column {
-        None => target.fill(-mean.to_f64()),
-        Some(Column::Dense(values)) => subtract_mean(values, mean, target),
-        Some(Column::Pair { hi, lo }) => subtract_mean_of_pairs(hi, lo, mean, target),
-        Some(Column::Indicator { codes, code }) => {
-            let (inside, outside) = ((DoubleDouble::ONE - mean).to_f64(), -mean.to_f64());
-            for (z, c) in target.iter_mut().zip(codes) {
-                *z = if *c == code { inside } else { outside };
-            }
-        }
-        Some(other) => {
-            let numbers = Numbers(other);
-            for (row, z) in target.iter_mut().enumerate() {
-                *z = (numbers.at(row) - mean).to_f64();
-            }
-        }
-    }
-}
-
-/// Where the block has each kept column.
-fn places(whitening: &Whitening, ids: &[usize]) -> Vec<Option<usize>> {
-    let wanted = whitening.kept.iter().map(|&position| whitening.design.columns[position]);
-    wanted.map(|state_column| ids.iter().position(|id| Some(*id) == state_column)).collect()
 }
 
 fn check_lengths(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {

@@ -6,14 +6,14 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use crate::design::{Design, Filter};
+use crate::design::{Design, Filter, Orthogonal};
 use crate::double_double::DoubleDouble;
 use crate::error::{Dependence, Error};
 use crate::fit::{Covariance, Fit, Vcov, covariance::Middle};
 use crate::whitening::{Method, Whitening};
 
 /// The version this release writes; it reads no other.
-pub const FORMAT_VERSION: u64 = 1;
+pub const FORMAT_VERSION: u64 = 2;
 /// What a model file says it is.
 const FORMAT_NAME: &str = "hattention-model";
 /// Most coefficients, keys or targets a file may claim: far beyond any fit, far below an overflow.
@@ -39,6 +39,7 @@ impl Model {
         let w = &self.whitening;
         let mut tensors = Tensors::default();
         tensors.pairs("means", &w.means);
+        tensors.pairs("factors", &w.factors.concat());
         tensors.matrix("key_map", w.keys(), w.means.len(), |j, c| w.key_map[j].get(c).copied().unwrap_or(0.0));
         let coefficients = w.loading.len();
         let loading = |rows: &[Vec<f64>], k: usize, j: usize| rows[k].get(j).copied().unwrap_or(f64::NAN);
@@ -79,7 +80,7 @@ impl Model {
             .collect();
         let description = json!({
             "names": w.design.names, "columns": w.design.columns, "intercept": w.design.intercept,
-            "orthogonal": w.design.orthogonal, "filter": filter_to(&w.filter), "kept": w.kept, "dependent": dependent,
+            "orthogonal": w.design.orthogonal.iter().map(orthogonal_to).collect::<Vec<_>>(), "filter": filter_to(&w.filter), "kept": w.kept, "dependent": dependent,
             "rows": w.rows, "weight_total": bits(w.weight_total), "rank": w.rank,
             "effective_df": bits(w.effective_df), "condition": bits(w.condition), "bits": w.bits, "method": w.method.name(), "targets": fits,
         });
@@ -134,9 +135,6 @@ fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whit
         .iter()
         .map(|v| v.as_u64().map(|c| c as usize))
         .collect();
-    let indices = |value: &Value| -> Option<Vec<usize>> {
-        value.as_array()?.iter().map(|v| v.as_u64().map(|c| c as usize)).collect()
-    };
     let kept = indices(&description["kept"]).ok_or_else(|| missing("kept"))?;
     let intercept = description["intercept"].as_bool().ok_or_else(|| missing("intercept"))?;
     let coefficients = names.len() + intercept as usize;
@@ -147,8 +145,10 @@ fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whit
     let loading = read_matrix(tensors, "loading", Some(coefficients), 1 + key_map.len())?;
     let orthogonal = description["orthogonal"]
         .as_array()
-        .and_then(|groups| groups.iter().map(indices).collect::<Option<Vec<_>>>())
+        .and_then(|groups| groups.iter().map(orthogonal_from).collect::<Option<Vec<_>>>())
         .ok_or_else(|| missing("orthogonal"))?;
+    let design = Design { names, columns, intercept, orthogonal };
+    design.check(usize::MAX, None).map_err(|e| mismatch("a design that holds together".into(), e.to_string()))?;
     let dependent = description["dependent"]
         .as_array()
         .ok_or_else(|| missing("dependent"))?
@@ -165,9 +165,10 @@ fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whit
     let whole = |key: &'static str| description[key].as_u64().ok_or_else(|| missing(key));
     Ok(Whitening {
         means: read_pairs(tensors, "means", kept.len())?,
+        factors: read_factors(tensors, &design, &kept)?,
         key_map,
         loading: loading.into_iter().map(|row| if row.iter().any(|x| x.is_nan()) { Vec::new() } else { row }).collect(),
-        design: Design { names, columns, intercept, orthogonal },
+        design,
         filter: filter_from(&description["filter"]).ok_or_else(|| missing("filter"))?,
         kept,
         dependent,
@@ -309,6 +310,34 @@ fn number(description: &Value, key: &'static str) -> Result<f64, Error> {
 
 fn strings(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+fn indices(value: &Value) -> Option<Vec<usize>> {
+    value.as_array()?.iter().map(|v| v.as_u64().map(|c| c as usize)).collect()
+}
+
+fn orthogonal_to(group: &Orthogonal) -> Value {
+    json!({"powers": group.powers, "positions": group.positions, "products": group.products})
+}
+
+fn orthogonal_from(value: &Value) -> Option<Orthogonal> {
+    let product = |v: &Value| if v.is_null() { Some(None) } else { v.as_u64().map(|c| Some(c as usize)) };
+    Some(Orthogonal {
+        powers: value["powers"].as_array()?.iter().map(indices).collect::<Option<_>>()?,
+        positions: indices(&value["positions"])?,
+        products: value["products"].as_array()?.iter().map(product).collect::<Option<_>>()?,
+    })
+}
+
+/// The factors of the kept columns that are formed, as many as the design says.
+fn read_factors(tensors: &SafeTensors<'_>, design: &Design, kept: &[usize]) -> Result<Vec<Vec<DoubleDouble>>, Error> {
+    let formed = design.formed();
+    let terms = |(group, place): (usize, usize)| -> usize {
+        design.orthogonal[group].degrees(place).into_iter().map(|degree| degree + 1).product()
+    };
+    let lengths: Vec<usize> = kept.iter().map(|&position| formed[position].map_or(0, terms)).collect();
+    let mut all = read_pairs(tensors, "factors", lengths.iter().sum())?.into_iter();
+    Ok(lengths.into_iter().map(|length| all.by_ref().take(length).collect()).collect())
 }
 
 fn filter_to(filter: &Filter) -> Value {

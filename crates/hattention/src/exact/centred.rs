@@ -1,16 +1,42 @@
 //! Reading the state in floating point: centred sums without cancellation.
 
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
 use super::accumulator::Accumulator;
 use super::float::Float;
 use super::wide;
 
+/// A column formed of those of the state's table: `Σ factor · column`.
+pub(crate) type Combination<const N: usize> = Vec<(usize, Float<N>)>;
+
+/// Where formed columns begin: a state has fewer columns of its own.
+pub(crate) const FORMED: usize = 1 << 31;
+
+/// Columns worth a trip to other threads.
+const PARALLEL_FROM: usize = 48;
+
 /// The state's sums about the means (or about zero), in `64 N` bits.
+///
+/// Columns `FORMED ..` are combinations of the others. What is read of them carries the rounding of the sum that it is:
+/// `u` times [`Centred::reach`] where a column of the table has `u` times its length.
 pub(crate) struct Centred<'a, const N: usize> {
     sums: &'a Accumulator,
     intercept: bool,
     /// `Σ wᵢ` as an integer, and its exponent.
     total: (Vec<u64>, i32),
     total_reciprocal: Float<N>,
+    formed: &'a [Combination<N>],
+    products: Products<N>,
+}
+
+/// The centred products among the columns that others are formed of.
+struct Products<const N: usize> {
+    /// The place of a column of the table.
+    places: BTreeMap<usize, usize>,
+    /// Lower triangle, by rows.
+    values: Vec<Float<N>>,
 }
 
 impl<'a, const N: usize> Centred<'a, N> {
@@ -20,7 +46,39 @@ impl<'a, const N: usize> Centred<'a, N> {
         let total = (words.to_vec(), exponent);
         let value = Float::<N>::from_wide(&total.0, total.1 as i64);
         let total_reciprocal = if value.is_zero() { Float::ZERO } else { value.reciprocal() };
-        Self { sums, intercept, total, total_reciprocal }
+        let products = Products { places: BTreeMap::new(), values: Vec::new() };
+        Self { sums, intercept, total, total_reciprocal, formed: &[], products }
+    }
+
+    /// The same reader, with columns that are formed.
+    pub(crate) fn with_formed(mut self, formed: &'a [Combination<N>]) -> Self {
+        self.formed = formed;
+        self
+    }
+
+    /// The formed columns.
+    pub(crate) fn formed(&self) -> &'a [Combination<N>] {
+        self.formed
+    }
+
+    /// Looks up the products that formed columns share, once for all.
+    pub(crate) fn with_products(mut self) -> Self {
+        let mut parts: Vec<usize> = self.formed.iter().flatten().map(|(c, _)| *c).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        let row = |i: usize| -> Vec<Float<N>> { (0..=i).map(|j| self.stored_product(parts[i], parts[j])).collect() };
+        let rows: Vec<Vec<Float<N>>> = if parts.len() >= PARALLEL_FROM {
+            (0..parts.len()).into_par_iter().map(row).collect()
+        } else {
+            (0..parts.len()).map(row).collect()
+        };
+        self.products = Products { places: parts.into_iter().zip(0..).collect(), values: rows.concat() };
+        self
+    }
+
+    /// The terms of a formed column; `None` for one of the table.
+    pub(crate) fn terms(&self, a: usize) -> Option<&'a [(usize, Float<N>)]> {
+        a.checked_sub(FORMED).map(|place| self.formed[place].as_slice())
     }
 
     /// `Σ wᵢ`.
@@ -30,11 +88,35 @@ impl<'a, const N: usize> Centred<'a, N> {
 
     /// `Σ wᵢ aᵢ bᵢ` of table columns `a` and `b`.
     pub(crate) fn raw(&self, a: usize, b: usize) -> Float<N> {
+        if a >= FORMED || b >= FORMED {
+            let centred = self.product(a, b);
+            return if self.intercept { centred + self.total() * self.mean(a) * self.mean(b) } else { centred };
+        }
         self.sums.entry(a, b).map_or(Float::ZERO, |(words, exponent)| Float::from_wide(words, exponent as i64))
     }
 
-    /// `Σ wᵢ aᵢ bᵢ`, less `Σ wᵢ aᵢ Σ wᵢ bᵢ / Σ wᵢ` with an intercept: the numerator is formed exactly, as an integer.
+    /// `Σ wᵢ aᵢ bᵢ`, less `Σ wᵢ aᵢ Σ wᵢ bᵢ / Σ wᵢ` with an intercept.
     pub(crate) fn product(&self, a: usize, b: usize) -> Float<N> {
+        match (self.terms(a), self.terms(b)) {
+            (None, None) => self.stored_product(a, b),
+            (Some(terms), None) => terms.iter().fold(Float::ZERO, |sum, (c, f)| sum + *f * self.stored_product(*c, b)),
+            (None, Some(_)) => self.product(b, a),
+            (Some(left), Some(right)) => left.iter().fold(Float::ZERO, |sum, (c, f)| {
+                sum + *f * right.iter().fold(Float::ZERO, |inner, (d, g)| inner + *g * self.shared_product(*c, *d))
+            }),
+        }
+    }
+
+    fn shared_product(&self, a: usize, b: usize) -> Float<N> {
+        let places = &self.products.places;
+        match (places.get(&a), places.get(&b)) {
+            (Some(&i), Some(&j)) => self.products.values[i.max(j) * (i.max(j) + 1) / 2 + i.min(j)],
+            _ => self.stored_product(a, b),
+        }
+    }
+
+    /// The numerator is formed exactly, as an integer.
+    fn stored_product(&self, a: usize, b: usize) -> Float<N> {
         let Some((words, exponent)) = self.sums.entry(a, b) else {
             return Float::ZERO;
         };
@@ -56,8 +138,29 @@ impl<'a, const N: usize> Centred<'a, N> {
 
     /// The mean of a column with an intercept; zero without.
     pub(crate) fn mean(&self, a: usize) -> Float<N> {
-        if self.intercept { self.raw(0, a) * self.total_reciprocal } else { Float::ZERO }
+        match self.terms(a) {
+            Some(terms) => terms.iter().fold(Float::ZERO, |sum, (c, factor)| sum + *factor * self.mean(*c)),
+            None if self.intercept => self.raw(0, a) * self.total_reciprocal,
+            None => Float::ZERO,
+        }
     }
+
+    /// The length of a column; of a formed one `Σ |factor| · length`, which is what its rounding is relative to.
+    pub(crate) fn reach(&self, a: usize) -> Float<N> {
+        let length = |c: usize| self.shared_product(c, c).abs().sqrt();
+        self.terms(a).map_or_else(|| length(a), |terms| sum_of_sizes(terms, length))
+    }
+
+    /// As [`Centred::reach`], for the mean.
+    pub(crate) fn mean_reach(&self, a: usize) -> Float<N> {
+        let size = |c: usize| self.mean(c).abs();
+        self.terms(a).map_or_else(|| size(a), |terms| sum_of_sizes(terms, size))
+    }
+}
+
+/// `Σ |factor| · size`.
+pub(crate) fn sum_of_sizes<const N: usize>(terms: &[(usize, Float<N>)], size: impl Fn(usize) -> Float<N>) -> Float<N> {
+    terms.iter().fold(Float::ZERO, |sum, (c, factor)| sum + factor.abs() * size(*c))
 }
 
 /// The number without words that only repeat its sign.

@@ -112,6 +112,14 @@ impl<const N: usize> Float<N> {
         DoubleDouble::new(hi, (self - Self::from_f64(hi)).to_f64())
     }
 
+    /// The same number in other bits, truncated.
+    pub(crate) fn resize<const M: usize>(self) -> Float<M> {
+        let mut mantissa = [0; M];
+        let shared = N.min(M);
+        mantissa[M - shared..].copy_from_slice(&self.mantissa[N - shared..]);
+        Float { negative: self.negative, exponent: self.exponent, mantissa }
+    }
+
     fn cmp_magnitude(&self, other: &Self) -> std::cmp::Ordering {
         self.exponent().cmp(&other.exponent()).then_with(|| self.mantissa.iter().rev().cmp(other.mantissa.iter().rev()))
     }
@@ -324,6 +332,9 @@ mod tests {
         let root = rational(x.abs().sqrt());
         close(&(&root * &root), &p.abs(), &p, bits - 3);
         assert!((x - x).is_zero() && rational(x - x).is_zero());
+        let (wider, narrower) = (x.resize::<9>(), x.resize::<1>());
+        assert_eq!(rational(wider), p);
+        close(&rational(narrower), &p, &p, 63);
         let double = x.to_f64();
         close(&BigRational::from_float(double).unwrap(), &p, &p, 53);
     }

@@ -1,13 +1,13 @@
 //! Variance inflation: what each coefficient pays for the company of the others.
 
-use crate::design::Filter;
+use crate::design::{Filter, RankTolerance};
 use crate::error::Error;
-use crate::exact::centred::Centred;
+use crate::exact::centred::{Centred, FORMED};
 use crate::exact::float::Float;
 use crate::moments::Moments;
-use crate::whitening::Whitening;
+use crate::whitening::{Placed, Whitening};
 
-/// Orthogonal polynomials are formed in all the bits there are: their tables are small.
+/// Orthogonal polynomials are read in all the bits there are: few of them are, and much may cancel in their sums.
 const WORDS: usize = 32;
 
 /// Variance inflation factors `VIFⱼ = Cⱼⱼ Ωⱼⱼ = 1 / (1 − Rⱼ²)`, `C` the centred sums of products (uncentred without
@@ -54,18 +54,18 @@ pub fn variance_inflation(moments: &Moments, whitening: &Whitening) -> Result<Ve
     let design = &whitening.design;
     let sums = Centred::<4>::new(&moments.sums, design.intercept);
     let loading = &whitening.loading[design.intercept as usize..];
-    let mut factors: Vec<Option<f64>> = design
-        .columns
-        .iter()
-        .zip(loading)
-        .map(|(column, row)| column.filter(|_| !row.is_empty()).map(|c| inflation(sums.product(c + 1, c + 1), row)))
-        .collect();
-    for group in &design.orthogonal {
-        for (&position, square) in group.iter().zip(squares_of_polynomials(moments, whitening, group)) {
-            factors[position] = Some(inflation(square, &loading[position]));
-        }
-    }
-    Ok(factors)
+    let forming = whitening.unweighted.as_deref().unwrap_or(moments);
+    let placed = Placed::<WORDS>::new(design, forming, RankTolerance::Exact)?;
+    let formed_sums = Centred::<WORDS>::new(&moments.sums, design.intercept).with_formed(&placed.formed);
+    let factor = |(column, row): (&Option<usize>, &Vec<f64>)| {
+        let column = column.filter(|_| !row.is_empty())?;
+        Some(if column >= FORMED {
+            inflation(formed_sums.product(column, column), row)
+        } else {
+            inflation(sums.product(column, column), row)
+        })
+    };
+    Ok(placed.table.iter().zip(loading).map(factor).collect())
 }
 
 fn check(moments: &Moments, whitening: &Whitening) -> Result<(), Error> {
@@ -85,7 +85,7 @@ fn check(moments: &Moments, whitening: &Whitening) -> Result<(), Error> {
             "one factored from moments",
         );
     }
-    let columns = design.columns.iter().flatten().max().map_or(0, |c| c + 1);
+    let columns = design.state_columns().max().map_or(0, |c| c + 1);
     if columns > moments.columns() {
         return Err(Error::Shape { what: "the state", expected: columns, got: moments.columns() });
     }
@@ -105,45 +105,4 @@ fn inflation<const N: usize>(square: Float<N>, loading: &[f64]) -> f64 {
     let sum: f64 = loading.iter().map(|l| (l / largest) * (l / largest)).sum();
     let largest = Float::from_f64(largest);
     (square * largest * largest * Float::from_f64(sum)).to_f64()
-}
-
-/// `Cⱼⱼ` of the orthogonal polynomials that a group of powers is reported as.
-///
-/// With the unweighted centred sums `G Gᵀ` of the powers the polynomials are `X G⁻ᵀ`, and so with `C` those of the fit
-/// their squares are the diagonal of `G⁻¹ C G⁻ᵀ`: one, if both are the same.
-fn squares_of_polynomials(moments: &Moments, whitening: &Whitening, group: &[usize]) -> Vec<Float<WORDS>> {
-    let columns = &whitening.design.columns;
-    let table: Vec<usize> = group.iter().filter_map(|&position| columns[position]).map(|c| c + 1).collect();
-    let gram_of = |state: &Moments, centred: bool| -> Vec<Vec<Float<WORDS>>> {
-        let sums = Centred::new(&state.sums, centred);
-        table.iter().map(|&a| table.iter().map(|&b| sums.product(a, b)).collect()).collect()
-    };
-    let forming = gram_of(whitening.unweighted.as_deref().unwrap_or(moments), true);
-    let fitted = gram_of(moments, whitening.design.intercept);
-    // Rows of G⁻¹: each polynomial as a combination of the powers, by Gram and Schmidt.
-    let mut polynomials: Vec<Vec<Float<WORDS>>> = Vec::with_capacity(table.len());
-    for k in 0..table.len() {
-        let mut power = vec![Float::ZERO; k + 1];
-        power[k] = Float::from_f64(1.0);
-        let mut polynomial = power.clone();
-        for earlier in &polynomials {
-            let part = product(&forming, &power, earlier);
-            polynomial.iter_mut().zip(earlier).for_each(|(p, e)| *p = *p - part * *e);
-        }
-        // The whitening found the powers independent, so none has length zero.
-        let length = product(&forming, &polynomial, &polynomial).abs().sqrt().reciprocal();
-        polynomials.push(polynomial.into_iter().map(|p| p * length).collect());
-    }
-    polynomials.iter().map(|polynomial| product(&fitted, polynomial, polynomial)).collect()
-}
-
-/// `aᵀ C b`, the vectors ending in zeros that are left out.
-fn product<const N: usize>(gram: &[Vec<Float<N>>], a: &[Float<N>], b: &[Float<N>]) -> Float<N> {
-    let mut sum = Float::ZERO;
-    for (x, row) in a.iter().zip(gram).filter(|(x, _)| !x.is_zero()) {
-        for (y, c) in b.iter().zip(row) {
-            sum = sum + *x * *y * *c;
-        }
-    }
-    sum
 }

@@ -108,7 +108,7 @@ impl Fit {
         if target >= moments.columns() {
             return Err(Error::Shape { what: "the state", expected: target + 1, got: moments.columns() });
         }
-        let state = whitening.design.columns.iter().flatten().max().map_or(0, |c| c + 1);
+        let state = whitening.design.state_columns().max().map_or(0, |c| c + 1);
         if state > moments.columns() {
             return Err(Error::Shape { what: "the state", expected: state, got: moments.columns() });
         }

@@ -147,6 +147,7 @@ impl<'a> Rows<'a> {
             bits: 106,
             method: Method::InMemory,
             means: sums.means.clone(),
+            factors: vec![Vec::new(); count],
             key_map,
             loading,
             solver: None,

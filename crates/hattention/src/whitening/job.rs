@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::polynomials::Placed;
 use super::report::Report;
 use super::solve::{Factored, Frame, Solver};
 use super::{Arithmetic, Whitening, WhiteningOptions};
@@ -23,7 +24,7 @@ pub(super) struct Job<'a> {
 }
 
 /// Bits that a pivot may lose before the factorisation starts again with more: half of them.
-const fn spare_bits(words: usize) -> i64 {
+pub(super) const fn spare_bits(words: usize) -> i64 {
     32 * words as i64
 }
 
@@ -73,14 +74,16 @@ impl Job<'_> {
 
     /// Factors with `64 N` bits; `None` if these are too few.
     fn factor<const N: usize>(&self, wrap: fn(Arc<Factored<N>>) -> Solver) -> Result<Option<Whitening>, Error> {
+        let placed = self.placed::<N>()?;
         let sums = Centred::<N>::new(&self.moments.sums, self.design.intercept);
-        let spectrum = Spectrum::of(&sums, self.design);
+        let sums = sums.with_formed(&placed.formed).with_products();
+        let spectrum = Spectrum::at(&sums, &placed.table);
         let Some((keys, kept, dependent, ldl)) = self.invert(&sums, &spectrum)? else {
             return Ok(None);
         };
         let columns: Vec<usize> = kept.iter().map(|&i| spectrum.table[i]).collect();
         let means: Vec<Float<N>> = columns.iter().map(|&c| sums.mean(c)).collect();
-        let Some(report) = self.report(&sums, &spectrum, ldl.as_ref(), &kept, &means)? else {
+        let Some(report) = self.report(&sums, &spectrum, ldl.as_ref(), &kept, &means) else {
             return Ok(None);
         };
         let frame = self.frame(&sums, &spectrum, &kept, means, report);
@@ -106,6 +109,11 @@ impl Job<'_> {
         Ok(Some(self.whitening(&sums, &factored.frame, made, 64 * N).with_solver(wrap(Arc::new(factored)))))
     }
 
+    /// Where the columns of the design are found; polynomials are formed without weights.
+    fn placed<const N: usize>(&self) -> Result<Placed<N>, Error> {
+        Placed::new(self.design, self.unweighted.unwrap_or(self.moments), self.options.rank_tolerance)
+    }
+
     /// What all reads of the factor need to know of its columns, `kept` among those of the spectrum.
     pub(super) fn frame<const N: usize>(
         &self,
@@ -118,12 +126,19 @@ impl Job<'_> {
         Frame {
             columns: kept.iter().map(|&i| spectrum.table[i]).collect(),
             means,
-            lengths: kept.iter().map(|&i| spectrum.diagonal(i).abs().sqrt().scale(-spectrum.scales[i])).collect(),
+            lengths: kept
+                .iter()
+                .map(|&i| match sums.terms(spectrum.table[i]) {
+                    Some(_) => sums.reach(spectrum.table[i]),
+                    None => spectrum.diagonal(i).abs().sqrt().scale(-spectrum.scales[i]),
+                })
+                .collect(),
             penalties: kept
                 .iter()
                 .map(|&i| self.penalty(sums, spectrum.diagonal(i), spectrum.scales[i]).scale(-2 * spectrum.scales[i]))
                 .collect(),
             report,
+            formed: sums.formed().to_vec(),
             intercept: self.design.intercept,
         }
     }
@@ -146,6 +161,11 @@ impl Job<'_> {
             bits,
             method: super::Method::Extended,
             means: frame.means.iter().map(|m| m.to_double_double()).collect(),
+            factors: frame
+                .columns
+                .iter()
+                .map(|&c| sums.terms(c).unwrap_or_default().iter().map(|(_, f)| f.to_double_double()).collect())
+                .collect(),
             key_map: made.key_map,
             loading: made.loading,
             kept: made.kept,
@@ -162,14 +182,12 @@ impl Job<'_> {
         if self.moments.rows() < coefficients as u64 {
             return Ok(f64::INFINITY);
         }
-        let design = Design { orthogonal: Vec::new(), ..self.design.clone() };
         let options = WhiteningOptions {
             aliased: Aliased::Error,
             rank_tolerance: RankTolerance::Rounding,
             arithmetic: self.options.arithmetic,
         };
-        let job = Job { moments: self.moments, design: &design, filter: Filter::Ols, options, unweighted: None };
-        match job.run() {
+        match (Job { filter: Filter::Ols, options, ..*self }).run() {
             Ok(whitening) => Ok(whitening.condition),
             Err(Error::RankDeficient { .. }) => Ok(f64::INFINITY),
             Err(other) => Err(other),
@@ -186,6 +204,10 @@ impl Job<'_> {
     ) -> Result<Option<(Vec<Vec<Float<N>>>, Vec<usize>, Vec<Dependence>, Option<Ldl<N>>)>, Error> {
         let size = spectrum.table.len();
         if let Filter::Components { count, standardize } = self.filter {
+            let lost = |i: usize| extent(sums, spectrum, i) - spectrum.diagonal(i).exponent();
+            if N < 32 && (0..size).any(|i| lost(i) > spare_bits(N)) {
+                return Ok(None);
+            }
             let keys = crate::components::keys(sums, &spectrum.table, count, standardize)?;
             return Ok(Some((keys, (0..size).collect(), Vec::new(), None)));
         }
@@ -227,6 +249,9 @@ impl Job<'_> {
         }
         let norms: Vec<f64> =
             (0..size).map(|i| sums.raw(table[i], table[i]).scale(2 * scales[i]).sqrt().to_f64()).collect();
+        let (units, rounded): (Vec<f64>, Vec<f64>) =
+            (0..size).map(|i| self.rounding(sums, table[i], scales[i])).unzip();
+        let extents: Vec<i64> = (0..size).map(|i| extent(sums, spectrum, i)).collect();
         let name = |i: usize| self.design.names[candidates[i]].clone();
         let mut describe = |i: usize, coefficients: &[f64], distance: f64| {
             let own = gram[i * (i + 1) / 2 + i].sqrt().to_f64();
@@ -239,13 +264,12 @@ impl Job<'_> {
             let distance_relative = if distance_relative < 1e-30 { 0.0 } else { distance_relative };
             dependent.push(Dependence { column: name(i), on, distance_relative });
         };
-        let units: Vec<f64> =
-            table.iter().map(|&c| unit(self.options.rank_tolerance, self.moments.precision(c))).collect();
         let penalised_fit = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
         let mut most_lost = 0;
         Ldl::factor(&penalised, size, |i, pivot, diagonal, factor: &Ldl<N>| {
             let lost = diagonal.exponent() - pivot.exponent();
-            let broken = diagonal.is_zero() || pivot.is_zero() || pivot.is_negative() || lost > spare_bits(N);
+            let lost_in_all = lost.max(extents[i] - pivot.exponent());
+            let broken = diagonal.is_zero() || pivot.is_zero() || pivot.is_negative() || lost_in_all > spare_bits(N);
             if penalised_fit {
                 return if !broken {
                     Verdict::Keep
@@ -259,7 +283,7 @@ impl Job<'_> {
                 describe(i, &[], 0.0);
                 return Verdict::Drop;
             }
-            let tolerance_of = |coefficients: &[f64]| tolerance(&units, &norms, i, coefficients);
+            let tolerance_of = |coefficients: &[f64]| tolerance(&units, &rounded, i, coefficients);
             let distance = if pivot.is_negative() { 0.0 } else { pivot.sqrt().to_f64() };
             most_lost = most_lost.max(lost);
             // As long as no pivot has lost more than half the bits of a double, these tell which columns are clear.
@@ -274,6 +298,22 @@ impl Job<'_> {
             }
             if broken { Verdict::MoreBits } else { Verdict::Keep }
         })
+    }
+
+    /// The precision of a column's entries and the (scaled) length that it is relative to.
+    fn rounding<const N: usize>(&self, sums: &Centred<'_, N>, column: usize, scale: i64) -> (f64, f64) {
+        let unit = |c: usize| unit(self.options.rank_tolerance, self.moments.precision(c));
+        let length = |c: usize| sums.raw(c, c).sqrt();
+        let Some(terms) = sums.terms(column) else {
+            return (unit(column), length(column).scale(scale).to_f64());
+        };
+        let own = terms.last().map_or(0.0, |(highest, _)| unit(*highest));
+        let rounded = crate::exact::centred::sum_of_sizes(terms, |c| match c {
+            0 => Float::ZERO,
+            _ if own == 0.0 => length(c),
+            _ => length(c) * Float::from_f64(beside(own, unit(c)) / own),
+        });
+        (own, rounded.scale(scale).to_f64())
     }
 
     /// `tr(ΩC) = keys − Σ_j P_j Ω_jj` for ridge penalties P.
@@ -305,10 +345,21 @@ impl Job<'_> {
     }
 }
 
+/// What the precision of another column counts as beside a column of precision `own`: pairs are made of it.
+fn beside(own: f64, other: f64) -> f64 {
+    if other <= own || own > 1e-20 { other } else { own }
+}
+
+/// The exponent of the square that a column's centred square was left over from: where it is formed, much may cancel.
+fn extent<const N: usize>(sums: &Centred<'_, N>, spectrum: &Spectrum<N>, i: usize) -> i64 {
+    let table = spectrum.table[i];
+    let reach = sums.terms(table).map(|_| 2 * (sums.reach(table).exponent() + spectrum.scales[i]));
+    reach.unwrap_or(spectrum.diagonal(i).exponent())
+}
+
 /// How close column `i` may come to the span of the earlier ones, given its coefficients on them; see [`RankTolerance`].
 pub(crate) fn tolerance(units: &[f64], norms: &[f64], i: usize, coefficients: &[f64]) -> f64 {
-    let same_kind = |j: usize| if units[j] <= units[i] || units[i] > 1e-20 { units[j] } else { units[i] };
-    let others = coefficients.iter().enumerate().map(|(j, c)| c.abs() * same_kind(j) * norms[j]);
+    let others = coefficients.iter().enumerate().map(|(j, c)| c.abs() * beside(units[i], units[j]) * norms[j]);
     units[i] * norms[i] + others.sum::<f64>()
 }
 
@@ -346,10 +397,16 @@ pub(super) struct Spectrum<const N: usize> {
 }
 
 impl<const N: usize> Spectrum<N> {
-    /// Reads the cross-products of the design's columns that were observed.
+    /// Reads the cross-products of the design's columns that were observed; none of them is formed.
     pub(super) fn of(sums: &Centred<'_, N>, design: &Design) -> Self {
-        let candidates: Vec<usize> = (0..design.names.len()).filter(|&c| design.columns[c].is_some()).collect();
-        let table: Vec<usize> = candidates.iter().map(|&c| design.columns[c].unwrap_or(0) + 1).collect();
+        let table: Vec<Option<usize>> = design.columns.iter().map(|c| c.map(|c| c + 1)).collect();
+        Self::at(sums, &table)
+    }
+
+    /// Reads the cross-products of the columns that were observed, by their places in the table.
+    pub(super) fn at(sums: &Centred<'_, N>, places: &[Option<usize>]) -> Self {
+        let candidates: Vec<usize> = (0..places.len()).filter(|&c| places[c].is_some()).collect();
+        let table: Vec<usize> = places.iter().copied().flatten().collect();
         // Scaling by powers of two is exact and leaves numbers near one.
         let scales: Vec<i64> = table.iter().map(|&c| scale_of(sums.product(c, c))).collect();
         let row = |i: usize| -> Vec<Float<N>> {
@@ -370,6 +427,6 @@ impl<const N: usize> Spectrum<N> {
 }
 
 /// The even power of two that brings a diagonal entry near one.
-fn scale_of<const N: usize>(diagonal: Float<N>) -> i64 {
+pub(super) fn scale_of<const N: usize>(diagonal: Float<N>) -> i64 {
     if diagonal.is_zero() { 0 } else { -diagonal.exponent().div_euclid(2) }
 }

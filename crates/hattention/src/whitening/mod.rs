@@ -2,6 +2,7 @@
 
 mod condition;
 mod job;
+mod polynomials;
 mod refined;
 mod report;
 mod solve;
@@ -14,6 +15,7 @@ use crate::moments::Moments;
 pub(crate) use condition::Correlations;
 use job::Job;
 pub(crate) use job::{tolerance, unit};
+pub(crate) use polynomials::Placed;
 pub(crate) use refined::{KeyMap, inverse_column, plain_loading};
 pub(crate) use solve::{Solver, digits};
 
@@ -104,6 +106,10 @@ pub struct Whitening {
     pub method: Method,
     /// Means of the kept columns (zero without intercept). Shape: `[kept]`.
     pub means: Vec<DoubleDouble>,
+    /// For a kept column of [`Design::orthogonal`], the factors of the state's columns it is the sum of: those with
+    /// powers up to its degrees, in the order of [`Orthogonal::products`](crate::design::Orthogonal::products). Empty for
+    /// other columns. Shape: `[kept][terms]`.
+    pub factors: Vec<Vec<DoubleDouble>>,
     /// The map from centred kept columns to keys, by keys: `key_map[j][c]`. Shape: `[keys][≤ kept]`.
     pub key_map: Vec<Vec<f64>>,
     /// What a key contributes to each reported coefficient: with `k̃ = (1/√Σw, k)`, coefficients are
@@ -128,8 +134,11 @@ impl Whitening {
     ///
     /// # Errors
     /// - [`Error::NoRows`], [`Error::TooFewRows`]: not enough rows.
-    /// - [`Error::RankDeficient`]: dependent columns under [`Aliased::Error`] (or within an orthogonal polynomial).
-    /// - [`Error::Parameter`]: a penalty that is negative or not finite, or more components than columns.
+    /// - [`Error::RankDeficient`]: dependent columns under [`Aliased::Error`], or powers too close to dependence to form
+    ///   an orthogonal polynomial of them.
+    /// - [`Error::Parameter`]: a penalty that is negative or not finite, more components than columns, or a group of
+    ///   orthogonal polynomials with other columns than it has degrees for.
+    /// - [`Error::Shape`]: a design with columns that the state (or the unweighted one) does not have.
     pub fn of(
         moments: &Moments,
         design: &Design,
@@ -138,7 +147,7 @@ impl Whitening {
         unweighted: Option<&Moments>,
     ) -> Result<Self, Error> {
         check_filter(filter, design)?;
-        check_design(design, moments)?;
+        design.check(moments.columns(), unweighted)?;
         if moments.rows() == 0 {
             return Err(Error::NoRows);
         }
@@ -195,19 +204,5 @@ fn check_filter(filter: Filter, design: &Design) -> Result<(), Error> {
             allowed: "at most the number of columns of the design",
         }),
         _ => Ok(()),
-    }
-}
-
-fn check_design(design: &Design, moments: &Moments) -> Result<(), Error> {
-    let count = design.names.len();
-    if design.columns.len() != count {
-        return Err(Error::Shape { what: "the design's list of columns", expected: count, got: design.columns.len() });
-    }
-    if let Some(outside) = design.columns.iter().flatten().find(|c| **c >= moments.columns()) {
-        return Err(Error::Shape { what: "the state", expected: outside + 1, got: moments.columns() });
-    }
-    match design.orthogonal.iter().flatten().find(|position| **position >= count) {
-        Some(outside) => Err(Error::Shape { what: "the design", expected: outside + 1, got: count }),
-        None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use super::condition::Correlations;
 use super::refined::Refined;
 use super::report::Report;
 use crate::double_double::DoubleDouble;
-use crate::exact::centred::Centred;
+use crate::exact::centred::{Centred, Combination};
 use crate::exact::float::Float;
 use crate::moments::Moments;
 
@@ -14,11 +14,13 @@ pub(crate) struct Frame<const N: usize> {
     /// Kept table columns (constant is 0).
     pub(crate) columns: Vec<usize>,
     pub(crate) means: Vec<Float<N>>,
-    /// `√C_jj` of the kept columns.
+    /// What the rounding of the kept columns' products is relative to: `√C_jj`, more for those that are formed.
     pub(crate) lengths: Vec<Float<N>>,
     /// Ridge penalties of the kept columns.
     pub(crate) penalties: Vec<Float<N>>,
     pub(crate) report: Report<N>,
+    /// The columns of orthogonal polynomials, formed of those of the table.
+    pub(crate) formed: Vec<Combination<N>>,
     pub(crate) intercept: bool,
 }
 
@@ -34,7 +36,7 @@ impl<const N: usize> Factored<N> {
     /// Coefficients of one target (a table column): raw over kept columns and reported, each with the intercept.
     fn coefficients(&self, moments: &Moments, target: usize) -> Solved {
         let frame = &self.frame;
-        let sums = Centred::<N>::new(&moments.sums, frame.intercept);
+        let sums = Centred::<N>::new(&moments.sums, frame.intercept).with_formed(&frame.formed);
         let cross = frame.cross(&sums, target);
         let memory: Vec<Float<N>> =
             self.keys.iter().map(|key| key.iter().zip(&cross).fold(Float::ZERO, |sum, (k, c)| sum + *k * *c)).collect();
@@ -52,7 +54,8 @@ impl<const N: usize> Factored<N> {
     /// Bounds of the error of each raw coefficient.
     ///
     /// In units where columns have length one, the factor's backward error is at most `u` an entry, so
-    /// `|δβᵢ| ≤ u Σ_j |Ω_ij| (Σ_k |β_k| + ‖y‖)`, and `|Ω_ij| ≤ √(Ω_ii Ω_jj)`.
+    /// `|δβᵢ| ≤ u Σ_j |Ω_ij| (Σ_k |β_k| + ‖y‖)`, and `|Ω_ij| ≤ √(Ω_ii Ω_jj)`. The entries of formed columns carry the
+    /// rounding of their sums, relative to the sizes of their terms: those take the place of lengths.
     fn bound(&self, raw: &[Float<N>], target_length: Float<N>) -> Vec<Float<N>> {
         let lengths = &self.frame.lengths;
         let mut diagonal = vec![Float::<N>::ZERO; lengths.len()];
@@ -95,9 +98,28 @@ impl<const N: usize> Frame<N> {
         self.columns.iter().map(|&c| sums.product(c, target)).collect()
     }
 
-    /// The unit of the arithmetic with room for sums over the columns, as an exponent.
+    /// The unit of the arithmetic with room for sums over the columns and over the terms of one, as an exponent.
     pub(super) fn unit(&self) -> i64 {
-        12 - 64 * N as i64 + 2 * (64 - (self.columns.len() as u64 + 1).leading_zeros() as i64)
+        let terms = self.formed.iter().map(Vec::len).max().unwrap_or(0);
+        12 - 64 * N as i64 + 2 * (64 - ((self.columns.len() + terms) as u64 + 1).leading_zeros() as i64)
+    }
+
+    /// What the intercept and the residual sum may be off by because formed columns, their means and their products with
+    /// the target are sums: `u Σ |β| m` and `u Σ |β| ‖x‖ ‖y‖`, with the sizes of the terms for those of the columns.
+    fn rounding_of_formed(
+        &self,
+        sums: &Centred<'_, N>,
+        raw: &[Float<N>],
+        target_length: Float<N>,
+    ) -> (Float<N>, Float<N>) {
+        let mut errors = (Float::ZERO, Float::ZERO);
+        for ((&c, b), length) in self.columns.iter().zip(raw).zip(&self.lengths) {
+            if sums.terms(c).is_some() {
+                errors.0 = errors.0 + b.abs() * sums.mean_reach(c);
+                errors.1 = errors.1 + b.abs() * *length * target_length;
+            }
+        }
+        (errors.0.scale(self.unit()), errors.1.scale(self.unit()))
     }
 
     /// What a target's coefficients, known to `bound`, amount to.
@@ -121,6 +143,7 @@ impl<const N: usize> Frame<N> {
         let mut reported: Vec<Option<(Float<N>, Float<N>)>> =
             self.report.rows.iter().map(|weights| weights.as_ref().map(solve)).collect();
         let raw: Vec<Float<N>> = raw.iter().zip(bound).map(|(b, e)| snap(*b, *e)).collect();
+        let (formed_in_intercept, formed_in_residual) = self.rounding_of_formed(sums, &raw, total.abs().sqrt());
         let mut intercept = Float::ZERO;
         if self.intercept {
             let slopes = raw.iter().zip(&self.means).fold(Float::ZERO, |sum, (b, m)| sum + *b * *m);
@@ -133,11 +156,11 @@ impl<const N: usize> Frame<N> {
                     error = error + *e * m.abs() + (*b * *m).abs().scale(unit);
                 }
             }
-            reported.insert(0, Some((reported_intercept, error)));
+            reported.insert(0, Some((reported_intercept, error + formed_in_intercept)));
         }
         // With Cβ = c − Pβ, the residual sum yy − 2βᵀc + βᵀCβ is yy − βᵀc − βᵀPβ.
         let mut residual = total;
-        let mut error = total.scale(unit);
+        let mut error = total.scale(unit) + formed_in_residual;
         for (i, (b, c)) in raw.iter().zip(cross).enumerate() {
             residual = residual - *b * (*c + *b * self.penalties[i]);
             error = error + bound[i] * c.abs();

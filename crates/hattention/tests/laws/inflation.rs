@@ -1,7 +1,9 @@
 //! Variance inflation, against exact regressions of every column on the others.
 
 use hattention::fit::variance_inflation;
-use hattention::{Aliased, Design, Error, Filter, Model, Moments, RankTolerance, Whitening, WhiteningOptions};
+use hattention::{
+    Aliased, Design, Error, Filter, Model, Moments, Orthogonal, RankTolerance, Whitening, WhiteningOptions,
+};
 
 use crate::support::{Case, Fraction, Source, Truth, Values};
 use crate::table::{EPSILON, designs, regular, steps, weighted_designs};
@@ -111,9 +113,8 @@ fn polynomials(centre: f64, intercept: bool) -> (Case, Case) {
     let y = steps(9, |i| (i * i * 3.0) % 7.0);
     let powers = |k: i32| -> Vec<f64> { t.iter().map(|t| (t + centre).powi(k)).collect() };
     let raw = Case::dense("powers", vec![powers(1), powers(2), powers(3), z.clone()], y.clone(), intercept);
-    // On −4 … 4 the orthogonal polynomials are t, t² − 20/3 and t³ − 59/5 t; without an intercept their constants,
-    // which centring would take off, are those of the powers.
-    let second = steps(9, |i| 3.0 * (i - 4.0).powi(2) - if intercept { 20.0 } else { 0.0 });
+    // On −4 … 4 the orthogonal polynomials are t, t² − 20/3 and t³ − 59/5 t.
+    let second = steps(9, |i| 3.0 * (i - 4.0).powi(2) - 20.0);
     let third = steps(9, |i| 5.0 * (i - 4.0).powi(3) - 59.0 * (i - 4.0));
     let formed = Case::dense("polynomials", vec![t, second, third, z], y, intercept);
     (raw, formed)
@@ -122,9 +123,9 @@ fn polynomials(centre: f64, intercept: bool) -> (Case, Case) {
 #[test]
 fn orthogonal_polynomials_are_inflated_as_the_columns_they_are() {
     let mut source = Source(41);
-    for (centre, intercept) in [(0.0, true), (1000.0, true), (0.0, false)] {
+    for (centre, intercept) in [(0.0, true), (1000.0, true), (0.0, false), (1000.0, false)] {
         let (raw, formed) = polynomials(centre, intercept);
-        let design = Design { orthogonal: vec![vec![0, 1, 2]], ..raw.design() };
+        let design = Design { orthogonal: vec![Orthogonal::alone(vec![0, 1, 2], vec![0, 1, 2])], ..raw.design() };
         let unweighted = raw.moments();
         let weights = source.integers(9, 1, 9);
         for weights in [None, Some(weights)] {
@@ -141,11 +142,23 @@ fn orthogonal_polynomials_are_inflated_as_the_columns_they_are() {
     // Without company and without weights they are orthogonal, however large the powers.
     let (raw, _) = polynomials(1000.0, true);
     let alone = Case { columns: raw.columns[..3].to_vec(), ..raw };
-    let design = Design { orthogonal: vec![vec![0, 1, 2]], ..alone.design() };
+    let design = Design { orthogonal: vec![Orthogonal::alone(vec![0, 1, 2], vec![0, 1, 2])], ..alone.design() };
     let moments = alone.moments();
     let whitening = Whitening::of(&moments, &design, Filter::Ols, WhiteningOptions::default(), None).unwrap();
     for factor in variance_inflation(&moments, &whitening).unwrap() {
         assert!((factor.unwrap() - 1.0).abs() <= 11.0 * EPSILON / 2.0, "{factor:?}");
+    }
+}
+
+#[test]
+fn products_of_polynomials_are_inflated_as_the_columns_they_are() {
+    for case in crate::polynomials::every_case() {
+        let (moments, whitening) = case.least_squares();
+        let factors = variance_inflation(&moments, &whitening).unwrap();
+        assert_eq!(factors.len(), case.formed.columns.len());
+        for (j, got) in factors.iter().enumerate() {
+            assert_factor(&case.formed, j, *got, &exact_factor(&case.formed, j));
+        }
     }
 }
 
@@ -184,7 +197,7 @@ fn what_has_no_factors_is_refused() {
     };
     assert_eq!(variance_inflation(&moments, &read(&plain)), variance_inflation(&moments, &plain));
     let (raw, _) = polynomials(0.0, true);
-    let design = Design { orthogonal: vec![vec![0, 1, 2]], ..raw.design() };
+    let design = Design { orthogonal: vec![Orthogonal::alone(vec![0, 1, 2], vec![0, 1, 2])], ..raw.design() };
     let moments = raw.moments();
     let whitening = Whitening::of(&moments, &design, Filter::Ols, WhiteningOptions::default(), None).unwrap();
     assert!(variance_inflation(&moments, &whitening).is_ok());

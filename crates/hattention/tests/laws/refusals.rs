@@ -1,7 +1,7 @@
 //! What is refused, and with which data.
 
 use hattention::{
-    Aliased, Block, Column, Design, Error, Filter, Fit, Moments, RankTolerance, Whitening, WhiteningOptions,
+    Aliased, Block, Column, Design, Error, Filter, Fit, Moments, Orthogonal, RankTolerance, Whitening, WhiteningOptions,
 };
 
 use crate::support::Case;
@@ -123,13 +123,29 @@ fn designs_that_do_not_fit_the_state_are_refused() {
     let design = case.design();
     let outside = Design { columns: vec![Some(0), Some(1), Some(9)], ..design.clone() };
     let unnamed = Design { names: design.names[..2].to_vec(), ..design.clone() };
-    let group = Design { orthogonal: vec![vec![1, 7]], ..design.clone() };
+    let with_group = |group: Orthogonal| Design { orthogonal: vec![group], ..design.clone() };
+    let group =
+        |positions: &[usize], powers: &[usize]| with_group(Orthogonal::alone(positions.to_vec(), powers.to_vec()));
+    let mut two = group(&[0, 1], &[0, 1]);
+    two.orthogonal.push(Orthogonal::alone(vec![1], vec![1]));
     let whitening = factor(&moments, &design).unwrap();
     let narrow = moments.select(&[0]).unwrap();
     let refused = [
         ("a column outside the state", factor(&moments, &outside).is_err()),
         ("fewer names than columns", factor(&moments, &unnamed).is_err()),
-        ("a polynomial outside the design", factor(&moments, &group).is_err()),
+        ("a polynomial outside the design", factor(&moments, &group(&[1, 7], &[0, 1])).is_err()),
+        ("a polynomial outside the state", factor(&moments, &group(&[0, 1], &[0, 9])).is_err()),
+        ("more powers than degrees", factor(&moments, &group(&[0, 1], &[0, 1, 2])).is_err()),
+        ("a polynomial of no degree", factor(&moments, &group(&[], &[])).is_err()),
+        ("a column of two polynomials", factor(&moments, &two).is_err()),
+        (
+            "products missing",
+            factor(
+                &moments,
+                &with_group(Orthogonal { positions: vec![0], powers: vec![vec![0]], products: vec![Some(0)] }),
+            )
+            .is_err(),
+        ),
         ("a state with fewer columns", Fit::of(&narrow, &whitening, 0, "y").is_err()),
     ];
     for (what, refused) in refused {

@@ -187,19 +187,85 @@ fn assign_counts_terms_from_one() {
     assert_eq!(coding.assign(), [0, 1, 1, 2, 3, 4, 4]);
 }
 
+/// The names of the columns of a group: its coefficients, the powers of each polynomial, the products (`1` the constant).
+fn described(coding: &Coding, group: &PolynomialGroup) -> (Vec<String>, Vec<Vec<String>>, Vec<String>) {
+    let name = |&place: &usize| coding.columns.iter().chain(&coding.auxiliary).nth(place).unwrap().name.clone();
+    let names = |places: &Vec<usize>| places.iter().map(name).collect::<Vec<_>>();
+    let products = group.products.iter().map(|place| place.as_ref().map_or("1".into(), name));
+    (names(&group.positions), group.powers.iter().map(names).collect(), products.collect())
+}
+
 #[test]
 fn orthogonal_polynomials_are_listed_by_degree() {
     let (design, block) = scanned("y ~ b + poly(x, 3) + poly(z, 1) + poly(z, 2, raw)", &crossed());
     let coding = design.coding().unwrap();
-    let groups: Vec<_> =
-        coding.poly_groups.iter().map(|group| (group.label.as_str(), group.degree, group.positions.clone())).collect();
-    assert_eq!(groups, [("poly(x, 3)", 3, vec![1, 2, 3]), ("poly(z, 1)", 1, vec![4])]);
+    let groups: Vec<_> = coding.poly_groups.iter().map(|group| (group.term, group.positions.clone())).collect();
+    assert_eq!(groups, [(1, vec![1, 2, 3]), (2, vec![4])]);
+    assert_eq!(coding.poly_groups[0].products, [None, Some(1), Some(2), Some(3)]);
+    assert!(coding.auxiliary.is_empty());
     let columns = matrix(&coding, &block);
     let cubes: Vec<f64> = columns[1].iter().map(|x| x.powi(3)).collect();
     assert_eq!(columns[3], cubes);
-    let error = compile("y ~ b:poly(x, 2)", &crossed()).unwrap_err();
-    assert!(matches!(&error, TableError::Unsupported { term, .. } if term == "b:poly(x, 2)"), "{error}");
-    assert_eq!(error.hint().unwrap(), "use poly(x, 2, raw) in place of poly(x, 2)");
+}
+
+#[test]
+fn orthogonal_polynomials_in_interactions_are_made_of_products_of_powers() {
+    let batch = crossed();
+    let listed = |formula: &str| {
+        let coding = scanned(formula, &batch).0.coding().unwrap();
+        coding.poly_groups.iter().map(|group| described(&coding, group)).collect::<Vec<_>>()
+    };
+    let strings = |names: &str| split(names);
+    // The constants' columns are those of the main effects, where these are there …
+    let both = listed("y ~ b*poly(x, 2)");
+    assert_eq!(both[0].2, strings("1 poly(x, 2)1 poly(x, 2)2"));
+    assert_eq!(both[1].0, strings("bt:poly(x, 2)1 bt:poly(x, 2)2"));
+    assert_eq!(both[1].1, [strings("poly(x, 2)1 poly(x, 2)2")]);
+    assert_eq!(both[1].2, strings("bt bt:poly(x, 2)1 bt:poly(x, 2)2"));
+    // … and others where they are not, or do not have all levels.
+    let coding = scanned("y ~ b + poly(x, 2):b", &batch).0.coding().unwrap();
+    let names: Vec<&str> = coding.auxiliary.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["poly(x, 2)1", "poly(x, 2)2", "bs"]);
+    let levels = listed("y ~ b + poly(x, 2):b");
+    assert_eq!(levels[0].2, strings("bs bs:poly(x, 2)1 bs:poly(x, 2)2"));
+    assert_eq!(levels[1].2, strings("bt bt:poly(x, 2)1 bt:poly(x, 2)2"));
+    // With several polynomials the first runs fastest; what is raw stays as it is.
+    let several = listed("y ~ poly(x, 2):poly(z, 1)");
+    assert_eq!(several[0].0, strings("poly(x, 2)1:poly(z, 1) poly(x, 2)2:poly(z, 1)"));
+    assert_eq!(several[0].1, [strings("poly(x, 2)1 poly(x, 2)2"), strings("poly(z, 1)")]);
+    let products = "1 poly(x, 2)1 poly(x, 2)2 poly(z, 1) poly(x, 2)1:poly(z, 1) poly(x, 2)2:poly(z, 1)";
+    assert_eq!(several[0].2, strings(products));
+    let raw = listed("y ~ poly(z, 2, raw):poly(x, 1)");
+    assert_eq!(raw.len(), 2);
+    assert_eq!(raw[1].2, strings("poly(z, 2, raw)2 poly(z, 2, raw)2:poly(x, 1)"));
+}
+
+#[test]
+fn columns_of_polynomials_hold_what_their_names_say() {
+    let batch = crossed();
+    for formula in super::frozen::POLYNOMIALS {
+        let (design, block) = scanned(formula, &batch);
+        let mut coding = design.coding().unwrap();
+        let auxiliary = std::mem::take(&mut coding.auxiliary);
+        coding.columns.extend(auxiliary);
+        for (column, values) in coding.columns.iter().zip(matrix(&coding, &block)) {
+            assert_eq!(values, column_by_name(&column.name, &batch), "{formula}: {}", column.name);
+        }
+        // Every choice of degrees has its place, and its highest powers are the coefficient's own column.
+        for group in &coding.poly_groups {
+            let degrees: Vec<usize> = group.powers.iter().map(Vec::len).collect();
+            assert_eq!(group.positions.len(), degrees.iter().product::<usize>(), "{formula}");
+            assert_eq!(group.products.len(), degrees.iter().map(|k| k + 1).product::<usize>(), "{formula}");
+            assert_eq!(group.products.last().unwrap(), &group.positions.last().copied(), "{formula}");
+        }
+    }
+}
+
+#[test]
+fn interactions_of_many_orthogonal_polynomials_are_refused() {
+    let polynomials: Vec<String> = (0..17).map(|k| format!("poly(I(x + {k}), 1)")).collect();
+    let error = compile(&format!("y ~ {}", polynomials.join(":")), &crossed()).unwrap_err();
+    assert!(matches!(&error, TableError::TooManyTerms { .. }), "{error}");
 }
 
 #[test]

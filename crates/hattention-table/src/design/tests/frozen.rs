@@ -8,10 +8,22 @@ fn frozen(formula: &str, batch: &RecordBatch) -> Frozen {
     Frozen::new(&scanned(formula, batch).0.layout()).unwrap_or_else(|error| panic!("{formula}: {error}"))
 }
 
-/// The columns of a frozen block, by the position of the coefficient; zeros where a column is not there.
+/// Formulas with orthogonal polynomials in interactions.
+pub(super) const POLYNOMIALS: [&str; 7] = [
+    "y ~ b*poly(x, 2)",
+    "y ~ poly(x, 2):b",
+    "y ~ b + poly(x, 2):b:a - 1",
+    "y ~ poly(x, 3):z",
+    "y ~ z + poly(x, 2):z:d",
+    "y ~ poly(x, 2)*poly(z, 2)",
+    "y ~ poly(x, 2):poly(z, 1):a:poly(k, 2, raw)",
+];
+
+/// The columns of a frozen block, by the position of the coefficient and then the auxiliary ones; zeros where a column is
+/// not there.
 fn frozen_matrix(frozen: &Frozen, block: &EncodedBlock) -> Vec<Vec<f64>> {
     let columns = block.columns();
-    let positions = 0..frozen.coding().columns.len();
+    let positions = 0..frozen.coding().columns.len() + frozen.coding().auxiliary.len();
     let column = |position: usize| match columns.iter().find(|(id, _)| *id == position) {
         Some((_, column)) => dense(*column, block.rows()),
         None => vec![0.0; block.rows()],
@@ -31,17 +43,24 @@ const FORMULAS: [&str; 9] = [
     "y ~ x:z",
 ];
 
+/// The coding with its auxiliary columns behind the coefficients.
+fn all_columns(design: &Design) -> Coding {
+    let mut coding = design.coding().unwrap();
+    coding.columns.append(&mut coding.auxiliary);
+    coding
+}
+
 #[test]
 fn training_rows_encode_to_the_coded_columns() {
     let batch = crossed();
-    for formula in FORMULAS {
+    for formula in FORMULAS.into_iter().chain(POLYNOMIALS) {
         let (design, block) = scanned(formula, &batch);
         let frozen = frozen(formula, &batch);
         assert_eq!(frozen.coding().names(), design.coding().unwrap().names());
         let again =
             frozen.encoder(&batch.schema(), &FrozenOptions { targets: true, ..FrozenOptions::default() }).unwrap();
         let again = again.encode(&batch, 0).unwrap();
-        assert_eq!(frozen_matrix(&frozen, &again), matrix(&design.coding().unwrap(), &block), "{formula}");
+        assert_eq!(frozen_matrix(&frozen, &again), matrix(&all_columns(&design), &block), "{formula}");
         let targets = |block: &EncodedBlock| {
             block.targets().into_iter().map(|target| dense(target, block.rows())).collect::<Vec<_>>()
         };
@@ -52,7 +71,7 @@ fn training_rows_encode_to_the_coded_columns() {
 #[test]
 fn descriptions_survive_json() {
     let batch = crossed();
-    for formula in FORMULAS {
+    for formula in FORMULAS.into_iter().chain(POLYNOMIALS) {
         let frozen = frozen(formula, &batch);
         let text = frozen.to_json().unwrap().to_string();
         let back = Frozen::from_json(&serde_json::from_str(&text).unwrap())
