@@ -43,7 +43,7 @@ impl Job<'_> {
             Arithmetic::Refined => true,
             Arithmetic::Extended => false,
         };
-        if refined && let Some(done) = self.refine() {
+        if refined && let Some(done) = self.refine()? {
             return Ok(done);
         }
         self.at_least(256)
@@ -194,6 +194,24 @@ impl Job<'_> {
         }
     }
 
+    /// Combinations of levels without rows are columns of zeros; a penalty needs no word about them.
+    pub(super) fn never_observed(&self) -> Vec<Dependence> {
+        let penalised = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
+        (0..self.design.names.len())
+            .filter(|&c| self.design.columns[c].is_none() && !penalised)
+            .map(|c| Dependence { column: self.design.names[c].clone(), on: Vec::new(), distance_relative: 0.0 })
+            .collect()
+    }
+
+    /// The dependent columns, unless they are to be refused.
+    pub(super) fn allowed(&self, dependent: Vec<Dependence>) -> Result<Vec<Dependence>, Error> {
+        if dependent.is_empty() || self.options.aliased != Aliased::Error {
+            return Ok(dependent);
+        }
+        let columns = self.design.names.len() + self.design.intercept as usize;
+        Err(Error::RankDeficient { rank: columns - dependent.len(), columns, dependent })
+    }
+
     /// The filtered inverse as keys, the columns it uses, those it leaves out, and the factor if there was one;
     /// `None` if it takes more bits.
     #[allow(clippy::type_complexity)]
@@ -211,19 +229,11 @@ impl Job<'_> {
             let keys = crate::components::keys(sums, &spectrum.table, count, standardize)?;
             return Ok(Some((keys, (0..size).collect(), Vec::new(), None)));
         }
-        // Combinations of levels without rows are columns of zeros.
-        let penalised = matches!(self.filter, Filter::Ridge { alpha, .. } if alpha > 0.0);
-        let mut dependent: Vec<Dependence> = (0..self.design.names.len())
-            .filter(|&c| self.design.columns[c].is_none() && !penalised)
-            .map(|c| Dependence { column: self.design.names[c].clone(), on: Vec::new(), distance_relative: 0.0 })
-            .collect();
+        let mut dependent = self.never_observed();
         let Some(ldl) = self.factor_gram(sums, spectrum, &mut dependent) else {
             return Ok(None);
         };
-        if !dependent.is_empty() && self.options.aliased == Aliased::Error {
-            let columns = self.design.names.len() + self.design.intercept as usize;
-            return Err(Error::RankDeficient { rank: columns - dependent.len(), columns, dependent });
-        }
+        let dependent = self.allowed(dependent)?;
         let kept: Vec<usize> = (0..size).filter(|&i| !ldl.pivots[i].is_zero()).collect();
         let full = ldl.key_map();
         let keys = kept

@@ -12,7 +12,8 @@ use super::solve::{Frame, Solved, Solver};
 use super::{Method, Whitening};
 use crate::dense::refine::{Doubled, inverse_factor};
 use crate::dense::{PANEL, Panels};
-use crate::design::Filter;
+use crate::design::{Aliased, Filter};
+use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::exact::float::Float;
 use crate::moments::Moments;
@@ -150,26 +151,43 @@ pub(crate) fn plain_loading(key_map: &[Vec<f64>], means: &[f64], constant: Optio
 
 impl Job<'_> {
     /// Factors in doubles, refined; `None` where these are too few, or columns are near dependence.
-    pub(super) fn refine(&self) -> Option<Whitening> {
+    ///
+    /// # Errors
+    /// [`Error::RankDeficient`] for columns that were never observed, if these are to be refused.
+    pub(super) fn refine(&self) -> Result<Option<Whitening>, Error> {
+        let dependent = self.never_observed();
+        if !dependent.is_empty() && self.options.aliased == Aliased::MinNorm {
+            return Ok(None);
+        }
+        // The others must be known to be independent before it is said which are not.
+        self.refine_observed()
+            .map(|whitening| Ok(Whitening { dependent: self.allowed(dependent)?, ..whitening }))
+            .transpose()
+    }
+
+    fn refine_observed(&self) -> Option<Whitening> {
         let penalised = match self.filter {
             Filter::Ols => false,
             Filter::Ridge { alpha, .. } => alpha > 0.0,
             Filter::Components { .. } => return None,
         };
-        let complete = self.design.columns.iter().all(Option::is_some);
-        if !complete || self.design.columns.is_empty() || !self.design.orthogonal.is_empty() {
+        if !self.design.orthogonal.is_empty() {
             return None;
         }
         let sums = Centred::<4>::new(&self.moments.sums, self.design.intercept);
         let mut spectrum = Spectrum::of(&sums, self.design);
         let size = spectrum.table.len();
+        if size == 0 {
+            return None;
+        }
         let zero = (0..size).any(|i| spectrum.diagonal(i).is_zero() || spectrum.diagonal(i).is_negative());
         if zero || spectrum.scales.iter().any(|s| s.abs() > LARGEST_SCALE) {
             return None;
         }
         let kept: Vec<usize> = (0..size).collect();
         let means: Vec<Wide> = spectrum.table.iter().map(|&c| sums.mean(c)).collect();
-        let report = Report::plain(size, kept.iter().copied(), &means);
+        let positions = spectrum.candidates.iter().copied();
+        let report = Report::plain(self.design.names.len(), positions, &means);
         let frame = self.frame(&sums, &spectrum, &kept, means, report);
         for i in 0..size {
             let penalty = self.penalty(&sums, spectrum.diagonal(i), spectrum.scales[i]);
@@ -184,13 +202,19 @@ impl Job<'_> {
         let key_map = map.unscaled(&spectrum.scales);
         let constant = self.design.intercept.then(|| sums.total().sqrt().reciprocal().to_f64());
         let mean_doubles: Vec<f64> = frame.means.iter().map(|m| m.to_f64()).collect();
-        let loading = plain_loading(&key_map, &mean_doubles, constant)?;
+        let plain = plain_loading(&key_map, &mean_doubles, constant)?;
+        let offset = self.design.intercept as usize;
+        let mut loading = vec![Vec::new(); self.design.names.len() + offset];
+        for (k, row) in plain.into_iter().enumerate() {
+            let place = k.checked_sub(offset).map_or(0, |k| offset + spectrum.candidates[k]);
+            loading[place] = row;
+        }
         let made = Made {
             effective_df: self.refined_df(&frame, &key_map)?,
             condition: if penalised { self.unfiltered_condition().ok()? } else { condition(&sums, &frame, &key_map) },
             key_map,
             loading,
-            kept,
+            kept: spectrum.candidates,
             dependent: Vec::new(),
         };
         let mut whitening = self.whitening(&sums, &frame, made, 256);

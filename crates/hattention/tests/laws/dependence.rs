@@ -2,10 +2,12 @@
 
 use hattention::double_double::DoubleDouble;
 use hattention::error::Dependence;
-use hattention::{Aliased, Error, Filter, Fit, INTERCEPT, RankTolerance};
+use hattention::{
+    Aliased, Arithmetic, Error, Filter, Fit, INTERCEPT, Method, RankTolerance, Whitening, WhiteningOptions,
+};
 
 use crate::support::{Case, Fraction, Source, Truth, Values};
-use crate::table::EPSILON;
+use crate::table::{EPSILON, designs};
 
 /// Names of dependent columns, and on which earlier ones each depends.
 type Dependences = Vec<(&'static str, Vec<&'static str>)>;
@@ -264,5 +266,38 @@ fn what_rounding_could_make_dependent_is_refused_unless_doubles_are_exact() {
         let columns = [-300, 0, 250].iter().zip(&case.columns).map(|(&k, c)| scaled(k, c)).collect();
         let other = Case { columns, ..case.clone() };
         assert!(matches!(other.ols(RankTolerance::Rounding), Err(Error::RankDeficient { rank: 3, .. })));
+    }
+}
+
+#[test]
+fn columns_never_observed_are_left_out_on_every_rung() {
+    for case in designs().into_iter().filter(|case| case.columns.len() == 5) {
+        let moments = case.moments();
+        let mut design = case.design();
+        (design.columns[1], design.columns[4]) = (None, None);
+        let fit = |aliased: Aliased, arithmetic: Arithmetic| -> Result<(Whitening, Fit), Error> {
+            let options = WhiteningOptions { aliased, arithmetic, ..WhiteningOptions::default() };
+            let whitening = Whitening::of(&moments, &design, Filter::Ols, options, None)?;
+            let fit = Fit::of(&moments, &whitening, case.columns.len(), "y")?;
+            Ok((whitening, fit))
+        };
+        let (extended, expected) = fit(Aliased::Drop, Arithmetic::Extended).unwrap();
+        let (refined, got) = fit(Aliased::Drop, Arithmetic::Refined).unwrap();
+        assert_eq!(extended.method, Method::Extended);
+        if case.name == "graded" || case.name == "square" {
+            assert_eq!(refined.method, Method::Refined, "{}", case.name);
+        }
+        assert_eq!((refined.rank, &refined.kept), (extended.rank, &extended.kept));
+        assert_eq!(refined.dependent, extended.dependent);
+        for (got, wanted) in got.coefficients(0.9).iter().zip(expected.coefficients(0.9)) {
+            assert_eq!(got.estimate, wanted.estimate, "{}: {}", case.name, got.name);
+            let errors = got.std_error.zip(wanted.std_error);
+            assert_eq!(got.std_error.is_some(), wanted.std_error.is_some());
+            assert!(errors.is_none_or(|(g, w)| (g - w).abs() <= 1e-13 * w), "{}: {}", case.name, got.name);
+        }
+        let refused = |arithmetic| fit(Aliased::Error, arithmetic).map(|_| ()).unwrap_err();
+        assert_eq!(refused(Arithmetic::Refined), refused(Arithmetic::Extended));
+        let shortest = fit(Aliased::MinNorm, Arithmetic::Refined).unwrap().0;
+        assert_eq!(shortest.method, Method::Extended);
     }
 }
