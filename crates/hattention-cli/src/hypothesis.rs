@@ -98,6 +98,7 @@ fn against(model: &TableModel, fit: &Fit, other: &TableModel) -> Result<Row, Fai
     })?;
     let (small, large) = if same.df_residual > fit.df_residual { (same, fit) } else { (fit, same) };
     let (few, many) = if same.df_residual > fit.df_residual { (other, model) } else { (model, other) };
+    let test = tests_of::nested(small, large)?;
     let larger = many.frozen.coding().names();
     if let Some(extra) = few.frozen.coding().names().iter().find(|name| !larger.contains(name)) {
         eprintln!(
@@ -105,7 +106,7 @@ fn against(model: &TableModel, fit: &Fit, other: &TableModel) -> Result<Row, Fai
         );
     }
     let name = format!("{} within {}", few.frozen.spec().formula, many.frozen.spec().formula);
-    Ok(Row { name, test: tests_of::nested(small, large)? })
+    Ok(Row { name, test })
 }
 
 /// Reads `2*a - b + 1 = c`: a row of factors over the coefficients, and the right side.

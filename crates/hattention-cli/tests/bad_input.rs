@@ -151,6 +151,11 @@ fn models_that_cannot_be_trusted() {
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     folder.file("huge.hat", huge);
     folder.refused(&["predict", "huge.hat", &cars], 2, &["huge.hat"]);
+    let mut junk = whole.clone();
+    let last = junk.len() - 72;
+    junk[last..].fill(0xff);
+    folder.file("junk.hat", junk);
+    folder.refused(&["predict", "junk.hat", &cars], 2, &["junk.hat", "finite numbers", "NaN"]);
     let words = b"\"version\":\"2\"";
     let place = whole.windows(words.len()).position(|bytes| bytes == words).unwrap();
     let mut other = whole.clone();
@@ -249,4 +254,37 @@ fn standard_input_is_a_source() {
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     assert!(child.wait().unwrap().success() && out.contains("\"n\": 4"), "{out}");
+}
+
+#[test]
+fn tests_that_have_no_answer_are_refused() {
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    let model = |name: &str, more: &[&str]| {
+        let mut args = vec!["fit", "mpg ~ wt", &cars, "-o", name];
+        args.extend(more);
+        assert_eq!(folder.hat(&args).code, 0, "{more:?}");
+    };
+    model("small.hat", &[]);
+    model("ridge.hat", &["--ridge", "1"]);
+    model("weighted.hat", &["--weights", "hp"]);
+    assert_eq!(folder.hat(&["fit", "mpg ~ wt + hp", &cars, "-o", "large.hat"]).code, 0);
+    assert_eq!(folder.hat(&["test", "large.hat", "--against", "small.hat"]).code, 0);
+    folder.refused(&["test", "large.hat", "--against", "ridge.hat"], 2, &["ridge", "two least-squares fits"]);
+    folder.refused(&["test", "large.hat", "--against", "weighted.hat"], 2, &["same weights"]);
+    folder.refused(&["test", "large.hat", "--against", "large.hat"], 2, &["residual degrees of freedom"]);
+    folder.file("other.csv", "mpg,wt\n20,2.5\n21,2.75\n25,2\n");
+    assert_eq!(folder.hat(&["fit", "mpg ~ wt", "other.csv", "-o", "other.hat"]).code, 0);
+    folder.refused(&["test", "large.hat", "--against", "other.hat"], 2, &["32 rows", "3 rows"]);
+    // 1e999 is a number too large for a double.
+    folder.refused(&["test", "large.hat", "wt = 1e999"], 2, &["infinite"]);
+    folder.refused(&["test", "large.hat", "wt = 0", "2*wt = 1"], 2, &["depend on each other"]);
+    folder.refused(&["test", "large.hat", "wt = wt"], 2, &["names no coefficient"]);
+    folder.file("exact.csv", "y,x\n1,2\n2,5\n");
+    assert_eq!(folder.hat(&["fit", "y ~ x", "exact.csv", "-o", "exact.hat"]).code, 0);
+    folder.refused(&["test", "exact.hat", "x = 0"], 2, &["without residual degrees of freedom"]);
+    folder.file("constant.csv", "y,x\n0,1\n0,5\n0,3\n0,9\n");
+    let constant = folder.hat(&["fit", "y ~ x", "constant.csv", "--json"]);
+    let constant: serde_json::Value = serde_json::from_str(&constant.out).unwrap();
+    assert!(constant["f"]["p"].is_null() && constant["f"]["statistic"].is_null(), "nothing to explain: {constant}");
 }

@@ -142,6 +142,9 @@ fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whit
         return Err(mismatch("one state column a name".into(), format!("{} for {}", columns.len(), names.len())));
     }
     let key_map = read_matrix(tensors, "key_map", None, kept.len())?;
+    expect_finite("key_map", key_map.iter().flatten())?;
+    let means = read_pairs(tensors, "means", kept.len())?;
+    expect_finite("means", means.iter().flat_map(|mean| [&mean.hi, &mean.lo]))?;
     let loading = read_matrix(tensors, "loading", Some(coefficients), 1 + key_map.len())?;
     let orthogonal = description["orthogonal"]
         .as_array()
@@ -164,7 +167,7 @@ fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whit
         .ok_or_else(|| missing("dependent"))?;
     let whole = |key: &'static str| description[key].as_u64().ok_or_else(|| missing(key));
     Ok(Whitening {
-        means: read_pairs(tensors, "means", kept.len())?,
+        means,
         factors: read_factors(tensors, &design, &kept)?,
         key_map,
         loading: loading.into_iter().map(|row| if row.iter().any(|x| x.is_nan()) { Vec::new() } else { row }).collect(),
@@ -191,6 +194,8 @@ fn read_fit(target: &Value, t: usize, tensors: &SafeTensors<'_>, whitening: &Whi
     let some = |x: f64| (!x.is_nan()).then_some(x);
     let estimates = read_pairs(tensors, &format!("target{t}.estimates"), names.len())?;
     let digits = read_vector(tensors, &format!("target{t}.digits"), names.len())?;
+    let raw = read_pairs(tensors, &format!("target{t}.raw"), whitening.kept.len())?;
+    expect_finite(&format!("target{t}.raw"), raw.iter().map(|b| &b.hi))?;
     let pair = |key: &'static str| -> Result<DoubleDouble, Error> {
         let part = |i: usize| from_bits(&target[key][i]).ok_or_else(|| missing(key));
         Ok(DoubleDouble { hi: part(0)?, lo: part(1)? })
@@ -210,7 +215,7 @@ fn read_fit(target: &Value, t: usize, tensors: &SafeTensors<'_>, whitening: &Whi
         target: target["name"].as_str().ok_or_else(|| missing("name"))?.to_owned(),
         estimates: estimates.iter().map(|b| (!b.hi.is_nan()).then_some(*b)).collect(),
         coefficient_digits: digits.iter().map(|d| some(*d)).collect(),
-        raw: read_pairs(tensors, &format!("target{t}.raw"), whitening.kept.len())?,
+        raw,
         raw_intercept: pair("raw_intercept")?,
         target_mean: number(target, "target_mean")?,
         memory: read_vector(tensors, &format!("target{t}.memory"), keys)?,
@@ -269,6 +274,14 @@ fn read_vector(tensors: &SafeTensors<'_>, name: &str, length: usize) -> Result<V
     }
     let (words, _) = view.data().as_chunks::<8>();
     Ok(words.iter().map(|word| f64::from_le_bytes(*word)).collect())
+}
+
+/// Numbers that predictions are made of: others among them would make predictions that are none.
+fn expect_finite<'a>(name: &str, values: impl IntoIterator<Item = &'a f64>) -> Result<(), Error> {
+    match values.into_iter().find(|x| !x.is_finite()) {
+        Some(x) => Err(mismatch(format!("finite numbers in tensor `{name}`"), x.to_string())),
+        None => Ok(()),
+    }
 }
 
 fn read_pairs(tensors: &SafeTensors<'_>, name: &str, length: usize) -> Result<Vec<DoubleDouble>, Error> {

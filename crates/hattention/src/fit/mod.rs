@@ -241,7 +241,9 @@ impl Fit {
         }
         if covariance.kind == Vcov::Iid {
             let df1 = slopes.len() as f64;
-            let statistic = self.signal_to_noise * self.df_residual / df1;
+            // A target without variation has nothing to explain: 0/0, not a perfect fit.
+            let constant = self.r_squared.is_nan();
+            let statistic = if constant { f64::NAN } else { self.signal_to_noise * self.df_residual / df1 };
             return Some(FTest {
                 statistic,
                 df1,

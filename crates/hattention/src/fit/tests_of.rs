@@ -1,6 +1,7 @@
 //! Joint and nested tests.
 
 use super::{FTest, Fit, distribution};
+use crate::design::Filter;
 use crate::error::Error;
 use crate::linalg;
 
@@ -21,13 +22,16 @@ pub struct Hypothesis {
 ///
 /// # Errors
 /// - [`Error::Shape`]: a row is not as long as the list of coefficients.
-/// - [`Error::Parameter`]: the fit has no covariance, a restriction names a dropped coefficient, or restrictions depend
-///   on each other.
+/// - [`Error::Parameter`]: the fit has no covariance or no residual degrees of freedom, a number is not finite, a
+///   restriction names a dropped coefficient, or restrictions depend on each other.
 pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
     let refuse =
         |got: &str, allowed: &'static str| Error::Parameter { name: "the hypothesis", got: got.into(), allowed };
     let covariance =
         fit.covariance.as_ref().ok_or_else(|| refuse("a fit by ridge or components", "a least-squares fit"))?;
+    if covariance.df.is_nan() || covariance.df <= 0.0 {
+        return Err(refuse("on a fit without residual degrees of freedom", "more rows than coefficients"));
+    }
     let count = hypothesis.rows.len();
     if hypothesis.right.len() != count {
         return Err(Error::Shape { what: "the right side", expected: count, got: hypothesis.right.len() });
@@ -38,6 +42,9 @@ pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
     let mut gaps = Vec::with_capacity(count);
     let mut directions = Vec::with_capacity(count);
     for (row, right) in hypothesis.rows.iter().zip(&hypothesis.right) {
+        if row.iter().chain([right]).any(|x| !x.is_finite()) {
+            return Err(refuse("a restriction with an infinite number", "finite numbers"));
+        }
         if row.len() != fit.names.len() {
             return Err(Error::Shape { what: "a restriction", expected: fit.names.len(), got: row.len() });
         }
@@ -77,14 +84,24 @@ pub fn zero(fit: &Fit, coefficients: &[usize]) -> Option<FTest> {
 /// `anova(small, large)` in R.
 ///
 /// # Errors
-/// [`Error::Parameter`] if the models have different rows or targets' variation, or the second is not larger.
+/// [`Error::Parameter`] if a model is not one of least squares, if they have different rows, weights or variation of
+/// the target, or if the second is not larger or has no residual degrees of freedom.
 pub fn nested(small: &Fit, large: &Fit) -> Result<FTest, Error> {
     let refuse = |got: String, allowed| Err(Error::Parameter { name: "the pair of models", got, allowed });
+    if [small, large].iter().any(|fit| fit.filter != Filter::Ols) {
+        return refuse("one by ridge or components".into(), "two least-squares fits");
+    }
     if small.rows != large.rows || small.target != large.target {
         return refuse(
             format!("`{}` on {} rows and `{}` on {} rows", small.target, small.rows, large.target, large.rows),
             "two fits of the same target on the same rows",
         );
+    }
+    // Sums over the data are exact, so the same data and weights give the same bits.
+    let same_weights = small.log_weight_sum == large.log_weight_sum;
+    if !same_weights || (small.intercept == large.intercept && small.total_sum != large.total_sum) {
+        let got = format!("`{}` with total sums of squares {} and {}", small.target, small.total_sum, large.total_sum);
+        return refuse(got, "two fits of the same target on the same rows with the same weights");
     }
     let df1 = small.df_residual - large.df_residual;
     if df1 <= 0.0 {
@@ -92,6 +109,9 @@ pub fn nested(small: &Fit, large: &Fit) -> Result<FTest, Error> {
             format!("{} and {} residual degrees of freedom", small.df_residual, large.df_residual),
             "a smaller model and one with more coefficients",
         );
+    }
+    if large.df_residual <= 0.0 {
+        return refuse("without residual degrees of freedom".into(), "more rows than coefficients");
     }
     let statistic = (small.residual_sum - large.residual_sum) / df1 / large.variance();
     Ok(FTest { statistic, df1, df2: large.df_residual, p: distribution::f_upper(statistic, df1, large.df_residual) })
