@@ -44,8 +44,18 @@ pub struct SourceArgs {
     #[arg(long, value_name = "QUERY")]
     pub sql: Option<String>,
     /// Rows a batch at most (never changes a result).
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = batch_rows)]
     pub batch_rows: Option<usize>,
+}
+
+/// Rows that a batch can be asked to have: a batch is held in memory.
+const MOST_BATCH_ROWS: usize = 1 << 24;
+
+fn batch_rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(rows) if (1..=MOST_BATCH_ROWS).contains(&rows) => Ok(rows),
+        _ => Err(format!("expected 1 to {MOST_BATCH_ROWS}")),
+    }
 }
 
 /// Rows with missing values.

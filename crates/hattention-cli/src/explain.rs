@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::ExplainArgs;
 use crate::failure::Failure;
+use crate::fit::explain_text;
 use crate::model::TableModel;
 use crate::pass::owned;
 use crate::progress::Progress;
@@ -33,17 +34,32 @@ pub fn run(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
     let [fit] = &model.model.fits[..] else {
         return Err(Failure::usage("the model has several targets", "explain models of one target"));
     };
-    let mut options = SourceOptions { partitions: rayon::current_num_threads(), ..SourceOptions::default() };
+    if args.limit == 0 {
+        return Err(Failure::usage("--limit is 0, expected at least 1", ""));
+    }
+    if args.queries == "-" && args.train.iter().any(|source| source == "-") {
+        return Err(Failure::usage("standard input is both the queries and --train", "name a file for one of them"));
+    }
+    let mut options = SourceOptions {
+        partitions: rayon::current_num_threads(),
+        csv_text: model.labels(),
+        ..SourceOptions::default()
+    };
     let query_source = Source::open(std::slice::from_ref(&args.queries), &options)?;
     options.sql = args.sql.clone();
     let train = Source::open(&args.train, &options)?;
-    let queries = read_queries(args, &model, &query_source)?;
+    let queries = read_queries(args, &model, &query_source).map_err(|failure| failure.placed(&query_source))?;
     if queries.rows.is_empty() {
-        return Err(Failure::usage(format!("no row of {} can be predicted", args.queries), "check its missing values"));
+        let (missing, name) = (queries.unreadable, &args.queries);
+        let (why, hint) = match missing {
+            0 => (format!("{name} has no rows"), "name a source with rows to explain"),
+            _ => (format!("no row of {name} can be predicted: all {missing} have missing values"), "fill them in"),
+        };
+        return Err(Failure::no_answer(why, hint));
     }
     let weighted = model.frozen.spec().weights.is_some();
     let training = FrozenOptions { targets: true, weights: weighted, ..FrozenOptions::default() };
-    let encoder = model.frozen.encoder(&train.schema(), &training)?;
+    let encoder = model.frozen.encoder(&train.schema(), &training).map_err(|e| explain_text(&train, e))?;
     let largest = if weighted { model.largest_weight } else { 1.0 };
     let mut explainer = Explainer::new(&queries.keys, args.top, largest);
     let columns = owned(&encoder.input_columns());
@@ -52,7 +68,9 @@ pub fn run(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
         let progress = Progress::new(train.bytes_total(), "attending", quiet);
         for batch in train.scan(&columns, ScanOrder::File)? {
             let batch = batch?;
-            let encoded = encoder.encode(&batch.batch, batch.first_row.unwrap_or(0))?;
+            let encoded = encoder
+                .encode(&batch.batch, batch.first_row.unwrap_or(0))
+                .map_err(|e| Failure::from(e).placed(&train))?;
             used += attend(&mut explainer, &model, &encoded)?;
             progress.add(batch.bytes);
         }
@@ -83,7 +101,8 @@ pub fn run(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 fn read_queries(args: &ExplainArgs, model: &TableModel, source: &Source) -> Result<Queries, Failure> {
-    let encoder = model.frozen.encoder(&source.schema(), &FrozenOptions::default())?;
+    let encoder =
+        model.frozen.encoder(&source.schema(), &FrozenOptions::default()).map_err(|e| explain_text(source, e))?;
     let (whitening, fit) = (&model.model.whitening, &model.model.fits[0]);
     let mut queries = Queries {
         rows: Vec::new(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hattention_table::source::Source;
+
 /// Exit code of a computation without an answer.
 pub const NO_ANSWER: u8 = 1;
 /// Exit code of wrong usage or data.
@@ -16,13 +18,30 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The process's exit code.
     pub code: u8,
+    /// The row that is wrong, counted from 1 over all files.
+    pub row: Option<u64>,
 }
 
 impl Failure {
     /// A failure of usage or data.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         let hint = hint.into();
-        Self { message: message.into(), hint: (!hint.is_empty()).then_some(hint), code: USAGE }
+        Self { message: message.into(), hint: (!hint.is_empty()).then_some(hint), code: USAGE, row: None }
+    }
+
+    /// A computation without an answer.
+    pub fn no_answer(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: NO_ANSWER, ..Self::usage(message, hint) }
+    }
+
+    /// Says in which of the source's files the wrong row stands.
+    pub fn placed(self, source: &Source) -> Self {
+        let place = self.row.and_then(|row| Some((row, source.place_of(row)?)));
+        let message = match (place, self.message.strip_prefix("row ").and_then(|rest| rest.split_once(": "))) {
+            (Some((row, (file, within))), Some((_, what))) => format!("row {row} (row {within} of {file}): {what}"),
+            _ => self.message,
+        };
+        Self { message, ..self }
     }
 }
 
@@ -45,12 +64,12 @@ impl From<hattention::Error> for Failure {
             }
             _ => USAGE,
         };
-        Self { hint: error.hint().map(str::to_owned), message: error.to_string(), code }
+        Self { hint: error.hint().map(str::to_owned), message: error.to_string(), code, row: None }
     }
 }
 
 impl From<hattention_table::error::TableError> for Failure {
     fn from(error: hattention_table::error::TableError) -> Self {
-        Self { hint: error.hint(), message: error.to_string(), code: USAGE }
+        Self { hint: error.hint(), message: error.to_string(), code: USAGE, row: error.row() }
     }
 }

@@ -7,8 +7,9 @@ use hattention::{Aliased, Design as Columns, Filter, Orthogonal, RankTolerance, 
 use hattention_table::design::{
     Coding, Design, DesignOptions, Frozen, FrozenOptions, NaPolicy, PolynomialGroup, Unseen,
 };
+use hattention_table::error::TableError;
 use hattention_table::formula::Formula;
-use hattention_table::source::{Source, SourceOptions};
+use hattention_table::source::{Source, SourceError, SourceOptions};
 use serde_json::Value;
 
 use crate::args::{AliasedArg, FitArgs, Na, SourceArgs};
@@ -32,11 +33,18 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
     }
     let amount = Amount::parse(args)?;
+    if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
+        return Err(Failure::usage(
+            format!("--order orders the rows for HAC, and --vcov is {vcov}"),
+            "leave it out, or use --vcov HAC:lag",
+        ));
+    }
     if let Some(path) = &args.output {
         output::check_writable(path)?;
     }
-    let source = open(&args.source)?;
-    let Trained { mut model, inflation } = train(args, &formula, &source, &amount, &vcov, quiet)?;
+    let source = open_for(&args.source, &formula)?;
+    let Trained { mut model, inflation } =
+        train(args, &formula, &source, &amount, &vcov, quiet).map_err(|failure| failure.placed(&source))?;
     if let Some(path) = &args.output {
         model.save(path)?;
     }
@@ -59,14 +67,39 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     output::print(&text)
 }
 
-/// Opens the sources of a command.
-pub fn open(args: &SourceArgs) -> Result<Source, Failure> {
-    let mut options = SourceOptions { sql: args.sql.clone(), ..SourceOptions::default() };
+/// Opens the sources of a fit. A column that the formula makes a factor may be numbers in one CSV file and labels in
+/// another: then it is labels in all.
+fn open_for(args: &SourceArgs, formula: &Formula) -> Result<Source, Failure> {
+    let terms = formula.expand(&[])?;
+    let factors: Vec<&str> = terms.variables.iter().filter_map(|variable| variable.factor_column()).collect();
+    let mut labels = Vec::new();
+    loop {
+        match open(args, &labels) {
+            Err(TableError::Source(
+                SourceError::TextAmongNumbers { column, .. } | SourceError::TypesDiffer { column, .. },
+            )) if factors.contains(&column.as_str()) && !labels.contains(&column) && !reads_stdin(args) => {
+                labels.push(column);
+            }
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn reads_stdin(args: &SourceArgs) -> bool {
+    args.sources.iter().any(|source| source == "-")
+}
+
+/// Opens the sources of a command; `labels` are columns of CSV files that are text whatever they look like.
+///
+/// # Errors
+/// Those of [`Source::open`].
+pub fn open(args: &SourceArgs, labels: &[String]) -> Result<Source, TableError> {
+    let mut options = SourceOptions { sql: args.sql.clone(), csv_text: labels.to_vec(), ..SourceOptions::default() };
     options.partitions = rayon::current_num_threads();
     if let Some(rows) = args.batch_rows {
         options.batch_rows = rows;
     }
-    Ok(Source::open(&args.sources, &options)?)
+    Source::open(&args.sources, &options)
 }
 
 /// A number or `auto`.
@@ -140,11 +173,7 @@ fn train(
             Some(_) if gathered.dropped == 0 => "no rows with positive weight".to_owned(),
             _ => format!("no rows left to fit{why}"),
         };
-        return Err(Failure {
-            message,
-            hint: Some("check the source, its missing values and its weights".into()),
-            code: crate::failure::NO_ANSWER,
-        });
+        return Err(Failure::no_answer(message, "check the source, its missing values and its weights"));
     }
     let layout = design.layout();
     let frozen = Frozen::new(&layout)?;
@@ -205,8 +234,8 @@ fn inflation(moments: &hattention::Moments, whitening: &Whitening) -> Result<Vec
 
 /// A column that is text by its type may be numbers with a typing error: then that is what to say. (Written as `C(x)` it
 /// is a factor on purpose.)
-fn explain_text(source: &Source, error: hattention_table::error::TableError) -> Failure {
-    if let hattention_table::error::TableError::ColumnType { column, .. } = &error
+pub fn explain_text(source: &Source, error: TableError) -> Failure {
+    if let TableError::ColumnType { column, .. } = &error
         && let Some(better) = source.text_among_numbers(column)
     {
         return better.into();

@@ -20,6 +20,9 @@ use clap::Parser;
 use args::{Cli, Command};
 use failure::Failure;
 
+/// Threads that can be asked for: starting more takes longer than they could save.
+const MOST_THREADS: usize = 1024;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     output::clean_up_on_interrupt();
@@ -34,8 +37,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     if let Some(threads) = cli.threads {
-        if threads == 0 {
-            return Err(Failure::usage("--threads is 0, expected at least 1", ""));
+        if !(1..=MOST_THREADS).contains(&threads) {
+            let message = format!("--threads is {threads}, expected 1 to {MOST_THREADS}");
+            return Err(Failure::usage(message, "leave it out to use all cores"));
         }
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

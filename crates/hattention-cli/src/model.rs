@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hattention::codec::Model;
-use hattention_table::design::Frozen;
+use hattention_table::design::{ColumnKind, Frozen};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -25,6 +25,12 @@ pub struct TableModel {
 }
 
 impl TableModel {
+    /// Columns that were text in training: levels such as `7` must not be read as numbers.
+    pub fn labels(&self) -> Vec<String> {
+        let columns = self.frozen.spec().columns.iter();
+        columns.filter(|(_, kind)| *kind == ColumnKind::Text).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Writes the model.
     ///
     /// # Errors

@@ -62,18 +62,16 @@ impl Whole {
     /// Opens a file beside the target.
     ///
     /// # Errors
-    /// If the folder cannot be written to.
+    /// If the target is there and is no ordinary file, or the folder cannot be written to.
     pub fn create(target: &Path) -> Result<Self, Failure> {
+        let target = ordinary(target)?;
         let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.is_empty() || target.is_dir() {
-            return Err(cannot(target, "it is not a file name"));
-        }
         let beside = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-        let file = std::fs::File::create(&beside).map_err(|e| cannot(target, &e.to_string()))?;
+        let file = std::fs::File::create(&beside).map_err(|e| cannot(&target, &e.to_string()))?;
         if let Ok(mut files) = UNFINISHED.lock() {
             files.push(beside.clone());
         }
-        Ok(Self { target: target.to_owned(), beside, file: std::io::BufWriter::new(file), finished: false })
+        Ok(Self { target, beside, file: std::io::BufWriter::new(file), finished: false })
     }
 
     /// Gives the file its name.
@@ -107,6 +105,18 @@ impl Drop for Whole {
 /// If not.
 pub fn check_writable(target: &Path) -> Result<(), Failure> {
     Whole::create(target).map(drop)
+}
+
+/// The file that a path means, through links; a device or a pipe would be replaced by the file, not written to.
+fn ordinary(target: &Path) -> Result<PathBuf, Failure> {
+    let refuse = |why: &str| Err(cannot(target, why));
+    match std::fs::metadata(target) {
+        Ok(found) if found.is_dir() => refuse("it is a folder"),
+        Ok(found) if !found.is_file() => refuse("it is a device or a pipe"),
+        Ok(_) => std::fs::canonicalize(target).map_err(|e| cannot(target, &e.to_string())),
+        Err(_) if target.file_name().is_none() => refuse("it is not a file name"),
+        Err(_) => Ok(target.to_owned()),
+    }
 }
 
 fn cannot(target: &Path, why: &str) -> Failure {

@@ -14,6 +14,7 @@ use hattention_table::source::ScanOrder;
 
 use crate::args::{IntervalArg, PredictArgs, UnseenArg};
 use crate::failure::Failure;
+use crate::fit::explain_text;
 use crate::model::TableModel;
 use crate::output::{self, Whole};
 use crate::pass::owned;
@@ -34,15 +35,15 @@ pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
             "fit by least squares, or leave out --interval",
         ));
     }
-    let source = crate::fit::open(&args.source)?;
+    let source = crate::fit::open(&args.source, &model.labels())?;
     let unseen = if args.unseen == UnseenArg::Null { Unseen::Null } else { Unseen::Error };
     let weighted = model.frozen.spec().weights.is_some();
     let base = FrozenOptions { unseen, na: NaPolicy::Drop, ..FrozenOptions::default() };
-    let plain = model.frozen.encoder(&source.schema(), &base)?;
-    let full = if args.augment {
-        Some(model.frozen.encoder(&source.schema(), &FrozenOptions { targets: true, weights: weighted, ..base })?)
-    } else {
-        None
+    let encoder = |options| model.frozen.encoder(&source.schema(), options).map_err(|e| explain_text(&source, e));
+    let plain = encoder(&base)?;
+    let full = match args.augment {
+        true => Some(encoder(&FrozenOptions { targets: true, weights: weighted, ..base.clone() })?),
+        false => None,
     };
     let job = Job { args, model: &model, plain: &plain, full: full.as_ref() };
     let names = job.names();
@@ -52,7 +53,7 @@ pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     for batch in source.scan(&columns, ScanOrder::File)? {
         let batch = batch?;
         let first_row = batch.first_row.unwrap_or(0);
-        let values = job.predict(&batch.batch, first_row)?;
+        let values = job.predict(&batch.batch, first_row).map_err(|failure| failure.placed(&source))?;
         sink.write(first_row, batch.batch.num_rows(), &values)?;
         progress.add(batch.bytes);
     }
@@ -172,7 +173,7 @@ impl Sink {
             sink.text(&header)?;
             return Ok(sink);
         };
-        match path.extension().and_then(|e| e.to_str()) {
+        match path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).as_deref() {
             Some("csv") => {
                 let mut sink = Self::Csv(Whole::create(path)?);
                 sink.text(&header)?;

@@ -4,7 +4,7 @@ use hattention::double_double::DoubleDouble;
 use hattention::{Block, Column, Design, Filter, Fit, Moments, Whitening, WhiteningOptions};
 use serde_json::json;
 
-use crate::failure::{Failure, NO_ANSWER};
+use crate::failure::Failure;
 use crate::{output, render};
 
 /// A set: name, highest power of x (0 where the columns stand for themselves), intercept, rows.
@@ -109,11 +109,10 @@ pub fn run(json: bool) -> Result<(), Failure> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Failure {
-        message: format!("{} of {} sets are short of digits: {}", failed.len(), rows.len(), failed.join(", ")),
-        hint: Some("this build should not be trusted on this machine".into()),
-        code: NO_ANSWER,
-    })
+    Err(Failure::no_answer(
+        format!("{} of {} sets are short of digits: {}", failed.len(), rows.len(), failed.join(", ")),
+        "this build should not be trusted on this machine",
+    ))
 }
 
 fn check(set: &Set) -> Result<Row, Failure> {

@@ -288,3 +288,141 @@ fn tests_that_have_no_answer_are_refused() {
     let constant: serde_json::Value = serde_json::from_str(&constant.out).unwrap();
     assert!(constant["f"]["p"].is_null() && constant["f"]["statistic"].is_null(), "nothing to explain: {constant}");
 }
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    let fit = |more: &[&str], words: &[&str]| {
+        let mut args = vec!["fit", "mpg ~ wt", &cars];
+        args.extend(more);
+        folder.refused(&args, 2, words);
+    };
+    for threads in ["0", "1000000000"] {
+        fit(&["--threads", threads], &["--threads", threads, "1 to 1024"]);
+    }
+    for rows in ["0", "99999999999999"] {
+        fit(&["--batch-rows", rows], &["--batch-rows", rows, "1 to 16777216"]);
+    }
+    for level in ["0", "1", "nan"] {
+        fit(&["--level", level], &["--level", "between 0 and 1"]);
+    }
+    fit(&["--order", "hp"], &["--order", "HAC"]);
+    fit(&["--components", "-1"], &["--components", "-1"]);
+    assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "m.hat"]).code, 0);
+    let explain = |queries: &str, more: &[&str], code: i32, words: &[&str]| {
+        let mut args = vec!["explain", "m.hat", queries, "--train", &cars];
+        args.extend(more);
+        folder.refused(&args, code, words);
+    };
+    explain(&cars, &["--limit", "0"], 2, &["--limit is 0"]);
+    folder.file("header.csv", "wt\n");
+    explain("header.csv", &[], 1, &["header.csv has no rows"]);
+    folder.file("missing.csv", "wt,x\n,1\nNA,2\n");
+    explain("missing.csv", &[], 1, &["no row of missing.csv", "all 2 have missing values"]);
+    folder.refused(&["explain", "m.hat", "-", "--train", "-"], 2, &["standard input is both"]);
+    folder.refused(&["fit", "mpg ~ wt", "-", "-"], 2, &["standard input is named twice"]);
+    let everything =
+        folder.hat(&["explain", "m.hat", &cars, "--train", &cars, "--top", "1000", "--limit", "1", "--json"]);
+    assert_eq!((everything.code, everything.out.matches("\"contribution\"").count()), (0, 32), "{}", everything.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_are_neither_read_nor_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = Folder::new();
+    let cars = data("reference/data/mtcars.csv");
+    for name in ["pipe.csv", "pipe.hat"] {
+        assert!(Command::new("mkfifo").arg(folder.0.path().join(name)).status().unwrap().success());
+    }
+    folder.refused(&["fit", "mpg ~ wt", "pipe.csv"], 2, &["pipe.csv: a device or a pipe", "hint:"]);
+    folder.refused(&["fit", "mpg ~ wt", &cars, "-o", "pipe.hat"], 2, &["pipe.hat", "a device or a pipe"]);
+    assert!(folder.0.path().join("pipe.hat").metadata().unwrap().file_type().is_fifo());
+    folder.refused(&["fit", "mpg ~ wt", &cars, "-o", "."], 2, &["it is a folder"]);
+    // A link stays, and its file is replaced.
+    folder.file("m.hat", "old");
+    std::os::unix::fs::symlink("m.hat", folder.0.path().join("link.hat")).unwrap();
+    assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "link.hat"]).code, 0);
+    assert!(folder.0.path().join("link.hat").is_symlink());
+    assert_eq!(folder.hat(&["test", "m.hat", "wt = 0"]).code, 0);
+    assert_eq!(folder.hat(&["predict", "m.hat", &cars, "-o", "OUT.CSV"]).code, 0);
+}
+
+#[test]
+fn a_table_of_very_many_columns_takes_no_more_memory_than_its_text() {
+    let folder = Folder::new();
+    let columns = 100_000;
+    let mut text = String::from("y");
+    (0..columns).for_each(|i| text += &format!(",x{i}"));
+    for row in 0..3 {
+        text += &format!("\n{row}");
+        (0..columns).for_each(|i| text += if (i + row) % 2 == 0 { ",1" } else { ",2" });
+    }
+    folder.file("wide.csv", &text);
+    // A batch of 8192 rows of cells would take 6.5 GB here.
+    let fitted = folder.hat(&["fit", "y ~ x7", "wide.csv", "--json"]);
+    assert!(fitted.code == 0 && fitted.out.contains("\"n\": 3"), "{} {}", fitted.out, fitted.err);
+    folder.refused(&["fit", "y ~ .", "wide.csv"], 2, &["more than 65536 terms"]);
+}
+
+#[test]
+fn other_separators_and_mixed_columns_are_named() {
+    let folder = Folder::new();
+    folder.file("semicolons.csv", "y;x\n1,5;2\n2,5;3\n");
+    folder.refused(&["fit", "y ~ x", "semicolons.csv"], 2, &["semicolons.csv", "got semicolons", "hint: write"]);
+    folder.file("tabs.csv", "y\tx\n1\t2\n2\t3\n");
+    folder.refused(&["fit", "y ~ x", "tabs.csv"], 2, &["tabs.csv", "got tabs", ".tsv"]);
+    folder.file("decimals.csv", "y,x\n\"1,5\",2\n\"2,5\",3\n");
+    folder.refused(&["fit", "y ~ x", "decimals.csv"], 2, &["`y` has type text", "a number to predict"]);
+    assert!(!folder.hat(&["fit", "y ~ x", "decimals.csv"]).err.contains("C(y)"), "a target is no factor");
+    folder.file("mixed.jsonl", "{\"y\":1,\"x\":2}\n\n{\"y\":1,\"x\":\"oops\"}\n{\"y\":2,\"x\":3}\n{\"y\":4}\n");
+    folder.refused(&["fit", "y ~ x", "mixed.jsonl"], 2, &["mixed.jsonl:3", "`x`", "1 of the first 3", "oops"]);
+    assert_eq!(folder.hat(&["fit", "y ~ C(x)", "mixed.jsonl"]).code, 0);
+    folder.file("text.jsonl", "{\"y\":1,\"x\":\"a\"}\n{\"y\":1,\"x\":\"b\"}\n{\"y\":2,\"x\":\"b\"}\n");
+    assert_eq!(folder.hat(&["fit", "y ~ x", "text.jsonl"]).code, 0);
+    folder.refused(&["fit", "speed ~ x", "text.jsonl"], 2, &["`speed`", "hint: the columns are `y`, `x`"]);
+}
+
+#[test]
+fn labels_that_look_like_numbers_stay_labels() {
+    let folder = Folder::new();
+    folder.file("first.csv", "y,g\n1,10\n2,9\n4,10\n");
+    folder.file("second.csv", "y,g\n1,a\n5,9\n4,a\n");
+    folder.refused(&["fit", "y ~ g", "first.csv", "second.csv"], 2, &["`g`", "first.csv", "second.csv"]);
+    let fitted = folder.hat(&["fit", "y ~ C(g)", "first.csv", "second.csv", "-o", "m.hat"]);
+    assert_eq!(fitted.code, 0, "{}", fitted.err);
+    // All of the levels here read as numbers; in training they were text.
+    let predicted = folder.hat(&["predict", "m.hat", "first.csv"]);
+    assert_eq!(
+        (predicted.code, predicted.out.as_str()),
+        (0, "row,prediction\n1,2.5\n2,3.5\n3,2.5\n"),
+        "{}",
+        predicted.err
+    );
+    let explained = folder.hat(&["explain", "m.hat", "first.csv", "--train", "first.csv", "second.csv"]);
+    assert_eq!(explained.code, 0, "{}", explained.err);
+    let cars = data("reference/data/mtcars.csv");
+    assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "cars.hat"]).code, 0);
+    folder.file("typo.csv", "mpg,wt\n20,2.5\n21,2.75\n22,oops\n");
+    folder.refused(&["predict", "cars.hat", "typo.csv"], 2, &["typo.csv:4", "`wt`", "oops"]);
+    folder.refused(&["explain", "cars.hat", "typo.csv", "--train", &cars], 2, &["typo.csv:4", "oops"]);
+    folder.refused(&["explain", "cars.hat", &cars, "--train", "typo.csv"], 2, &["typo.csv:4", "oops"]);
+    folder.file("text.csv", "wt\nlight\nheavy\n");
+    folder.refused(&["predict", "cars.hat", "text.csv"], 2, &["`wt` has type text, expected number"]);
+}
+
+#[test]
+fn a_row_of_several_files_is_named_with_its_file() {
+    let folder = Folder::new();
+    folder.file("1.csv", "y,x\n1,2\n2,3\n");
+    folder.file("2.csv", "y,x\n3,4\n4,inf\n5,\n");
+    folder.refused(&["fit", "y ~ x", "1.csv", "2.csv"], 2, &["row 4 (row 2 of 2.csv): `x` is inf"]);
+    folder.refused(&["fit", "y ~ x", "2.csv", "1.csv"], 2, &["row 2 (row 2 of 2.csv): `x` is inf"]);
+    folder.refused(&["fit", "y ~ x", "2.csv"], 2, &["error: row 2: `x` is inf"]);
+    assert_eq!(folder.hat(&["fit", "y ~ x", "1.csv", "-o", "m.hat"]).code, 0);
+    folder.refused(&["predict", "m.hat", "1.csv", "2.csv"], 2, &["row 4 (row 2 of 2.csv)"]);
+    folder.file("3.jsonl", "{\"y\":1,\"x\":2}\n");
+    folder.file("4.jsonl", "{\"y\":1,\"x\":2}\n{\"y\":3}\n");
+    folder.refused(&["fit", "y ~ x", "3.jsonl", "4.jsonl", "--na", "fail"], 2, &["row 3 (row 2 of 4.jsonl): `x`"]);
+}

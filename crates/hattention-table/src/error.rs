@@ -29,6 +29,8 @@ pub enum TableError {
         column: String,
         /// The names in the table closest to it, best first.
         nearest: Vec<String>,
+        /// The names in the table, the first of them.
+        columns: Vec<String>,
     },
     /// A column's type does not fit its use.
     #[error("column `{column}` has type {got}, expected {expected}")]
@@ -180,20 +182,44 @@ pub enum TableError {
     Source(#[from] SourceError),
 }
 
+/// Columns that a hint lists.
+pub(crate) const SHOWN_COLUMNS: usize = 10;
+
+/// What a term that computes with a column expects of it.
+pub(crate) const A_NUMBER: &str = "a number";
+
 impl TableError {
+    /// The row that is wrong, counted from 1 over all files of the source.
+    pub fn row(&self) -> Option<u64> {
+        match self {
+            Self::MissingValue { row, .. }
+            | Self::NonFinite { row, .. }
+            | Self::NegativeWeight { row, .. }
+            | Self::NumberTooWide { row, .. }
+            | Self::UnseenLevel { row, .. } => Some(*row),
+            _ => None,
+        }
+    }
+
     /// The way out, if there is one to name: lower case, no full stop.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Formula { .. } => {
                 "a formula reads `target ~ a + b`, with `a:b`, `a*b`, `(a + b)^2`, `.`, `- a`, `I(a^2)`, `log(a)`, `poly(a, 3)`, `C(g)`".into()
             }
-            Self::UnknownColumn { nearest, .. } if nearest.is_empty() => {
-                "names are case-sensitive; put names with spaces or signs between backticks".into()
-            }
-            Self::UnknownColumn { nearest, .. } => format!("did you mean `{}`?", nearest[0]),
-            Self::ColumnType { column, .. } => {
+            Self::UnknownColumn { nearest, columns, .. } => match (nearest.first(), columns.len()) {
+                (Some(name), _) => format!("did you mean `{name}`?"),
+                (None, 0) => "the table has no columns".into(),
+                (None, count) => {
+                    let shown: Vec<String> = columns.iter().take(SHOWN_COLUMNS).map(|c| format!("`{c}`")).collect();
+                    let more = if count > SHOWN_COLUMNS { ", …" } else { "" };
+                    format!("the columns are {}{more}", shown.join(", "))
+                }
+            },
+            Self::ColumnType { column, expected, got } if expected == A_NUMBER && got == "text" => {
                 format!("convert `{column}` before reading, or use it as a factor: C({column})")
             }
+            Self::ColumnType { column, .. } => format!("convert `{column}` before reading"),
             Self::TargetAmongTerms { term } => format!("remove `{term}` from the right-hand side"),
             Self::TooManyTerms { .. } => "use fewer columns or a smaller power".into(),
             Self::TooManyColumns { .. } => "use fewer terms, or raise the limit on columns".into(),

@@ -8,7 +8,7 @@ use super::evaluate::{Node, compile};
 use super::levels::{GroupShape, Inner};
 use super::polynomials::state_terms;
 use super::read::ColumnKind;
-use crate::error::{TableError, nearest};
+use crate::error::{A_NUMBER, SHOWN_COLUMNS, TableError, nearest};
 use crate::formula::syntax::Expr;
 use crate::formula::variable::VariableKind;
 use crate::formula::{Formula, Terms};
@@ -299,7 +299,10 @@ impl Builder<'_> {
             let input = &mut self.inputs[position];
             input.numeric = true;
             match input.kind {
-                ColumnKind::Text => Err(not_a_number(name, "a number", input.kind)),
+                ColumnKind::Text => {
+                    let expected = if matches!(used, Use::Target) { "a number to predict" } else { A_NUMBER };
+                    Err(not_a_number(name, expected, input.kind))
+                }
                 _ => Ok(position),
             }
         })
@@ -336,5 +339,10 @@ fn not_a_number(column: &str, expected: &str, kind: ColumnKind) -> TableError {
 
 /// The error for a name that the table does not have.
 pub(crate) fn unknown_column<'a>(column: &str, columns: impl IntoIterator<Item = &'a str>) -> TableError {
-    TableError::UnknownColumn { column: column.to_owned(), nearest: nearest(column, columns) }
+    let columns: Vec<&str> = columns.into_iter().collect();
+    TableError::UnknownColumn {
+        column: column.to_owned(),
+        nearest: nearest(column, columns.iter().copied()),
+        columns: columns.iter().take(SHOWN_COLUMNS + 1).map(|&name| name.to_owned()).collect(),
+    }
 }

@@ -256,7 +256,12 @@ fn exact_pair(value: i128) -> Option<DoubleDouble> {
 
 /// The error for a column of another type than the design was made for.
 pub(crate) fn wrong_type(column: &str, expected: &str, got: &DataType) -> TableError {
-    TableError::ColumnType { column: column.to_owned(), expected: expected.to_owned(), got: got.to_string() }
+    // Text is a dictionary on its way; nobody asked for one.
+    let got = match ColumnKind::of(got) {
+        Some(ColumnKind::Text) => ColumnKind::Text.name().to_owned(),
+        _ => got.to_string(),
+    };
+    TableError::ColumnType { column: column.to_owned(), expected: expected.to_owned(), got }
 }
 
 #[cfg(test)]

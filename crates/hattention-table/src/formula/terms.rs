@@ -79,6 +79,7 @@ impl Algebra<'_> {
             }
             Kind::Dot => {
                 let dot = self.dot;
+                self.check_count(dot.len())?;
                 Ok(dot.iter().map(|name| vec![self.position(Variable::column(name))]).collect())
             }
             Kind::Group(inner) => self.encode(inner),

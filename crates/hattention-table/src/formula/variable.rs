@@ -69,6 +69,14 @@ impl Variable {
         &self.label
     }
 
+    /// The column that `C(column)` makes a factor whatever it holds.
+    pub fn factor_column(&self) -> Option<&str> {
+        match &self.kind {
+            VariableKind::Factor { column, .. } => Some(column),
+            _ => None,
+        }
+    }
+
     pub(super) fn column(name: &str) -> Self {
         Self { label: name_label(name), kind: VariableKind::Column(name.to_owned()) }
     }

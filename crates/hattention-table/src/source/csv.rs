@@ -161,9 +161,11 @@ impl CsvFile {
         batch_rows: usize,
         take: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
+        // The decoder makes room for every cell of a batch at once; a record has a byte for each of its cells at least.
+        let records_max = block.bytes.len() / self.columns.len().max(1) + 1;
         let mut decoder = ReaderBuilder::new(Arc::clone(&self.cells))
             .with_delimiter(self.text.syntax.delimiter)
-            .with_batch_size(batch_rows)
+            .with_batch_size(batch_rows.min(records_max))
             .with_projection(columns.to_vec())
             .build_decoder();
         let mut rest = block.bytes.as_slice();
@@ -279,8 +281,23 @@ fn read_header(text: &TextFile) -> Result<(Vec<String>, u64), SourceError> {
             message: error.to_string(),
         })?;
     let names: Vec<String> = schema.fields().iter().enumerate().map(|(at, field)| named(at, field.name())).collect();
+    expect_delimiter(text, &names)?;
     expect_distinct(&text.name, names.iter().map(String::as_str))?;
     Ok((names, block.offset + header.end as u64))
+}
+
+/// A single name that holds another delimiter is not a name.
+fn expect_delimiter(text: &TextFile, names: &[String]) -> Result<(), SourceError> {
+    let [name] = names else {
+        return Ok(());
+    };
+    let others = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
+    match others.into_iter().find(|&(other, _)| name.contains(other)) {
+        Some((_, got)) if text.syntax.delimiter == b',' => {
+            Err(SourceError::OtherDelimiter { path: text.name.clone(), got: got.into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A column without a name, such as R's row names, is called by its position.
@@ -309,11 +326,11 @@ fn not_utf8(text: &TextFile, bytes: &[u8], line: u64) -> Option<SourceError> {
 }
 
 /// A cell as it is shown in a message.
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     const SHOWN_CHARACTERS: usize = 60;
-    let value = value.trim();
+    let value = value.trim().replace(char::is_control, "\u{fffd}");
     match value.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
+        None => value,
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn discover(spec: &str) -> Result<Found, SourceError> {
     let path = Path::new(spec_path);
     let (files, table) = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => (directory(path)?, table_of(path)),
+        Ok(metadata) if !metadata.is_file() => return Err(SourceError::NotAFile { path: spec.into() }),
         Ok(_) => (vec![one(path)?], stem(path)),
         Err(_) if spec_path.contains(['*', '?', '[']) => matched(spec_path)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(not_found(path)),

@@ -53,6 +53,23 @@ pub enum SourceError {
         /// The known extensions.
         known: String,
     },
+    /// Standard input can be read once.
+    #[error("standard input is named twice, expected `-` once")]
+    StdinTwice,
+    /// The path is a device or a pipe, which cannot be read more than once.
+    #[error("{path}: a device or a pipe, expected a file")]
+    NotAFile {
+        /// The path.
+        path: String,
+    },
+    /// The fields of a CSV file are separated by something else than commas.
+    #[error("{path}: expected commas between the names in the header, got {got}")]
+    OtherDelimiter {
+        /// The file.
+        path: String,
+        /// What stands between the names.
+        got: String,
+    },
     /// Sources of this kind are not available in this version.
     #[error("{spec}: reading from {scheme} is not available yet, expected a local file")]
     NotAvailable {
@@ -118,7 +135,7 @@ pub enum SourceError {
         second: usize,
     },
     /// A row has more or fewer fields than the header.
-    #[error("{path}:{line}: expected {expected} fields, got {got}")]
+    #[error("{path}:{line}: expected {expected} field{}, got {got}", if *expected == 1 { "" } else { "s" })]
     RaggedRow {
         /// The file.
         path: String,
@@ -262,10 +279,13 @@ impl SourceError {
             Self::NoMatch { .. } | Self::Pattern { .. } => {
                 "`*` matches within a directory, `**` across directories; quote the pattern in the shell".into()
             }
-            Self::EmptyDirectory { .. } | Self::UnknownFormat { .. } => {
-                format!("known extensions: {}", super::format::KNOWN_EXTENSIONS)
-            }
+            Self::EmptyDirectory { .. } => format!("known extensions: {}", super::format::KNOWN_EXTENSIONS),
+            Self::UnknownFormat { .. } => "give the file the extension of what it holds".into(),
             Self::SeveralFormats { .. } => "name the files of one format with a glob such as `data/*.parquet`".into(),
+            Self::StdinTwice => "name a file for the second".into(),
+            Self::NotAFile { .. } => "write it to a file, or pipe CSV into `-`".into(),
+            Self::OtherDelimiter { got, .. } if got == "tabs" => "end the file's name in .tsv".into(),
+            Self::OtherDelimiter { .. } => "write the file with commas, and with points in decimals".into(),
             Self::NotAvailable { .. } => "download the file first".into(),
             Self::EmptyFile { .. } => "check how the file was written".into(),
             Self::NotTheFormat { .. } => "give the file the extension of what it holds".into(),

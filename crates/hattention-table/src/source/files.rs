@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use super::csv_types::{CsvType, Missing};
 use super::discover::FoundFile;
 use super::error::SourceError;
+use super::scan::{Scan, ScanOrder};
 use super::schema::{Named, text_type, unify};
 use super::table_file::{FilePlan, TableFile, positions};
 use crate::error::nearest;
@@ -80,6 +81,34 @@ impl FileSet {
         let (_, field) = self.schema.fields().find(column)?;
         let is_text = field.data_type() == &text_type() && !self.reading.labels.iter().any(|label| label == column);
         is_text.then(|| self.files.iter().find_map(|file| file.text_among_numbers(column))).flatten()
+    }
+
+    /// The file of several in which a row stands, and the row there; both rows are counted from 1.
+    pub(crate) fn place_of(&self, row: u64) -> Option<(String, u64)> {
+        let column = self.schema.fields().first()?.name().clone();
+        let count = |file: &TableFile| -> Option<u64> {
+            let (schema, reading) = (Arc::clone(&self.schema), self.reading.clone());
+            let alone = Self { files: vec![file.clone()], schema, reading, bytes: 0 };
+            let plan = alone.plan(std::slice::from_ref(&column), file.name()).ok()?;
+            let mut scan = Scan::files(Arc::new(alone), plan, ScanOrder::File).ok()?;
+            let mut rows = 0;
+            while let Some(batch) = scan.next_item() {
+                rows += batch.ok()?.batch.num_rows() as u64;
+            }
+            Some(rows)
+        };
+        if self.files.len() < 2 {
+            return None;
+        }
+        let mut before = 0;
+        for file in &self.files {
+            let rows = file.rows().or_else(|| count(file))?;
+            if row <= before + rows {
+                return Some((file.name().to_owned(), row - before));
+            }
+            before += rows;
+        }
+        None
     }
 
     /// The plan for reading some columns.

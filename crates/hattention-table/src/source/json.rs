@@ -9,6 +9,7 @@ use datafusion::arrow::json::ReaderBuilder;
 use datafusion::arrow::json::reader::infer_json_schema;
 
 use super::blocks::{Block, BlockReader, TextFile};
+use super::csv::shown;
 use super::error::SourceError;
 use super::records::Records;
 
@@ -32,6 +33,56 @@ impl JsonFile {
         Ok(Self { text, schema: Arc::new(Schema::new(fields)) })
     }
 
+    /// The error that says where a field of numbers holds text, if that is what it looks like. Types do not say so: a
+    /// field of both is text. It reads the file again, and a third time if the field holds both.
+    pub(crate) fn text_among_numbers(&self, column: usize) -> Option<SourceError> {
+        let field = self.schema.field(column);
+        if !field.data_type().is_string() || self.is_text_only(field) {
+            return None;
+        }
+        let mut found = Mixed::default();
+        let mut blocks = self.blocks().ok()?;
+        while let Some(block) = blocks.next_block().ok()? {
+            for record in Records::new(&block.bytes, 0) {
+                let bytes = &block.bytes[record.start..record.end];
+                let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+                match object.get(field.name()) {
+                    Some(serde_json::Value::Number(_)) => found.numbers += 1,
+                    Some(serde_json::Value::String(text)) => {
+                        found.texts += 1;
+                        found.first.get_or_insert_with(|| (block.offset, record.line, text.clone()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let (offset, line, value) = found.first.filter(|_| found.numbers >= found.texts)?;
+        Some(SourceError::TextAmongNumbers {
+            path: self.text.name.clone(),
+            line: 1 + self.text.lines_before(offset).ok()? + line,
+            column: field.name().clone(),
+            value: shown(&value),
+            seen: found.numbers + found.texts,
+            texts: found.texts,
+        })
+    }
+
+    /// Whether a field of text holds nothing else; the decoder refuses numbers where it may not turn them into text.
+    fn is_text_only(&self, field: &Field) -> bool {
+        let schema = Arc::new(Schema::new(vec![field.clone()]));
+        let whole = || -> Option<bool> {
+            let mut blocks = self.blocks().ok()?;
+            while let Some(block) = blocks.next_block().ok()? {
+                let reader = ReaderBuilder::new(Arc::clone(&schema)).build(block.bytes.as_slice()).ok()?;
+                if reader.into_iter().any(|batch| batch.is_err()) {
+                    return Some(false);
+                }
+            }
+            Some(true)
+        };
+        whole().unwrap_or(true)
+    }
+
     /// The blocks of the file.
     pub(crate) fn blocks(&self) -> Result<BlockReader, SourceError> {
         BlockReader::open(&self.text, 0)
@@ -46,9 +97,10 @@ impl JsonFile {
         emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
         let fields: Vec<Field> = columns.iter().map(|&column| self.schema.field(column).clone()).collect();
+        // The decoder makes room for a batch at once; an object takes three bytes at least.
         let reader = ReaderBuilder::new(Arc::new(Schema::new(fields)))
             .with_coerce_primitive(true)
-            .with_batch_size(batch_rows)
+            .with_batch_size(batch_rows.min(block.bytes.len() / 3 + 1))
             .build(block.bytes.as_slice());
         for batch in reader.map_err(|error| explain(&self.text, &error.to_string()))? {
             if !emit(batch.map_err(|error| explain(&self.text, &error.to_string()))?)? {
@@ -57,6 +109,15 @@ impl JsonFile {
         }
         Ok(())
     }
+}
+
+/// What a field of numbers and text holds.
+#[derive(Default)]
+struct Mixed {
+    numbers: u64,
+    texts: u64,
+    /// The first text: its block's offset, its line within the block, and its value.
+    first: Option<(u64, u64, String)>,
 }
 
 /// The names in the first record, in its order.

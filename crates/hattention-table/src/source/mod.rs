@@ -141,6 +141,9 @@ impl Source {
         let mut found = Vec::with_capacity(specs.len());
         for spec in specs {
             if spec == "-" {
+                if spool.is_some() {
+                    return Err(SourceError::StdinTwice.into());
+                }
                 let filled = Spool::fill(std::io::stdin().lock())?;
                 found.push(spooled(&filled));
                 spool = Some(Arc::new(filled));
@@ -198,11 +201,20 @@ impl Source {
         self.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
-    /// The error for using a column as a number, where it is a CSV column of mostly numbers with some text, with the
-    /// line of the first text; `None` for any other column.
+    /// The error for using a column as a number, where it is a column of CSV or JSON lines of mostly numbers with some
+    /// text, with the line of the first text; `None` for any other column.
     pub fn text_among_numbers(&self, column: &str) -> Option<TableError> {
         match &self.content {
             Content::Files(set) => set.text_among_numbers(column).map(TableError::from),
+            Content::Query(_) => None,
+        }
+    }
+
+    /// Where a row, counted from 1, stands if the source has several files: the file, and the row counted from 1 there.
+    /// It may read the files: for messages only.
+    pub fn place_of(&self, row: u64) -> Option<(String, u64)> {
+        match &self.content {
+            Content::Files(set) => set.place_of(row),
             Content::Query(_) => None,
         }
     }

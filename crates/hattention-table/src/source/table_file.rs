@@ -95,11 +95,12 @@ impl TableFile {
     }
 
     pub(super) fn text_among_numbers(&self, column: &str) -> Option<SourceError> {
-        let Self::Csv(file) = self else {
-            return None;
-        };
-        let at = file.names().position(|name| name == column)?;
-        file.text_among_numbers(at)
+        let at = self.column_names().iter().position(|name| *name == column)?;
+        match self {
+            Self::Csv(file) => file.text_among_numbers(at),
+            Self::Json(file) => file.text_among_numbers(at),
+            Self::Parquet(_) | Self::Ipc(_) => None,
+        }
     }
 
     /// Rows, where the file says so.

@@ -171,7 +171,8 @@ fn tables_of_another_shape_are_refused() {
     let frozen = frozen("y ~ a + x", &crossed());
     let encoder = |batch: RecordBatch| frozen.encoder(&batch.schema(), &FrozenOptions::default()).map(|_| ());
     let error = encoder(table(&[("a", texts(&["p"])), ("X", doubles(&[1.0]))])).unwrap_err();
-    assert_eq!(error, TableError::UnknownColumn { column: "x".into(), nearest: vec!["X".into()] });
+    let columns = vec!["a".into(), "X".into()];
+    assert_eq!(error, TableError::UnknownColumn { column: "x".into(), nearest: vec!["X".into()], columns });
     let error = encoder(table(&[("a", integers(&[1])), ("x", doubles(&[1.0]))])).unwrap_err();
     assert_eq!(error, TableError::ColumnType { column: "a".into(), expected: "text".into(), got: "Int64".into() });
     assert_eq!(encoder(table(&[("a", texts(&["p"])), ("x", integers(&[1]))])), Ok(()));
