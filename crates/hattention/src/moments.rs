@@ -219,15 +219,19 @@ impl Moments {
     }
 
     fn accumulate(&mut self, block: &Block<'_>, ids: &[usize], negate: bool) -> Result<(), Error> {
+        self.accumulate_by(Kernel::detect(), block, ids, negate)
+    }
+
+    fn accumulate_by(&mut self, kernel: Kernel, block: &Block<'_>, ids: &[usize], negate: bool) -> Result<(), Error> {
         check(block, ids)?;
         let counted = block.weights.map_or(block.rows, |w| w.iter().filter(|w| **w > 0.0).count()) as u64;
         let rows = if negate { self.rows.checked_sub(counted) } else { self.rows.checked_add(counted) };
         let rows = rows.ok_or(Error::RemovedTooMany { rows: self.rows, removed: counted })?;
         // Doubles are looked through for infinities on the way; only if there is one is it worth looking where.
-        add_block(&mut self.sums, block, ids, negate).ok_or_else(|| non_finite(block))?;
+        add_block(kernel, &mut self.sums, block, ids, negate).ok_or_else(|| non_finite(block))?;
         self.rows = rows;
         if let Some(weights) = block.weights {
-            merge_options(&mut self.log_weights, &Some(log_sums(weights)), negate);
+            merge_options(&mut self.log_weights, &Some(log_sums(kernel, weights)), negate);
         }
         self.stored.resize(self.sums.columns(), Stored::default());
         let rows = block.rows as u64;
@@ -259,19 +263,18 @@ fn merge_options(mine: &mut Option<Accumulator>, theirs: &Option<Accumulator>, n
 }
 
 /// Products of `(1, log wᵢ)` over the rows with positive weight.
-fn log_sums(weights: &[f64]) -> Accumulator {
+fn log_sums(kernel: Kernel, weights: &[f64]) -> Accumulator {
     let logs: Vec<f64> = weights.iter().filter(|w| **w > 0.0).map(|w| w.ln()).collect();
     let mut sums = Accumulator::new(2);
     let left = vec![Digits::Constant, Digits::Dense(Cow::Borrowed(&logs))];
     // Logarithms of positive finite numbers are finite.
-    let _ = Chunk { rows: logs.len(), left, right: None, ids: vec![0, 1] }.deposit(Kernel::detect(), &mut sums, false);
+    let _ = Chunk { rows: logs.len(), left, right: None, ids: vec![0, 1] }.deposit(kernel, &mut sums, false);
     sums
 }
 
 /// Adds (or subtracts) all products of a block's columns, chunks in parallel; `None`, with nothing added, if a number is
 /// not finite.
-fn add_block(into: &mut Accumulator, block: &Block<'_>, ids: &[usize], negate: bool) -> Option<()> {
-    let kernel = Kernel::detect();
+fn add_block(kernel: Kernel, into: &mut Accumulator, block: &Block<'_>, ids: &[usize], negate: bool) -> Option<()> {
     let chunk_rows = chunk_rows(block.rows, block.columns.len());
     if block.rows <= chunk_rows {
         return chunk_of(block, ids, 0, block.rows).deposit(kernel, into, negate);
@@ -436,3 +439,6 @@ fn non_finite(block: &Block<'_>) -> Error {
     });
     place.unwrap_or(Error::NonFinite { row: 0, column: 0, value: f64::NAN })
 }
+
+#[cfg(test)]
+mod tests;
