@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hattention::attention::explain::{Explainer, Explanation};
 use hattention::attention::{self, Keys};
 use hattention::{Block, Column};
-use hattention_table::arrow::array::RecordBatch;
+use hattention_table::arrow::array::{Array, ArrayRef, RecordBatch};
 use hattention_table::arrow::util::display::array_value_to_string;
 use hattention_table::design::{EncodedBlock, FrozenDesign, FrozenOptions};
 use hattention_table::source::{ScanOrder, Source, SourceOptions};
@@ -176,8 +176,12 @@ fn rows_of(
 }
 
 fn row_cells(batch: &RecordBatch, row: usize) -> Result<Vec<String>, Failure> {
-    let cell = |column| {
-        array_value_to_string(column, row).map_err(|e| Failure::usage(format!("cannot print a training row: {e}"), ""))
+    let cell = |column: &ArrayRef| {
+        let text = array_value_to_string(column, row)
+            .map_err(|e| Failure::usage(format!("cannot print a training row: {e}"), ""))?;
+        // Numbers of a CSV file are doubles; whole ones look as they do elsewhere.
+        let whole = text.strip_suffix(".0").filter(|_| column.data_type().is_floating());
+        Ok(whole.map_or(text.clone(), str::to_owned))
     };
     batch.columns().iter().map(|column| cell(column)).collect()
 }

@@ -1,6 +1,6 @@
 //! Models as bytes: safetensors with metadata. Callers read and write the files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -259,8 +259,26 @@ impl Tensors {
             TensorView::new(Dtype::F64, shape.clone(), bytes).map(|view| (name.as_str(), view))
         });
         let views: Vec<_> = views.collect::<Result<_, _>>().map_err(not_safetensors)?;
-        safetensors::serialize(views, Some(metadata)).map_err(not_safetensors)
+        in_order(&safetensors::serialize(views, Some(metadata)).map_err(not_safetensors)?)
     }
+}
+
+/// The file with its metadata in the order of their keys: the serialiser's order is another one each time, and the same
+/// model shall be the same file.
+fn in_order(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let broken = |got: &dyn std::fmt::Display| mismatch("a safetensors header".into(), got.to_string());
+    let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| broken(&"fewer than 8 bytes"))?;
+    let length = u64::from_le_bytes(*length) as usize;
+    let (header, data) = rest.split_at_checked(length).ok_or_else(|| broken(&"less than its length"))?;
+    let mut header: BTreeMap<String, Value> = serde_json::from_slice(header).map_err(|e| broken(&e))?;
+    if let Some(Value::Object(metadata)) = header.get_mut("__metadata__") {
+        let sorted: BTreeMap<String, Value> = std::mem::take(metadata).into_iter().collect();
+        metadata.extend(sorted);
+    }
+    let mut header = serde_json::to_vec(&header).map_err(|e| broken(&e))?;
+    // Tensors begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
 }
 
 fn read_vector(tensors: &SafeTensors<'_>, name: &str, length: usize) -> Result<Vec<f64>, Error> {
