@@ -183,7 +183,7 @@ fn row_cells(batch: &RecordBatch, row: usize) -> Result<Vec<String>, Failure> {
         let whole = text.strip_suffix(".0").filter(|_| column.data_type().is_floating());
         Ok(whole.map_or(text.clone(), str::to_owned))
     };
-    batch.columns().iter().map(|column| cell(column)).collect()
+    batch.columns().iter().map(cell).collect()
 }
 
 fn to_text(
