@@ -139,3 +139,19 @@ fn refusals_in_memory_are_those_of_the_state() {
     assert!(matches!(fit(&y, &y, &[0, 0, 0, 0]), Err(Error::TooFewRows { rows: 4, coefficients: 5 })));
     assert!(matches!(fit(&y, &y, &[7]), Err(Error::Shape { .. })));
 }
+
+#[test]
+fn nested_models_in_memory_are_compared() {
+    let case = &shapes()[2];
+    let block = case.block();
+    let count = case.columns.len();
+    let fit = |columns: usize| {
+        let design = Design::plain((1..=columns).map(|k| format!("x{k}")), true);
+        in_memory::fit(&block, &design, &[(count, "y")], WhiteningOptions::default()).unwrap()
+    };
+    let ((small_whitening, small), (large_whitening, large)) = (fit(5), fit(count));
+    assert!([small_whitening, large_whitening].iter().all(|w| w.method == Method::InMemory));
+    let test = hattention::fit::tests_of::nested(&small[0], &large[0]).unwrap();
+    let expected = (small[0].residual_sum - large[0].residual_sum) / 55.0 / large[0].variance();
+    assert!((test.statistic / expected - 1.0).abs() < 1e-12 && test.df1 == 55.0);
+}
