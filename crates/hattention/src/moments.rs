@@ -1,6 +1,7 @@
 //! The mergeable state of least squares: every sum of products of the columns, exactly.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
@@ -9,6 +10,7 @@ use crate::error::Error;
 use crate::exact::accumulator::Accumulator;
 use crate::exact::chunk::Chunk;
 use crate::exact::kernel::{Kernel, PLANE_ROWS};
+use crate::exact::levels::Levels;
 use crate::exact::planes::{Digits, integer_and_exponent};
 
 /// The sums `Σᵢ wᵢ aᵢ bᵢ` over all pairs of columns (design, targets and the constant), as exact numbers.
@@ -268,33 +270,102 @@ fn log_sums(kernel: Kernel, weights: &[f64]) -> Accumulator {
     let mut sums = Accumulator::new(2);
     let left = vec![Digits::Constant, Digits::Dense(Cow::Borrowed(&logs))];
     // Logarithms of positive finite numbers are finite.
-    let _ = Chunk { rows: logs.len(), left, right: None, ids: vec![0, 1] }.deposit(kernel, &mut sums, false);
+    let _ = Chunk { rows: logs.len(), left, right: None, ids: vec![0, 1], factors: Vec::new() }
+        .deposit(kernel, &mut sums, false);
     sums
 }
 
 /// Adds (or subtracts) all products of a block's columns, chunks in parallel; `None`, with nothing added, if a number is
 /// not finite.
 fn add_block(kernel: Kernel, into: &mut Accumulator, block: &Block<'_>, ids: &[usize], negate: bool) -> Option<()> {
-    let chunk_rows = chunk_rows(block.rows, block.columns.len());
+    let parts = Parts::of(block, ids);
+    let columns = parts.others.len();
+    // Tables of many columns are large: as few of them as there are threads.
+    let large = !parts.factors.is_empty() || columns >= WIDE;
+    let chunk_rows = if parts.factors.is_empty() { chunk_rows(block.rows, columns) } else { LONGEST_CHUNK };
     if block.rows <= chunk_rows {
-        return chunk_of(block, ids, 0, block.rows).deposit(kernel, into, negate);
+        return parts.chunk(block, 0..block.rows).deposit(kernel, into, negate);
     }
-    let columns = into.columns();
-    let empty = || Some(Accumulator::new(columns));
-    let add = |sums: Option<Accumulator>, start: usize| {
-        let mut sums = sums?;
-        let rows = chunk_rows.min(block.rows - start);
-        chunk_of(block, ids, start, rows).deposit(kernel, &mut sums, false)?;
+    let chunks = block.rows.div_ceil(chunk_rows);
+    let share = if large { chunks.div_ceil(rayon::current_num_threads()) } else { 1 };
+    let size = into.columns();
+    let pieces: Vec<usize> = (0..block.rows).step_by(share * chunk_rows).collect();
+    let sums_of = |first: usize| {
+        let mut sums = Accumulator::new(size);
+        let end = block.rows.min(first + share * chunk_rows);
+        for start in (first..end).step_by(chunk_rows) {
+            parts.chunk(block, start..end.min(start + chunk_rows)).deposit(kernel, &mut sums, false)?;
+        }
         Some(sums)
     };
-    let starts: Vec<usize> = (0..block.rows).step_by(chunk_rows).collect();
-    let delta = starts.into_par_iter().fold(empty, add).reduce(empty, |a, b| {
+    let delta = pieces.into_par_iter().map(sums_of).reduce_with(|a, b| {
         let mut a = a?;
         a.merge(&b?, false);
         Some(a)
-    })?;
+    })??;
     into.merge(&delta, negate);
     Some(())
+}
+
+/// Rows of a chunk at most.
+const LONGEST_CHUNK: usize = 64 * PLANE_ROWS;
+/// Levels from which on sums within them are faster than planes of zeros and ones.
+const MANY_LEVELS: usize = 24;
+
+/// The columns of a block: factors of many levels, and all others.
+struct Parts<'a> {
+    factors: Vec<Levels<'a>>,
+    /// Places in the block, and columns of the table.
+    others: Vec<(usize, usize)>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(block: &Block<'a>, ids: &[usize]) -> Self {
+        // Indicators of one factor read the same codes.
+        let mut factors: BTreeMap<usize, (&'a [u32], Vec<(u32, usize)>)> = BTreeMap::new();
+        let mut order = Vec::new();
+        for (place, column) in block.columns.iter().enumerate() {
+            if let Column::Indicator { codes, code } = *column {
+                let (_, columns) = factors.entry(codes.as_ptr() as usize).or_insert_with(|| {
+                    order.push(codes.as_ptr() as usize);
+                    (codes, Vec::new())
+                });
+                columns.push((code, place));
+            }
+        }
+        let mut taken = vec![false; block.columns.len()];
+        let mut many = Vec::new();
+        for (codes, columns) in order.iter().map(|factor| &factors[factor]) {
+            let mut distinct: Vec<u32> = columns.iter().map(|(code, _)| *code).collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            // (Codes far beyond their number would make long tables of places.)
+            let compact = distinct.last().is_none_or(|last| (*last as usize) < 64 * LONGEST_CHUNK);
+            if columns.len() < MANY_LEVELS || distinct.len() < columns.len() || !compact {
+                continue;
+            }
+            columns.iter().for_each(|(_, place)| taken[*place] = true);
+            let columns: Vec<(u32, usize)> = columns.iter().map(|&(code, place)| (code, ids[place] + 1)).collect();
+            many.push(Levels::new(codes, &columns));
+        }
+        let others = (0..block.columns.len()).filter(|&place| !taken[place]).map(|place| (place, ids[place] + 1));
+        Self { factors: many, others: others.collect() }
+    }
+
+    fn chunk(&self, block: &Block<'a>, range: std::ops::Range<usize>) -> Chunk<'a> {
+        let columns: Vec<Column<'a>> =
+            self.others.iter().map(|&(place, _)| block.columns[place].slice(range.clone())).collect();
+        let left = std::iter::once(Digits::Constant).chain(columns.iter().map(|c| digits(*c))).collect();
+        let right = block.weights.map(|weights| {
+            let weights = &weights[range.clone()];
+            std::iter::once(Digits::Dense(Cow::Borrowed(weights)))
+                .chain(columns.iter().map(|column| weighted(*column, weights)))
+                .collect()
+        });
+        let ids = std::iter::once(0).chain(self.others.iter().map(|(_, id)| *id)).collect();
+        let factors = self.factors.iter().map(|factor| factor.slice(range.clone())).collect();
+        Chunk { rows: range.len(), left, right, ids, factors }
+    }
 }
 
 /// Rows a chunk: enough to pay for gathering, few enough to stay in the second-level cache, and a few chunks a thread.
@@ -309,24 +380,11 @@ fn chunk_rows(rows: usize, columns: usize) -> usize {
         let parts = if rows >= 4 * PLANE_ROWS * threads { parts.next_multiple_of(threads) } else { parts };
         rows.div_ceil(parts)
     };
-    (wanted.div_ceil(PLANE_ROWS) * PLANE_ROWS).clamp(2 * PLANE_ROWS, 64 * PLANE_ROWS)
+    (wanted.div_ceil(PLANE_ROWS) * PLANE_ROWS).clamp(2 * PLANE_ROWS, LONGEST_CHUNK)
 }
 
 /// Columns from which on gathering is what chunks must pay for.
 const WIDE: usize = 64;
-
-fn chunk_of<'a>(block: &Block<'a>, ids: &[usize], start: usize, rows: usize) -> Chunk<'a> {
-    let range = start..start + rows;
-    let columns: Vec<Column<'a>> = block.columns.iter().map(|column| column.slice(range.clone())).collect();
-    let left = std::iter::once(Digits::Constant).chain(columns.iter().map(|c| digits(*c))).collect();
-    let right = block.weights.map(|weights| {
-        let weights = &weights[range];
-        std::iter::once(Digits::Dense(Cow::Borrowed(weights)))
-            .chain(columns.iter().map(|column| weighted(*column, weights)))
-            .collect()
-    });
-    Chunk { rows, left, right, ids: std::iter::once(0).chain(ids.iter().map(|id| id + 1)).collect() }
-}
 
 fn digits(column: Column<'_>) -> Digits<'_> {
     match column {

@@ -2,6 +2,7 @@
 
 use super::accumulator::{Accumulator, Range};
 use super::kernel::{self, Kernel, PLANE_BITS, PLANE_ROWS, Plane, ZERO_PLANE};
+use super::levels::Levels;
 use super::planes::{Digits, Grid};
 use super::wide;
 
@@ -18,6 +19,8 @@ pub(crate) struct Chunk<'a> {
     pub(crate) right: Option<Vec<Digits<'a>>>,
     /// The accumulator column of each.
     pub(crate) ids: Vec<usize>,
+    /// Factors whose indicators are columns too; the first of the others is then the constant.
+    pub(crate) factors: Vec<Levels<'a>>,
 }
 
 /// The planes of a group of columns.
@@ -101,6 +104,12 @@ impl Chunk<'_> {
                 self.deposit_group(kernel, into, negate, (columns, &left), (others, &right));
             }
         }
+        for (position, factor) in self.factors.iter().enumerate() {
+            self.deposit_levels(factor, &right, into, negate);
+            for other in &self.factors[position + 1..] {
+                self.deposit_pairs(factor, other, &right[0], into, negate);
+            }
+        }
         Some(())
     }
 
@@ -112,12 +121,11 @@ impl Chunk<'_> {
             weight_range = (weight_range.0.min(b.0 - a.0), weight_range.1.max(b.1 - a.1));
         }
         let half = (weight_range.0.div_euclid(2), weight_range.1.div_euclid(2) + 1);
-        let columns = self.ids.iter().max().map_or(0, |last| last + 1);
-        let ranges = self.ids.iter().zip(left).filter_map(|(&id, grid)| {
-            let (low, top) = range(grid)?;
-            Some((id, Range { low: low + half.0, top: top + half.1 }))
-        });
-        into.reserve(columns, ranges);
+        let indicators = self.factors.iter().flat_map(|factor| &factor.ids);
+        let columns = self.ids.iter().chain(indicators.clone()).max().map_or(0, |last| last + 1);
+        let charged = |(low, top): (i32, i32)| Range { low: low + half.0, top: top + half.1 };
+        let ranges = self.ids.iter().zip(left).filter_map(|(&id, grid)| Some((id, charged(range(grid)?))));
+        into.reserve(columns, ranges.chain(indicators.map(|&id| (id, charged((0, 1))))));
     }
 
     fn deposit_group(

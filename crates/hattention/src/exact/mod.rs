@@ -18,5 +18,6 @@ pub(crate) mod chunk;
 pub(crate) mod float;
 pub(crate) mod kernel;
 pub(crate) mod ldl;
+pub(crate) mod levels;
 pub(crate) mod planes;
 pub(crate) mod wide;

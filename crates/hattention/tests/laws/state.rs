@@ -386,3 +386,40 @@ fn rows_of_zero_weight_were_never_seen() {
     assert_eq!(nothing.ols(RankTolerance::Rounding).unwrap_err(), Error::NoRows);
     assert!(nothing.moments() == empty(case));
 }
+
+#[test]
+fn factors_of_many_levels_equal_their_dense_expansions() {
+    let mut source = Source(77);
+    // Fewer rows than a chunk, and several chunks a thread.
+    for rows in [700, 70_000] {
+        let x = source.reals(rows);
+        let small = source.integers(rows, -50, 50);
+        let mut factor =
+            |levels: i64| -> Vec<u32> { source.integers(rows, 0, levels).iter().map(|code| *code as u32).collect() };
+        let (first, second) = (factor(40), factor(30));
+        let weights: Vec<f64> = source.reals(rows).iter().map(|w| if *w < -0.8 { 0.0 } else { w.abs() }).collect();
+        let indicators = |codes: &[u32], levels: u32| -> Vec<Vec<f64>> {
+            (0..levels).map(|level| codes.iter().map(|code| (*code == level) as u8 as f64).collect()).collect()
+        };
+        // One level of the first factor has no column, and one column of the second never occurs.
+        let dense = [vec![x.clone()], indicators(&first, 40), vec![small.clone()], indicators(&second, 33)].concat();
+        let mut columns = vec![Column::Dense(&x)];
+        columns.extend((0..40).map(|code| Column::Indicator { codes: &first, code }));
+        columns.push(Column::Dense(&small));
+        columns.extend((0..33).map(|code| Column::Indicator { codes: &second, code }));
+        for weights in [None, Some(&weights[..])] {
+            let sparse = Block { rows, columns: columns.clone(), weights };
+            let full = Block { rows, columns: dense.iter().map(|c| Column::Dense(c)).collect(), weights };
+            let expected = Moments::of(&full).unwrap();
+            let mut state = Moments::of(&sparse).unwrap();
+            assert!(state == expected, "{rows} rows, weighted: {}", weights.is_some());
+            state.push(&full).unwrap();
+            state.remove(&sparse).unwrap();
+            assert!(state == expected);
+            state.remove(&sparse).unwrap();
+            assert!(state == Moments::new(dense.len()));
+            let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            assert!(one.install(|| Moments::of(&sparse).unwrap()) == expected);
+        }
+    }
+}
