@@ -1,7 +1,6 @@
 //! The mergeable state of least squares: every sum of products of the columns, exactly.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
@@ -312,6 +311,12 @@ const LONGEST_CHUNK: usize = 64 * PLANE_ROWS;
 /// Levels from which on sums within them are faster than planes of zeros and ones.
 const MANY_LEVELS: usize = 24;
 
+/// Indicators that read the same codes, and so are of one factor: `(code, place in the block)`.
+struct Indicators<'a> {
+    codes: &'a [u32],
+    columns: Vec<(u32, usize)>,
+}
+
 /// The columns of a block: factors of many levels, and all others.
 struct Parts<'a> {
     factors: Vec<Levels<'a>>,
@@ -321,21 +326,17 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(block: &Block<'a>, ids: &[usize]) -> Self {
-        // Indicators of one factor read the same codes.
-        let mut factors: BTreeMap<usize, (&'a [u32], Vec<(u32, usize)>)> = BTreeMap::new();
-        let mut order = Vec::new();
+        let mut factors: Vec<Indicators<'a>> = Vec::new();
         for (place, column) in block.columns.iter().enumerate() {
-            if let Column::Indicator { codes, code } = *column {
-                let (_, columns) = factors.entry(codes.as_ptr() as usize).or_insert_with(|| {
-                    order.push(codes.as_ptr() as usize);
-                    (codes, Vec::new())
-                });
-                columns.push((code, place));
+            let Column::Indicator { codes, code } = *column else { continue };
+            match factors.iter_mut().find(|factor| factor.codes.as_ptr() == codes.as_ptr()) {
+                Some(factor) => factor.columns.push((code, place)),
+                None => factors.push(Indicators { codes, columns: vec![(code, place)] }),
             }
         }
         let mut taken = vec![false; block.columns.len()];
         let mut many = Vec::new();
-        for (codes, columns) in order.iter().map(|factor| &factors[factor]) {
+        for Indicators { codes, columns } in &factors {
             let mut distinct: Vec<u32> = columns.iter().map(|(code, _)| *code).collect();
             distinct.sort_unstable();
             distinct.dedup();
