@@ -36,7 +36,7 @@ pub enum Error {
     #[error("no rows with positive weight; expected at least one")]
     NoRows,
     /// Fewer rows than coefficients.
-    #[error("{rows} rows for {coefficients} coefficients; expected at least as many rows as coefficients")]
+    #[error("{} for {}; expected at least as many rows as coefficients", counted(*rows, "row"), counted(*coefficients as u64, "coefficient"))]
     TooFewRows {
         /// Rows with positive weight.
         rows: u64,
@@ -110,6 +110,11 @@ pub struct Dependence {
 
 /// What a power depends on that no orthogonal polynomial can be formed of.
 pub(crate) const LOWER_POWERS: &str = "lower powers";
+
+/// `1 row`, `2 rows`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
 
 fn describe(dependent: &[Dependence]) -> String {
     let mut parts: Vec<String> = dependent
