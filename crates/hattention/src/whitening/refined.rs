@@ -290,8 +290,10 @@ pub(crate) fn inverse_column(
 
 /// Rounds of refinement at most; each gains some forty bits.
 const ROUNDS: usize = 8;
-/// Bits of a coefficient beyond which no more are asked for.
-const ENOUGH_BITS: i64 = 160;
+/// Bits of the longest coefficient with which the others are known too, unless they are very much shorter; and bits
+/// beyond which no more are asked for.
+const ENOUGH_BITS: i64 = 120;
+const MOST_BITS: i64 = 180;
 
 impl Refined {
     /// Coefficients of one target, by refinement: `β ← β + Mᵀ M (c − A β)`, residuals in 256 bits.
@@ -323,14 +325,30 @@ impl Refined {
                 break;
             }
             (solution, residual, bound) = (next, next_residual, next_bound);
-            if bound.1 < start - ENOUGH_BITS {
-                break;
+            let gained = start - bound.1;
+            if gained >= ENOUGH_BITS {
+                let solved = self.conclude(&sums, target, &cross, &solution, &bound.0, &memory);
+                if solved.certain || gained >= MOST_BITS {
+                    return solved;
+                }
             }
         }
+        self.conclude(&sums, target, &cross, &solution, &bound.0, &memory)
+    }
+
+    /// What a solution over the scaled columns amounts to.
+    fn conclude(
+        &self,
+        sums: &Centred<'_, 4>,
+        target: usize,
+        cross: &[Wide],
+        solution: &[Wide],
+        bound: &[Wide],
+        memory: &[f64],
+    ) -> Solved {
         let unscaled =
             |values: &[Wide]| -> Vec<Wide> { values.iter().zip(&self.scales).map(|(b, s)| b.scale(*s)).collect() };
-        let raw = unscaled(&solution);
-        self.frame.conclude(&sums, target, &cross, raw, &unscaled(&bound.0), memory)
+        self.frame.conclude(sums, target, cross, unscaled(solution), &unscaled(bound), memory.to_vec())
     }
 
     /// `right − A x`.
