@@ -94,7 +94,7 @@ impl Explainer {
                 let count = OCTAVES * BINS_AN_OCTAVE as usize;
                 Running {
                     norm,
-                    top: Vec::with_capacity(top + 1),
+                    top: Vec::new(),
                     sum: 0.0,
                     gross: 0.0,
                     squares: 0.0,

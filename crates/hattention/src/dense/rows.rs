@@ -16,11 +16,17 @@ const SPAN: usize = 8;
 /// Panels of columns from which on threads share the table of products, and not the rows.
 const WIDE: usize = 9;
 
-/// Roundings that the product of two columns may have suffered, in units of `u ‖a‖ ‖b‖`: those of the two subtractions
-/// of shifts, of a chain, and of the sums of chains.
-pub(crate) fn roundings(rows: usize) -> f64 {
+/// Roundings that the product of two of so many columns may have suffered, in units of `u ‖a‖ ‖b‖`: those of the two
+/// subtractions of shifts, of a chain, and of the sums of chains.
+pub(crate) fn roundings(rows: usize, columns: usize) -> f64 {
     let chains = rows.div_ceil(CHAIN);
-    (CHAIN.min(rows) + 4) as f64 + if chains > SPAN { (SPAN + chains.div_ceil(SPAN)) as f64 } else { chains as f64 }
+    let sums = if is_wide(columns) || chains <= SPAN { chains } else { SPAN + chains.div_ceil(SPAN) };
+    (CHAIN.min(rows) + 4 + sums) as f64
+}
+
+/// Whether threads share the table of products, and not the rows.
+fn is_wide(columns: usize) -> bool {
+    columns.div_ceil(PANEL) >= WIDE
 }
 
 /// A column less a number.
@@ -37,7 +43,7 @@ pub(crate) fn products(columns: &[Shifted<'_>], rows: usize) -> Panels {
     let size = columns.len().div_ceil(PANEL) * PANEL;
     let count = size / PANEL;
     let mut sums = Panels::zero(size, size);
-    if count >= WIDE {
+    if is_wide(columns.len()) {
         let mut packed = vec![[0.0; PANEL]; count * CHAIN];
         for start in (0..rows).step_by(CHAIN) {
             let depth = CHAIN.min(rows - start);

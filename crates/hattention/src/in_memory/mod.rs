@@ -34,7 +34,7 @@ use crate::whitening::{
 /// `n p²/2` fused operations for the sums of products, one more read of the rows for each target, and `2 p³/3`; memory
 /// `O(p²)`, and beside it the products of each 2,048 rows if columns are few. It climbs to the exact state for weights,
 /// columns that are not plain doubles, orthogonal polynomials, coefficients not known to the last bit of a double,
-/// standard errors with fewer than some eleven digits, columns near dependence (see [`crate::RankTolerance`]), and numbers
+/// standard errors that may have fewer than ten digits, columns near dependence (see [`crate::RankTolerance`]), and numbers
 /// whose squares could leave the doubles.
 ///
 /// # Errors
@@ -77,7 +77,7 @@ const SAFE_SQUARES: std::ops::Range<f64> = 1e-180..1e180;
 /// Rows from which column means are guessed; any guess is right, a good one leaves short numbers.
 const SAMPLE: usize = 1024;
 /// The relative error that standard errors may be expected to have.
-const LARGEST_ERROR: f64 = 1e-11;
+const LARGEST_ERROR: f64 = 3e-11;
 /// Bits by which a number must stand out of its error to be known to the last bit of a double.
 const CERTAIN_BITS: i64 = 58;
 /// Half an ulp of one.
@@ -188,8 +188,9 @@ impl<'a> Rows<'a> {
             let step = Step::of(self, sums, factor, place, &solution, &residuals);
             memory.iter_mut().zip(&step.keys).for_each(|(m, k)| *m += k);
             solution = step.taken(&solution, sums);
-            if let Some(digits) = step.certain_digits(&solution, self.design.intercept) {
-                let residual_sum = step.errors.residual_sum(&residuals, step.gain)?;
+            let digits = step.certain_digits(&solution, self.design.intercept);
+            let residual_sum = step.errors.residual_sum(&residuals, step.gain, factor.deviation());
+            if let Some((digits, residual_sum)) = digits.zip(residual_sum) {
                 let total_sum = sums.total(&residuals)?;
                 let target_mean = sums.target_mean(&residuals, place);
                 let sums = FitSums { residual_sum, total_sum, target_mean };
@@ -211,6 +212,8 @@ impl<'a> Rows<'a> {
         let FitSums { residual_sum, total_sum, target_mean } = sums;
         let intercept = self.design.intercept;
         let constant = intercept.then_some(solution.constant);
+        // The length of the fitted values about their mean: no difference of sums, whose digits would cancel.
+        let explained: f64 = memory.iter().map(|m| m * m).sum();
         let mut fit = Fit {
             target: name.to_owned(),
             names: whitening.coefficient_names(),
@@ -222,8 +225,8 @@ impl<'a> Rows<'a> {
             memory,
             residual_sum,
             residual_root: residual_sum.sqrt(),
-            r_squared: (total_sum - residual_sum) / total_sum,
-            signal_to_noise: (total_sum - residual_sum) / residual_sum,
+            r_squared: explained / total_sum,
+            signal_to_noise: explained / residual_sum,
             total_sum,
             rows: self.rows as u64,
             df_residual: self.rows as f64 - whitening.effective_df,

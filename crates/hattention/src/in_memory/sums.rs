@@ -28,10 +28,7 @@ impl Sums {
     pub(super) fn of(rows: &Rows<'_>) -> Option<Self> {
         let intercept = rows.design.intercept;
         let stride = rows.rows.div_ceil(SAMPLE);
-        let shift = |values: &[f64]| {
-            let sum: f64 = values.iter().step_by(stride).sum();
-            if intercept { sum / values.len().div_ceil(stride) as f64 } else { 0.0 }
-        };
+        let shift = |values: &[f64]| if intercept { short_mean(values, stride) } else { 0.0 };
         let ones = if intercept { vec![1.0; rows.rows] } else { Vec::new() };
         let constant = intercept.then_some(Shifted { values: &ones, shift: 0.0 });
         let shifted = |values| Shifted { values, shift: shift(values) };
@@ -67,6 +64,11 @@ impl Sums {
         self.columns + self.intercept as usize + target
     }
 
+    /// Roundings of a product of columns.
+    pub(super) fn roundings(&self) -> f64 {
+        roundings(self.rows as usize, self.shifts.len())
+    }
+
     /// `Σ z_i z_j` of shifted columns, `i ≥ j`.
     pub(super) fn product(&self, i: usize, j: usize) -> f64 {
         self.products.panel(i / PANEL)[j][i % PANEL]
@@ -83,8 +85,7 @@ impl Sums {
         if !self.intercept {
             return 0.0;
         }
-        roundings(self.rows as usize) * UNIT * (self.product(i, i) / self.rows).sqrt()
-            + self.means[i].hi.abs() * UNIT * UNIT
+        self.roundings() * UNIT * (self.product(i, i) / self.rows).sqrt() + self.means[i].hi.abs() * UNIT * UNIT
     }
 
     /// `mean − Σ x̄ b`; zero without intercept.
@@ -108,8 +109,21 @@ impl Sums {
         }
         let sum = residuals.target_sum;
         let total = residuals.target_squares - sum * sum / DoubleDouble::from(self.rows);
-        (total.hi > 1e-6 * residuals.target_squares.hi).then(|| total.to_f64())
+        (total.hi > 1e-2 * residuals.target_squares.hi).then(|| total.to_f64())
     }
+}
+
+/// About the mean of every `stride`th number, to a thousandth of their spread: so short that whole numbers and levels less
+/// it stay short, and their products exact.
+fn short_mean(values: &[f64], stride: usize) -> f64 {
+    let sample = || values.iter().copied().step_by(stride);
+    let mean = sample().sum::<f64>() / sample().count() as f64;
+    let spread = sample().fold(f64::MIN, f64::max) - sample().fold(f64::MAX, f64::min);
+    if !(spread > 0.0 && spread.is_finite()) {
+        return mean;
+    }
+    let unit = 2f64.powi(Float::<4>::from_f64(spread).exponent().clamp(-900, 1000) as i32 - 10);
+    (mean / unit).round() * unit
 }
 
 /// The factor of the scaled sums.
@@ -123,6 +137,10 @@ pub(super) struct Factor {
 impl Factor {
     pub(super) fn scaled(&self, values: &[f64]) -> Vec<f64> {
         values.iter().zip(&self.powers).map(|(x, p)| x * p).collect()
+    }
+
+    pub(super) fn deviation(&self) -> f64 {
+        self.map.deviation
     }
 
     /// Keys `M c` and coefficients `Mᵀ M c` of products `c` with the design's columns.
@@ -173,9 +191,11 @@ impl Factor {
         let squares: f64 = (0..size).map(|i| inflation(i).powi(2)).sum();
         // Entries of the sums are off by so many units of the lengths of their columns, and so are both totals that are
         // taken off them (`|Σz| ≤ √n ‖z‖`); Cholesky adds `p` more.
-        let units = 3.0 * roundings(rows.rows) + 4.0 * (size as f64 + 4.0);
+        let units = 3.0 * sums.roundings() + 4.0 * (size as f64 + 4.0);
         // Rounding errors of a chain are as good as random: they grow as the root of its length, and so do their sums.
-        let expected = (roundings(rows.rows)).sqrt() * UNIT * squares / (size as f64).sqrt();
+        // (For columns of few values they are not random; these are exact, by their short shifts.) The inflation may sit
+        // in a few columns, so that nothing averages out.
+        let expected = 2.0 * sums.roundings().sqrt() * UNIT * squares;
         if expected > LARGEST_ERROR {
             return None;
         }
@@ -227,9 +247,12 @@ impl ResidualErrors {
     }
 
     /// The residual sum of squares once the step is taken; `None` if it is not known to the last bits of a double.
-    pub(super) fn residual_sum(&self, residuals: &ResidualSums, gain: f64) -> Option<f64> {
+    ///
+    /// The gain of the step is known up to the deviation of the factor that took it.
+    pub(super) fn residual_sum(&self, residuals: &ResidualSums, gain: f64, deviation: f64) -> Option<f64> {
         let sum = residuals.squares.to_f64();
-        let known = self.squares <= 2f64.powi(-58) * sum && gain.abs() <= 1e-6 * sum;
+        let unknown = self.squares + (2.0 * deviation + 1e-10) * gain.abs();
+        let known = unknown <= 2f64.powi(-58) * sum && gain.abs() <= 1e-6 * sum;
         known.then_some(sum - gain)
     }
 }

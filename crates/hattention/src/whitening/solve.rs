@@ -163,13 +163,13 @@ impl<const N: usize> Frame<N> {
         let mut error = total.scale(unit) + formed_in_residual;
         for (i, (b, c)) in raw.iter().zip(cross).enumerate() {
             residual = residual - *b * (*c + *b * self.penalties[i]);
-            error = error + bound[i] * c.abs();
+            error = error + bound[i] * (c.abs() + (*b * self.penalties[i]).abs().scale(1));
         }
         // Within its error nothing is left: the fit is perfect, or the bits are too few to tell.
         let perfect = (residual - error).is_negative();
         let residual = if perfect { Float::ZERO } else { residual };
         let explained = total - residual;
-        let residual_known = if perfect { total.is_zero() } else { residual.exponent() - error.exponent() > 58 };
+        let residual_known = total.is_zero() || (!perfect && residual.exponent() - error.exponent() > 58);
         let known = |pair: &Option<(Float<N>, Float<N>)>| {
             pair.as_ref().is_none_or(|(b, e)| e.is_zero() || b.exponent() - e.exponent() > 58)
         };

@@ -155,3 +155,19 @@ fn nested_models_in_memory_are_compared() {
     let expected = (small[0].residual_sum - large[0].residual_sum) / 55.0 / large[0].variance();
     assert!((test.statistic / expected - 1.0).abs() < 1e-12 && test.df1 == 55.0);
 }
+
+#[test]
+fn a_little_explained_has_its_digits_in_memory() {
+    // An effect of 1e-9 of the noise: R² is far below an ulp of one.
+    let rows = 4000;
+    let x: Vec<f64> = (0..rows).map(|i| (i % 2) as f64).collect();
+    let y: Vec<f64> = (0..rows).map(|i| 3.0 + ((i / 2) % 2) as f64 * 2.0 - 1.0 + 1e-9 * x[i]).collect();
+    let case = Case::dense("a little", vec![x], y, true);
+    let (whitening, fit) = case.in_memory(RankTolerance::Rounding).unwrap();
+    assert_eq!(whitening.method, Method::InMemory);
+    let (_, expected) = case.ols(RankTolerance::Rounding).unwrap();
+    assert!(expected.r_squared > 0.0 && expected.r_squared < 1e-17);
+    assert!((fit.r_squared / expected.r_squared - 1.0).abs() < 1e-12);
+    let (got, wanted) = (fit.f_test().unwrap(), expected.f_test().unwrap());
+    assert!((got.statistic / wanted.statistic - 1.0).abs() < 1e-12);
+}
