@@ -13,7 +13,8 @@ pub(crate) struct Doubled {
 /// The inverse of Cholesky's factor of a matrix, corrected once: with `M A Mᵀ = I + E` formed in doubled arithmetic and
 /// `I + E = T Tᵀ`, the better map is `T⁻¹ M`. Its entries are then right to working accuracy while `p κ² 2⁻¹⁰⁴ ≪ ε`.
 ///
-/// The map is lower triangular and by columns. `None` if the matrix is not positive definite enough for doubles, or the first map too far off.
+/// The map is lower triangular and by columns. `None` if the matrix is not positive definite enough for doubles, or the
+/// first map too far off.
 ///
 /// # References
 /// Rump & Ogita (2007) and Yamamoto et al. (2015), Cholesky QR repeated, here on the matrix of products.

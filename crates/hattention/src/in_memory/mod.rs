@@ -34,7 +34,7 @@ use crate::whitening::{
 /// `n p²/2` fused operations for the sums of products, one more read of the rows for each target, and `2 p³/3`; memory
 /// `O(p²)`, and beside it the products of each 2,048 rows if columns are few. It climbs to the exact state for weights,
 /// columns that are not plain doubles, orthogonal polynomials, coefficients not known to the last bit of a double,
-/// standard errors that may have fewer than ten digits, columns near dependence (see [`crate::RankTolerance`]), and numbers
+/// standard errors whose estimated accuracy is less than ten digits, columns near dependence (see [`crate::RankTolerance`]), and numbers
 /// whose squares could leave the doubles.
 ///
 /// # Errors
@@ -212,8 +212,10 @@ impl<'a> Rows<'a> {
         let FitSums { residual_sum, total_sum, target_mean } = sums;
         let intercept = self.design.intercept;
         let constant = intercept.then_some(solution.constant);
-        // The length of the fitted values about their mean: no difference of sums, whose digits would cancel.
-        let explained: f64 = memory.iter().map(|m| m * m).sum();
+        // Of the explained and the residual sum, the smaller is known by itself and the larger by difference from the total:
+        // the other way round digits would cancel. Alone, the explained one is the squared length of the memory.
+        let explained: f64 =
+            if residual_sum < 0.5 * total_sum { total_sum - residual_sum } else { memory.iter().map(|m| m * m).sum() };
         let mut fit = Fit {
             target: name.to_owned(),
             names: whitening.coefficient_names(),

@@ -193,8 +193,9 @@ impl Factor {
         // taken off them (`|Σz| ≤ √n ‖z‖`); Cholesky adds `p` more.
         let units = 3.0 * sums.roundings() + 4.0 * (size as f64 + 4.0);
         // Rounding errors of a chain are as good as random: they grow as the root of its length, and so do their sums.
-        // (For columns of few values they are not random; these are exact, by their short shifts.) The inflation may sit
-        // in a few columns, so that nothing averages out.
+        // (They are not for columns of few values; those of short ones, such as levels and whole numbers, are exact by
+        // their short shifts, and the factor of two is for the rest.) The inflation may sit in a few columns, so that
+        // nothing averages out.
         let expected = 2.0 * sums.roundings().sqrt() * UNIT * squares;
         if expected > LARGEST_ERROR {
             return None;

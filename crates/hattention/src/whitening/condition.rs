@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::job::PARALLEL_FROM;
 use crate::dense::kernel::{add_rows, dot};
 use crate::exact::centred::Centred;
 
@@ -40,6 +41,9 @@ impl Correlations {
         inverse: impl Fn(usize) -> Vec<f64> + Sync + Send,
     ) -> Self {
         let row = |i: usize| (0..=i).map(|j| direct(i, j)).collect();
+        if size < PARALLEL_FROM {
+            return Self { direct: (0..size).map(row).collect(), inverse: (0..size).map(inverse).collect() };
+        }
         Self {
             direct: (0..size).into_par_iter().map(row).collect(),
             inverse: (0..size).into_par_iter().map(inverse).collect(),

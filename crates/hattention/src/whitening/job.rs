@@ -33,7 +33,7 @@ pub(super) const CLEAR: f64 = 1e5;
 /// Columns from which on doubles, refined, are faster than 256 bits.
 const REFINED_FROM: usize = 24;
 /// Columns worth a trip to other threads.
-const PARALLEL_FROM: usize = 48;
+pub(super) const PARALLEL_FROM: usize = 48;
 
 impl Job<'_> {
     /// Factors in refined doubles if they do and pay, else in as many bits as it takes.

@@ -171,3 +171,30 @@ fn a_little_explained_has_its_digits_in_memory() {
     let (got, wanted) = (fit.f_test().unwrap(), expected.f_test().unwrap());
     assert!((got.statistic / wanted.statistic - 1.0).abs() < 1e-12);
 }
+
+#[test]
+fn columns_of_few_values_and_near_perfect_fits_keep_their_digits_in_memory() {
+    // Equal numbers round the same way every time: decimals that are no doubles, in many rows and columns.
+    let mut source = Source(3300);
+    let (rows, count) = (5003, 60);
+    let columns: Vec<Vec<f64>> = (0..count)
+        .map(|k| source.integers(rows, 0, 1 + k % 3).iter().map(|x| 0.1 + 0.3 * x / (k + 1) as f64).collect())
+        .collect();
+    let noise = source.reals(rows);
+    for scale in [1.0, 1e-6] {
+        let target = (0..rows).map(|i| 1.0 + columns.iter().map(|c| c[i]).sum::<f64>() + scale * noise[i]).collect();
+        let case = Case::dense(format!("few values, noise {scale}"), columns.clone(), target, true);
+        let (whitening, fit) = case.in_memory(RankTolerance::Rounding).unwrap();
+        assert_eq!(whitening.method, Method::InMemory, "{}", case.name);
+        let (_, expected) = case.ols(RankTolerance::Rounding).unwrap();
+        for (got, wanted) in fit.coefficients(0.95).iter().zip(expected.coefficients(0.95)) {
+            assert_eq!(got.estimate, wanted.estimate, "{}: {}", case.name, got.name);
+            let (got, wanted) = (got.std_error.unwrap(), wanted.std_error.unwrap());
+            assert!((got / wanted - 1.0).abs() < 1e-11, "{}: {got} for {wanted}", case.name);
+        }
+        // What is not explained, too, has its digits.
+        let unexplained = |fit: &hattention::Fit| 1.0 - fit.r_squared;
+        let allowed = 1e-14 + EPSILON / unexplained(&expected);
+        assert!((unexplained(&fit) / unexplained(&expected) - 1.0).abs() < 4.0 * allowed, "{}", case.name);
+    }
+}
