@@ -140,6 +140,9 @@ fn factors_with_too_many_levels_are_refused_early() {
 fn models_that_cannot_be_trusted() {
     let folder = Folder::new();
     let cars = data("reference/data/mtcars.csv");
+    // A coefficient beyond the doubles: what could not be read is not written.
+    folder.refused(&["fit", "mpg ~ I(wt*1e-320)", &cars, "-o", "over.hat"], 2, &["finite numbers"]);
+    assert!(!folder.0.path().join("over.hat").exists());
     let fitted = folder.hat(&["fit", "mpg ~ wt + C(cyl)", &cars, "-o", "m.hat"]);
     assert_eq!(fitted.code, 0, "{}", fitted.err);
     let whole = std::fs::read(folder.0.path().join("m.hat")).unwrap();

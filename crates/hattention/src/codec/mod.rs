@@ -34,9 +34,15 @@ impl Model {
     /// The model as a safetensors file.
     ///
     /// # Errors
-    /// [`Error::Format`] if the description cannot be written.
+    /// [`Error::Format`] if the description cannot be written, or a number that predictions are made of is beyond the
+    /// doubles: such a file would be refused by [`Model::from_bytes`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let w = &self.whitening;
+        expect_finite("key_map", w.key_map.iter().flatten())?;
+        expect_finite("means", w.means.iter().flat_map(|mean| [&mean.hi, &mean.lo]))?;
+        for (t, fit) in self.fits.iter().enumerate() {
+            expect_finite(&format!("target{t}.raw"), fit.raw.iter().map(|b| &b.hi))?;
+        }
         let mut tensors = Tensors::default();
         tensors.pairs("means", &w.means);
         tensors.pairs("factors", &w.factors.concat());
