@@ -42,10 +42,12 @@ mod exact;
 pub mod fit;
 pub mod in_memory;
 mod linalg;
+pub mod matrix;
 pub mod memory;
 mod min_norm;
 pub mod moments;
 pub mod selection;
+pub mod transformer;
 pub mod whitening;
 
 pub use block::{Block, Column};
@@ -53,8 +55,10 @@ pub use codec::Model;
 pub use design::{Aliased, Design, Filter, Orthogonal, RankTolerance};
 pub use error::Error;
 pub use fit::{Fit, Vcov};
+pub use matrix::Matrix;
 pub use memory::FastMemory;
 pub use moments::Moments;
+pub use transformer::Transformer;
 pub use whitening::{Arithmetic, Method, Whitening, WhiteningOptions};
 
 /// The name of the intercept, as in R.

@@ -3,6 +3,7 @@
 use faer::{Mat, Side};
 
 use crate::error::Error;
+use crate::matrix::Matrix;
 
 /// Eigenvalues (ascending) and eigenvectors (by columns, `[column][row]`) of a symmetric matrix, row-major `n × n`.
 ///
@@ -35,4 +36,41 @@ pub(crate) fn solve_symmetric(matrix: &[f64], n: usize, right: &[f64]) -> Option
     let b = Mat::from_fn(n, 1, |i, _| right[i] / scales[i]);
     let x = factor.solve(&b);
     Some((0..n).map(|i| x[(i, 0)] / scales[i]).collect())
+}
+
+/// A thin singular value decomposition `A = U S Vᵀ`.
+pub(crate) struct Svd {
+    /// Left vectors. Shape: `[rows][min]`.
+    pub(crate) left: Matrix,
+    /// Singular values, descending.
+    pub(crate) values: Vec<f64>,
+    /// Right vectors. Shape: `[columns][min]`.
+    pub(crate) right: Matrix,
+}
+
+/// The singular value decomposition, on one thread: others would show in the last bits.
+///
+/// # Errors
+/// [`Error::NoConvergence`] if the iteration fails.
+pub(crate) fn svd(matrix: &Matrix) -> Result<Svd, Error> {
+    use faer::dyn_stack::{MemBuffer, MemStack};
+    use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
+    let (rows, columns, size) = (matrix.rows, matrix.columns, matrix.rows.min(matrix.columns));
+    if size == 0 {
+        return Ok(Svd { left: Matrix::zeros(rows, 0), values: Vec::new(), right: Matrix::zeros(columns, 0) });
+    }
+    let a = Mat::from_fn(rows, columns, |i, j| matrix.at(i, j));
+    let (mut u, mut v) = (Mat::<f64>::zeros(rows, size), Mat::<f64>::zeros(columns, size));
+    let mut s = faer::diag::Diag::<f64>::zeros(size);
+    let (thin, par) = (ComputeSvdVectors::Thin, faer::Par::Seq);
+    let scratch = svd_scratch::<f64>(rows, columns, thin, thin, par, Default::default());
+    let mut memory = MemBuffer::new(scratch);
+    let stack = MemStack::new(&mut memory);
+    svd(a.as_ref(), s.as_mut(), Some(u.as_mut()), Some(v.as_mut()), par, stack, Default::default())
+        .map_err(|_| Error::NoConvergence { steps: 0, residual: f64::NAN })?;
+    Ok(Svd {
+        left: Matrix::from_fn(rows, size, |i, j| u[(i, j)]),
+        values: (0..size).map(|i| s[i]).collect(),
+        right: Matrix::from_fn(columns, size, |i, j| v[(i, j)]),
+    })
 }

@@ -24,3 +24,5 @@ mod refusals;
 mod state;
 #[path = "laws/table.rs"]
 mod table;
+#[path = "laws/transformer.rs"]
+mod transformer;

@@ -1,5 +1,6 @@
 //! Attention reads: queries, keys, predictions, leverages, and the weights of training rows.
 
+pub mod attend;
 pub mod explain;
 mod kept;
 
@@ -111,6 +112,17 @@ pub fn residuals(
         .enumerate()
         .map(|(row, (hi, lo))| (y.at(row) - DoubleDouble { hi: *hi, lo: *lo }).to_f64())
         .collect())
+}
+
+/// The kept columns of a block, formed and rounded to doubles. Shape: `[kept][rows]`.
+pub(crate) fn kept_rows(whitening: &Whitening, block: &Block<'_>, ids: &[usize]) -> Result<Vec<Vec<f64>>, Error> {
+    check_lengths(block, ids)?;
+    let column = |kept: &Kept<'_>| {
+        let mut values = vec![0.0; block.rows];
+        kept.centre(0..block.rows, DoubleDouble::ZERO, &mut values);
+        values
+    };
+    Ok(Kept::all(whitening, block, ids).iter().map(column).collect())
 }
 
 fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -> Result<Vec<(f64, f64)>, Error> {

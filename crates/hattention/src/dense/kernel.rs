@@ -15,9 +15,22 @@ pub(crate) type Tile = [Row; TILE];
 /// A tile of zeros.
 pub(crate) const ZERO_TILE: Tile = [[0.0; PANEL]; TILE];
 
+/// Outer indices of a panel of singles: three vectors of sixteen.
+const SINGLES: usize = 48;
+
 /// `tile[j][i] += Σ_k left[k][i] · right[k][8 part + j]`, each a chain over k.
 pub(crate) fn multiply(left: &[Row], right: &[Row], part: usize, tile: &mut Tile) {
     pulp::Arch::new().dispatch(Multiply { left, right, part, tile });
+}
+
+/// [`multiply`] of singles.
+pub(crate) fn multiply_singles(
+    left: &[[f32; SINGLES]],
+    right: &[[f32; SINGLES]],
+    part: usize,
+    tile: &mut [[f32; SINGLES]; TILE],
+) {
+    pulp::Arch::new().dispatch(MultiplySingles { left, right, part, tile });
 }
 
 /// `hi[j][i] + lo[j][i] = Σ_k left[k][i] · (right_hi + right_lo)[k][8 part + j]` in doubled arithmetic, over zeros.
@@ -160,34 +173,66 @@ impl WithSimd for Multiply<'_> {
 /// Three vectors of the left factor times some indices of the right one, the sums in registers: named one by one, since
 /// as arrays they would live in memory.
 macro_rules! columns {
-    ($name:ident, $($c:literal $s0:ident $s1:ident $s2:ident),*) => {
+    ($name:ident, $row:ty, $vectors:ident, $vectors_mut:ident, $splat:ident, $mul_add:ident,
+        $($c:literal $s0:ident $s1:ident $s2:ident),*) => {
         #[inline(always)]
-        fn $name<S: Simd>(simd: S, left: &[Row], right: &[Row], first: usize, start: usize, tile: &mut [Row]) {
+        fn $name<S: Simd>(simd: S, left: &[$row], right: &[$row], first: usize, start: usize, tile: &mut [$row]) {
             $(
-                let row = S::as_simd_f64s(&tile[$c]).0;
+                let row = S::$vectors(&tile[$c]).0;
                 let (mut $s0, mut $s1, mut $s2) = (row[first], row[first + 1], row[first + 2]);
             )*
             for k in 0..left.len().min(right.len()) {
-                let row = S::as_simd_f64s(&left[k]).0;
+                let row = S::$vectors(&left[k]).0;
                 let (x0, x1, x2) = (row[first], row[first + 1], row[first + 2]);
                 let factors = &right[k];
                 $(
-                    let y = simd.splat_f64s(factors[start + $c]);
-                    $s0 = simd.mul_add_f64s(x0, y, $s0);
-                    $s1 = simd.mul_add_f64s(x1, y, $s1);
-                    $s2 = simd.mul_add_f64s(x2, y, $s2);
+                    let y = simd.$splat(factors[start + $c]);
+                    $s0 = simd.$mul_add(x0, y, $s0);
+                    $s1 = simd.$mul_add(x1, y, $s1);
+                    $s2 = simd.$mul_add(x2, y, $s2);
                 )*
             }
             $(
-                let row = S::as_mut_simd_f64s(&mut tile[$c]).0;
+                let row = S::$vectors_mut(&mut tile[$c]).0;
                 (row[first], row[first + 1], row[first + 2]) = ($s0, $s1, $s2);
             )*
         }
     };
 }
 
-columns!(eight_columns, 0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2, 4 e0 e1 e2, 5 f0 f1 f2, 6 g0 g1 g2, 7 h0 h1 h2);
-columns!(four_columns, 0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2);
+columns!(eight_columns, Row, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_f64s,
+    0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2, 4 e0 e1 e2, 5 f0 f1 f2, 6 g0 g1 g2, 7 h0 h1 h2);
+columns!(four_columns, Row, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_f64s,
+    0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2);
+columns!(eight_columns_singles, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_f32s,
+    0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2, 4 e0 e1 e2, 5 f0 f1 f2, 6 g0 g1 g2, 7 h0 h1 h2);
+columns!(four_columns_singles, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_f32s,
+    0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2);
+
+struct MultiplySingles<'a> {
+    left: &'a [[f32; SINGLES]],
+    right: &'a [[f32; SINGLES]],
+    part: usize,
+    tile: &'a mut [[f32; SINGLES]; TILE],
+}
+
+impl WithSimd for MultiplySingles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { left, right, part, tile } = self;
+        for first in (0..SINGLES / S::F32_LANES).step_by(VECTORS) {
+            if S::F32_LANES == 16 {
+                eight_columns_singles(simd, left, right, first, TILE * part, tile);
+            } else {
+                let (lower, upper) = tile.split_at_mut(TILE / 2);
+                four_columns_singles(simd, left, right, first, TILE * part, lower);
+                four_columns_singles(simd, left, right, first, TILE * part + TILE / 2, upper);
+            }
+        }
+    }
+}
 
 struct MultiplyDoubled<'a> {
     left: &'a [Row],

@@ -9,6 +9,8 @@
 
 pub(crate) mod factor;
 pub(crate) mod kernel;
+pub(crate) mod packed;
+pub(crate) mod real;
 pub(crate) mod refine;
 pub(crate) mod rows;
 

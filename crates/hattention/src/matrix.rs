@@ -1,0 +1,130 @@
+//! Matrices of tokens and weights, and the numbers they are made of.
+
+use crate::error::Error;
+
+pub use crate::dense::real::Real;
+
+/// A dense matrix, row by row.
+///
+/// # Shapes
+/// Entry `(i, j)` is `data[i · columns + j]`; `data` has `rows · columns` entries.
+///
+/// # Example
+/// ```
+/// use hattention::matrix::Matrix;
+/// let m = Matrix::from_fn(2, 3, |i, j| (10 * i + j) as f64);
+/// assert_eq!(m.row(1), [10.0, 11.0, 12.0]);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix<T = f64> {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub columns: usize,
+    /// The entries, row by row.
+    pub data: Vec<T>,
+}
+
+impl<T: Real> Matrix<T> {
+    /// A matrix of zeros.
+    pub fn zeros(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, data: vec![T::default(); rows * columns] }
+    }
+
+    /// The identity.
+    pub fn identity(size: usize) -> Self {
+        Self::from_fn(size, size, |i, j| T::from_f64((i == j) as u8 as f64))
+    }
+
+    /// The matrix with these entries.
+    pub fn from_fn(rows: usize, columns: usize, mut entry: impl FnMut(usize, usize) -> T) -> Self {
+        let mut data = Vec::with_capacity(rows * columns);
+        for i in 0..rows {
+            data.extend((0..columns).map(|j| entry(i, j)));
+        }
+        Self { rows, columns, data }
+    }
+
+    /// A matrix over entries that are there, row by row.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless there are `rows · columns` of them.
+    pub fn new(rows: usize, columns: usize, data: Vec<T>) -> Result<Self, Error> {
+        if rows.checked_mul(columns) != Some(data.len()) {
+            return Err(Error::Shape { what: "the matrix", expected: rows.saturating_mul(columns), got: data.len() });
+        }
+        Ok(Self { rows, columns, data })
+    }
+
+    /// Row `i`.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, i: usize) -> &[T] {
+        &self.data[i * self.columns..(i + 1) * self.columns]
+    }
+
+    /// Row `i`, to write to.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_mut(&mut self, i: usize) -> &mut [T] {
+        &mut self.data[i * self.columns..(i + 1) * self.columns]
+    }
+
+    /// The entry in row `i` and column `j`.
+    ///
+    /// # Panics
+    /// If there is no such entry.
+    pub fn at(&self, i: usize, j: usize) -> T {
+        self.row(i)[j]
+    }
+
+    /// The matrix in other numbers, each entry rounded once.
+    pub fn cast<U: Real>(&self) -> Matrix<U> {
+        let data = self.data.iter().map(|x| U::from_f64(x.to_f64())).collect();
+        Matrix { rows: self.rows, columns: self.columns, data }
+    }
+
+    /// The transpose.
+    pub fn transposed(&self) -> Self {
+        Self::from_fn(self.columns, self.rows, |i, j| self.at(j, i))
+    }
+
+    /// The product `self · other`; each entry is one chain of fused operations over the inner index.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the inner sizes differ.
+    pub fn times(&self, other: &Self) -> Result<Self, Error> {
+        if self.columns != other.rows {
+            return Err(Error::Shape { what: "the right factor's rows", expected: self.columns, got: other.rows });
+        }
+        Ok(self.product(other))
+    }
+
+    /// [`Matrix::times`] for shapes that are known to fit.
+    pub(crate) fn product(&self, other: &Self) -> Self {
+        let mut product = Self::zeros(self.rows, other.columns);
+        for i in 0..self.rows {
+            let target = product.row_mut(i);
+            for (k, factor) in self.row(i).iter().enumerate() {
+                for (t, x) in target.iter_mut().zip(other.row(k)) {
+                    *t = x.mul_add(*factor, *t);
+                }
+            }
+        }
+        product
+    }
+
+    /// The first entry that is not finite, as an error; the matrix is named as the caller knows it.
+    pub(crate) fn check_finite(&self) -> Result<(), Error> {
+        match self.data.iter().position(|x| !x.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::NonFinite {
+                row: at / self.columns.max(1),
+                column: at % self.columns.max(1),
+                value: self.data[at].to_f64(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The forward pass: attention by tiles of rows, the table of scores never formed.
+
+use rayon::prelude::*;
+
+use super::mesa::Mesa;
+use super::{Convention, Layout, Transformer};
+use crate::attention::attend::{Scoring, attend};
+use crate::dense::kernel::TILE;
+use crate::dense::packed::{CHUNK, Packed, product_panel};
+use crate::design::Aliased;
+use crate::error::Error;
+use crate::matrix::{Matrix, Real};
+
+/// Chunks of rows whose states one thread adds up.
+const SPAN: usize = 8;
+/// Values up to which queries are multiplied one by one.
+const NARROW: usize = 8;
+
+/// A transformer's weights in one kind of numbers, ready to run.
+///
+/// # Numerics
+/// A pass over n rows costs `2 n d r` operations for each of the three projections (one if the weights are the same),
+/// `2 n r²` for the state `KᵀV` (half if keys are values) and `2 n r m` for reading it: linear in n, for linear scores may
+/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 240, chains in the order of the
+/// rows and in doubles: the number of threads does not show.
+#[derive(Clone, Debug)]
+pub struct Layer<T: Real> {
+    model: Transformer,
+    embedding: Embedding<T>,
+    queries: Packed<T>,
+    /// `None` where they are the queries'.
+    keys: Option<Packed<T>>,
+    /// `None` where they are the keys'.
+    values: Option<Packed<T>>,
+    /// `W_FFN W_p`.
+    head: Matrix,
+}
+
+/// From inputs to tokens.
+#[derive(Clone, Debug)]
+struct Embedding<T> {
+    mean: Vec<T>,
+    intercept: bool,
+}
+
+impl<T: Real> Embedding<T> {
+    fn token(&self, row: &[T], token: &mut [T]) {
+        let features = if self.intercept {
+            token[0] = T::from_f64(1.0);
+            &mut token[1..]
+        } else {
+            token
+        };
+        for ((t, x), mean) in features.iter_mut().zip(row).zip(&self.mean) {
+            *t = *x - *mean;
+        }
+    }
+
+    fn features(&self) -> usize {
+        self.mean.len() + self.intercept as usize
+    }
+}
+
+/// Projected rows, in chunks: panels of keys, rows inside.
+type Chunks<T> = Vec<Packed<T>>;
+
+impl Transformer {
+    /// The weights rounded to one kind of numbers, ready to run.
+    ///
+    /// # Errors
+    /// - [`Error::Shape`] if the weights do not fit each other.
+    /// - [`Error::NonFinite`] if a weight is NaN or infinite, or beyond this kind of numbers.
+    pub fn layer<T: Real>(&self) -> Result<Layer<T>, Error> {
+        self.check()?;
+        for matrix in [&self.w_q, &self.w_k, &self.w_v, &self.w_ffn, &self.w_p, &self.memory] {
+            matrix.cast::<T>().check_finite()?;
+        }
+        let packed = |w: &Matrix| Packed::by_columns(&w.cast::<T>(), 0..w.rows);
+        Ok(Layer {
+            embedding: Embedding {
+                mean: self.x_mean.iter().map(|m| T::from_f64(*m)).collect(),
+                intercept: self.intercept,
+            },
+            queries: packed(&self.w_q),
+            keys: (self.w_k != self.w_q).then(|| packed(&self.w_k)),
+            values: (self.w_v != self.w_k).then(|| packed(&self.w_v)),
+            head: self.w_ffn.product(&self.w_p),
+            model: self.clone(),
+        })
+    }
+}
+
+impl<T: Real> Layer<T> {
+    /// Predictions of rows, by the model's own layout: `self` or `cross`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; the result: `[rows][m]`.
+    ///
+    /// # Errors
+    /// - [`Error::Shape`] if rows have another number of columns than the model.
+    /// - [`Error::NonFinite`] for NaN or infinity among them, or an input beyond this kind of numbers.
+    /// - [`Error::NoRows`] for no rows to attend to.
+    /// - [`Error::Parameter`] for the solve layout, which needs a context: [`Layer::solve`].
+    pub fn forward(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        match self.model.layout {
+            Layout::SelfAttention => self.among(x, None),
+            Layout::Cross => self.cross(x),
+            Layout::Solve => Err(Error::Parameter {
+                name: "the layout",
+                got: "solve, without a context".into(),
+                allowed: "a context of rows and their targets",
+            }),
+        }
+    }
+
+    /// The self layout: rows attend to each other. `weights` are those of the rows attended to.
+    ///
+    /// # Equals
+    /// `X̃* Σ⁻¹ Σ* β̂` for one head (the shift law); on the training rows fitted values, R's `fitted(lm(…))`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`]; [`Error::Weight`] for a weight that is negative or not finite.
+    pub fn among(&self, x: &Matrix<T>, weights: Option<&[f64]>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        let total = total(x.rows, weights)?;
+        let queries = self.project(x, &self.queries);
+        let keys = self.keys.as_ref().map(|w| self.project(x, w));
+        let values = self.values.as_ref().map(|w| self.project(x, w));
+        let keys = keys.as_ref().unwrap_or(&queries);
+        let state = self.state(keys, values.as_ref(), weights, total);
+        Ok(self.read(&queries, &state.product(&self.head), x.rows))
+    }
+
+    /// The cross layout: rows are queries, and read the state of the training rows.
+    ///
+    /// # Equals
+    /// `predict(lm(…), newdata)` in R, to about `20 ε κ`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    pub fn cross(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        let state = self.within_heads(self.model.memory.clone());
+        Ok(self.read(&self.project(x, &self.queries), &state.product(&self.head), x.rows))
+    }
+
+    /// The cross layout over rows of a context that is at hand, by tiles of scores: `(1/n) (XW_Q)(CW_K)ᵀ(CW_V) W_FFN W_p`
+    /// in the order in which attention is drawn. `rows × context` scores are computed and none is kept.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`] and [`attend`].
+    pub fn attend(&self, x: &Matrix<T>, context: &Matrix<T>, weights: Option<&[f64]>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        self.check(context)?;
+        let total = total(context.rows, weights)?;
+        let unpacked = |x: &Matrix<T>, w: &Packed<T>| unpack(&self.project(x, w), x.rows);
+        let queries = unpacked(x, &self.queries);
+        let keys = unpacked(context, self.keys.as_ref().unwrap_or(&self.queries));
+        let values = self.values.as_ref().map(|w| unpacked(context, w));
+        let scoring = Scoring { scale: self.share(total), weights, ..Scoring::default() };
+        let mut result = Matrix::zeros(x.rows, self.head.columns);
+        for head in &self.model.heads {
+            let columns = |m: &Matrix<T>| Matrix::from_fn(m.rows, head.len(), |i, j| m.at(i, head.start + j));
+            let keys = columns(&keys);
+            let values = values.as_ref().map_or_else(|| keys.clone(), columns);
+            let read = attend(&columns(&queries), &keys, &values, &scoring)?;
+            let part =
+                Matrix::from_fn(head.len(), self.head.columns, |i, j| T::from_f64(self.head.at(head.start + i, j)));
+            result.data.iter_mut().zip(read.product(&part).data).for_each(|(sum, x)| *sum = *sum + x);
+        }
+        Ok(result)
+    }
+
+    /// The state `(1/n) KᵀV` of some rows: the identity on the training rows, `LᵀΣ*L` on others.
+    ///
+    /// # Shapes
+    /// `[r][r]`.
+    ///
+    /// # Errors
+    /// As [`Layer::among`].
+    pub fn remember(&self, context: &Matrix<T>, weights: Option<&[f64]>) -> Result<Matrix, Error> {
+        self.check(context)?;
+        let total = total(context.rows, weights)?;
+        let keys = self.project(context, self.keys.as_ref().unwrap_or(&self.queries));
+        let values = self.values.as_ref().map(|w| self.project(context, w));
+        Ok(self.state(&keys, values.as_ref(), weights, total))
+    }
+
+    /// The solve layout: `Q (KᵀK + αI)⁻¹ KᵀY` over a context of rows and their targets, with the weights of the model as
+    /// they are; the constant's key is not penalised.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; `context`: `[context][p]`; `targets`: `[context][m]`, any m; the result: `[rows][m]`.
+    ///
+    /// # Equals
+    /// `predict(lm(targets ~ context), x)` in R for α = 0.
+    ///
+    /// # Numerics
+    /// The context is taken in row by row by rotations ([`Mesa`]): the error is `ε κ` of the context's *keys*, which the
+    /// model's own training rows have of condition one.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`]; [`Error::RankDeficient`] if the keys of the context depend on each other and α is 0.
+    pub fn solve(&self, x: &Matrix<T>, context: &Matrix<T>, targets: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        self.check(context)?;
+        targets.check_finite()?;
+        if targets.rows != context.rows {
+            return Err(Error::Shape { what: "the targets", expected: context.rows, got: targets.rows });
+        }
+        if context.rows == 0 {
+            return Err(Error::NoRows);
+        }
+        let mut mesa = Mesa::new(self.model.keys(), targets.columns);
+        if self.model.alpha > 0.0 {
+            mesa = mesa.with_ridge(self.model.alpha, self.model.intercept as usize)?;
+        }
+        let keys = unpack(&self.project(context, self.keys.as_ref().unwrap_or(&self.queries)), context.rows);
+        for i in 0..context.rows {
+            mesa.push(keys.row(i), targets.row(i), 1.0)?;
+        }
+        let state = mesa.coefficients(Aliased::Error)?;
+        let state = Matrix::from_fn(state.rows, state.columns, |i, j| state.at(i, j).to_f64());
+        Ok(self.read(&self.project(x, &self.queries), &state, x.rows))
+    }
+
+    fn check(&self, x: &Matrix<T>) -> Result<(), Error> {
+        if x.columns != self.model.names.len() {
+            return Err(Error::Shape { what: "a row", expected: self.model.names.len(), got: x.columns });
+        }
+        x.check_finite()
+    }
+
+    /// What a sum over the context is multiplied by.
+    fn share(&self, total: f64) -> f64 {
+        match self.model.convention {
+            Convention::Covariance => 1.0 / total,
+            Convention::Gram => 1.0,
+        }
+    }
+
+    /// Rows times weights, in chunks.
+    fn project(&self, x: &Matrix<T>, weights: &Packed<T>) -> Chunks<T> {
+        let starts: Vec<usize> = (0..x.rows).step_by(CHUNK).collect();
+        let project = |first: usize| {
+            let rows = first..x.rows.min(first + CHUNK);
+            let mut chunk = Packed::zeros(weights.outer, rows.len());
+            let features = self.embedding.features();
+            let tokens = Packed::by_rows(x, rows, features, |row, token| self.embedding.token(row, token));
+            for q in 0..chunk.panels() {
+                product_panel(weights, q, &tokens, chunk.panel_mut(q));
+            }
+            chunk
+        };
+        starts.into_par_iter().map(project).collect()
+    }
+
+    /// `share · Σ w k vᵀ`, within heads.
+    fn state(&self, keys: &Chunks<T>, values: Option<&Chunks<T>>, weights: Option<&[f64]>, total: f64) -> Matrix {
+        let size = self.model.keys();
+        let spans: Vec<usize> = (0..keys.len()).step_by(SPAN).collect();
+        let parts: Vec<Vec<f64>> = spans
+            .into_par_iter()
+            .map(|first| {
+                let mut sums = vec![0.0; size * size];
+                for at in first..keys.len().min(first + SPAN) {
+                    let right = values.map_or(&keys[at], |values| &values[at]);
+                    match weights {
+                        None => add_products(&keys[at], right, values.is_none(), size, &mut sums),
+                        Some(weights) => {
+                            let weighted = weighted(right, &weights[at * CHUNK..]);
+                            add_products(&keys[at], &weighted, false, size, &mut sums);
+                        }
+                    }
+                }
+                sums
+            })
+            .collect();
+        let mut state = Matrix::zeros(size, size);
+        for part in parts {
+            state.data.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+        }
+        if values.is_none() && weights.is_none() {
+            for i in 0..size {
+                for j in 0..i {
+                    state.data[j * size + i] = state.data[i * size + j];
+                }
+            }
+        }
+        let share = self.share(total);
+        state.data.iter_mut().for_each(|x| *x *= share);
+        self.within_heads(state)
+    }
+
+    /// Products of keys and values of different heads are left out.
+    fn within_heads(&self, mut state: Matrix) -> Matrix {
+        for head in &self.model.heads {
+            for i in head.clone() {
+                let row = state.row_mut(i);
+                row[..head.start].fill(0.0);
+                row[head.end..].fill(0.0);
+            }
+        }
+        state
+    }
+
+    /// Queries times a state.
+    fn read(&self, queries: &Chunks<T>, state: &Matrix, rows: usize) -> Matrix<T> {
+        let state = state.cast::<T>();
+        let columns = state.columns;
+        let mut result = Matrix::zeros(rows, columns);
+        if columns == 0 {
+            return result;
+        }
+        let narrow = columns < NARROW;
+        let by_columns = Packed::by_columns(
+            &if narrow { state.transposed() } else { state.clone() },
+            0..if narrow { columns } else { state.rows },
+        );
+        result.data.par_chunks_mut(CHUNK * columns).zip(queries).for_each(|(target, chunk)| {
+            if narrow { read_narrow(chunk, &by_columns, target) } else { read_wide(chunk, &by_columns, target) }
+        });
+        result
+    }
+}
+
+/// `sums[i][j] += Σ kᵢ vⱼ` over a chunk; of the lower triangle only if it is symmetric.
+fn add_products<T: Real>(keys: &Packed<T>, values: &Packed<T>, symmetric: bool, size: usize, sums: &mut [f64]) {
+    // tile[j][i] = Σ left[·][i] right[·][j]: the right factor's index is the state's row.
+    for p in 0..values.panels() {
+        for group in 0..size.div_ceil(TILE) {
+            let first = group * TILE;
+            if symmetric && p * T::PANEL > first + TILE - 1 {
+                continue;
+            }
+            let mut tile = [T::ZERO_ROW; TILE];
+            let per_panel = T::PANEL / TILE;
+            T::multiply(values.panel(p), keys.panel(group / per_panel), group % per_panel, &mut tile);
+            for (row, products) in sums[first * size..].chunks_mut(size).zip(&tile) {
+                let width = T::PANEL.min(size - p * T::PANEL);
+                let target = &mut row[p * T::PANEL..][..width];
+                target.iter_mut().zip(products.as_ref()).for_each(|(sum, x)| *sum += x.to_f64());
+            }
+        }
+    }
+}
+
+/// Rows times their weights.
+fn weighted<T: Real>(values: &Packed<T>, weights: &[f64]) -> Packed<T> {
+    let mut weighted = values.clone();
+    for q in 0..weighted.panels() {
+        for (row, weight) in weighted.panel_mut(q).iter_mut().zip(weights) {
+            row.as_mut().iter_mut().for_each(|x| *x = *x * T::from_f64(*weight));
+        }
+    }
+    weighted
+}
+
+/// Queries times a few columns (packed by the columns' rows): sums within the lanes of a panel, then over them.
+fn read_narrow<T: Real>(queries: &Packed<T>, columns: &Packed<T>, target: &mut [T]) {
+    let count = columns.inner;
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (k, row) in target.chunks_exact_mut(count).enumerate() {
+                for (j, x) in row.iter_mut().enumerate() {
+                    let mut lanes = T::ZERO_ROW;
+                    for q in 0..columns.panels() {
+                        let (query, state) = (queries.panel(q)[k].as_ref(), columns.panel(q)[j].as_ref());
+                        for ((sum, a), b) in lanes.as_mut().iter_mut().zip(query).zip(state) {
+                            *sum = a.mul_add(*b, *sum);
+                        }
+                    }
+                    *x = lanes.as_ref().iter().fold(T::default(), |sum, lane| sum + *lane);
+                }
+            }
+        },
+    );
+}
+
+/// Queries times many columns, by tiles.
+fn read_wide<T: Real>(queries: &Packed<T>, columns: &Packed<T>, target: &mut [T]) {
+    let rows = queries.transposed();
+    let width = columns.outer;
+    let mut panel = vec![T::ZERO_ROW; queries.inner];
+    for q in 0..columns.panels() {
+        product_panel(columns, q, &rows, &mut panel);
+        for (row, products) in target.chunks_exact_mut(width).zip(&panel) {
+            let part = &mut row[q * T::PANEL..width.min((q + 1) * T::PANEL)];
+            part.copy_from_slice(&products.as_ref()[..part.len()]);
+        }
+    }
+}
+
+/// Chunks as one matrix.
+fn unpack<T: Real>(chunks: &Chunks<T>, rows: usize) -> Matrix<T> {
+    let columns = chunks.first().map_or(0, |chunk| chunk.outer);
+    let mut matrix = Matrix::zeros(rows, columns);
+    for (target, chunk) in matrix.data.chunks_mut((CHUNK * columns).max(1)).zip(chunks) {
+        for (k, row) in target.chunks_exact_mut(columns.max(1)).enumerate() {
+            for (q, part) in row.chunks_mut(T::PANEL).enumerate() {
+                part.copy_from_slice(&chunk.panel(q)[k].as_ref()[..part.len()]);
+            }
+        }
+    }
+    matrix
+}
+
+/// The sum of the weights, one each without.
+fn total(rows: usize, weights: Option<&[f64]>) -> Result<f64, Error> {
+    let Some(weights) = weights else {
+        return if rows > 0 { Ok(rows as f64) } else { Err(Error::NoRows) };
+    };
+    if weights.len() != rows {
+        return Err(Error::Shape { what: "the weights", expected: rows, got: weights.len() });
+    }
+    if let Some(row) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        return Err(Error::Weight { row, value: weights[row] });
+    }
+    let total: f64 = weights.iter().sum();
+    if total > 0.0 { Ok(total) } else { Err(Error::NoRows) }
+}

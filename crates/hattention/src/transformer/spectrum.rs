@@ -1,0 +1,144 @@
+//! The eigenvectors of a factored design: a rotation of its keys.
+
+use super::Spectrum;
+use crate::design::Filter;
+use crate::error::Error;
+use crate::linalg;
+use crate::matrix::Matrix;
+use crate::whitening::Whitening;
+
+/// Gates below this pass nothing that doubles could show.
+const LEAST_GATE: f64 = 1e-300;
+
+/// Keys along the eigenvectors.
+pub(super) struct Rotated {
+    /// Maps centred kept columns to keys of unit Gram matrix. Shape: `[kept][keys]`.
+    pub(super) map: Matrix,
+    /// Rotates the whitening's keys into these. Shape: `[whitening's keys][keys]`.
+    pub(super) rotation: Matrix,
+    /// What a rotated key of the whitening is multiplied by to become one of unit Gram matrix.
+    pub(super) factors: Vec<f64>,
+    /// What every key passes by the whitening's filter.
+    pub(super) gates: Vec<f64>,
+    pub(super) eigenvalues: Vec<f64>,
+    pub(super) spectrum: Spectrum,
+}
+
+impl Rotated {
+    /// The keys of a whitening along its eigenvectors, the largest eigenvalue first.
+    pub(super) fn of(whitening: &Whitening, wanted: Spectrum) -> Result<Self, Error> {
+        let (kept, keys) = (whitening.kept.len(), whitening.keys());
+        let map = Matrix::from_fn(kept, keys, |c, j| whitening.key_map[j].get(c).copied().unwrap_or(0.0));
+        match whitening.filter {
+            Filter::Ridge { alpha, standardize } if alpha > 0.0 => Self::ridge(whitening, &map, alpha, standardize),
+            Filter::Components { standardize, .. } => Ok(Self::components(map, standardize)),
+            _ => Self::least_squares(whitening, &map, wanted),
+        }
+    }
+
+    /// `D⁻¹ L = V Λ^(−1/2) Uᵀ` for `L Lᵀ = (XᵀX)⁻¹` and inverse column lengths D: U rotates the keys into
+    /// `X D V Λ^(−1/2)`. Its columns are orthogonal whatever the condition, so that no digit of L is lost.
+    fn least_squares(whitening: &Whitening, map: &Matrix, wanted: Spectrum) -> Result<Self, Error> {
+        // Of columns that share an effect only the shortest solution is defined, and short is meant in their own units.
+        let full = map.rows == map.columns;
+        let spectrum = if full { wanted } else { Spectrum::Unscaled };
+        let lengths = match spectrum {
+            Spectrum::Scaled => lengths(map)?,
+            Spectrum::Unscaled => vec![1.0; map.rows],
+        };
+        let scaled = Matrix::from_fn(map.rows, map.columns, |c, j| map.at(c, j) * lengths[c]);
+        let svd = linalg::svd(&scaled)?;
+        let rank = svd.values.len();
+        // Small singular values of L are large eigenvalues of XᵀX.
+        let order: Vec<usize> = (0..rank).rev().collect();
+        let unit = if spectrum == Spectrum::Scaled { whitening.weight_total } else { 1.0 };
+        let rotation = Matrix::from_fn(map.columns, rank, |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j]));
+        Ok(Self {
+            map: product(map, &rotation),
+            rotation,
+            factors: vec![1.0; rank],
+            gates: vec![1.0; rank],
+            eigenvalues: order.iter().map(|&j| unit / (svd.values[j] * svd.values[j])).collect(),
+            spectrum,
+        })
+    }
+
+    /// Keys of ridge have the Gram matrix `I − α LᵀAL`, A the unit matrix or the columns' variances: its eigenvalues are
+    /// the gates `λ/(λ+α)`.
+    fn ridge(whitening: &Whitening, map: &Matrix, alpha: f64, standardize: bool) -> Result<Self, Error> {
+        let (rows, keys) = (map.rows, map.columns);
+        let variances: Vec<f64> = if standardize {
+            // (XᵀX + αA)'s diagonal is n σ² + α σ².
+            lengths(map)?.iter().map(|l| l * l / (whitening.weight_total + alpha)).collect()
+        } else {
+            vec![1.0; rows]
+        };
+        // `√α A^(1/2) L` has the singular values √(1 − g).
+        let scaled = Matrix::from_fn(rows, keys, |c, j| (alpha * variances[c]).sqrt() * map.at(c, j));
+        let svd = linalg::svd(&scaled)?;
+        let order: Vec<usize> = (0..svd.values.len()).rev().collect();
+        let gate = |j: usize| (1.0 - svd.values[j]) * (1.0 + svd.values[j]);
+        let order: Vec<usize> = order.into_iter().filter(|&j| gate(j) > LEAST_GATE).collect();
+        let gates: Vec<f64> = order.iter().map(|&j| gate(j)).collect();
+        let rotation = Matrix::from_fn(keys, order.len(), |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j]));
+        let factors: Vec<f64> = gates.iter().map(|g| 1.0 / g.sqrt()).collect();
+        let mut rotated = product(map, &rotation);
+        for c in 0..rows {
+            rotated.row_mut(c).iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
+        }
+        let eigenvalue = |j: &usize| alpha * gate(*j) / (svd.values[*j] * svd.values[*j]);
+        Ok(Self {
+            map: rotated,
+            rotation,
+            factors,
+            eigenvalues: order.iter().map(eigenvalue).collect(),
+            gates,
+            spectrum: if standardize { Spectrum::Scaled } else { Spectrum::Unscaled },
+        })
+    }
+
+    /// Keys of principal components lie along eigenvectors already: they are `v / √λ`, for standardised columns over the
+    /// columns' deviations, which the filter does not keep.
+    fn components(map: Matrix, standardize: bool) -> Self {
+        let keys = map.columns;
+        let eigenvalue = |j: usize| 1.0 / (0..map.rows).map(|c| map.at(c, j) * map.at(c, j)).sum::<f64>();
+        Self {
+            rotation: Matrix::identity(keys),
+            factors: vec![1.0; keys],
+            gates: vec![1.0; keys],
+            eigenvalues: if standardize { Vec::new() } else { (0..keys).map(eigenvalue).collect() },
+            spectrum: if standardize { Spectrum::Scaled } else { Spectrum::Unscaled },
+            map,
+        }
+    }
+}
+
+/// Lengths of the columns of X for `L Lᵀ = (XᵀX)⁻¹`: those of the rows of `L⁻ᵀ`.
+fn lengths(map: &Matrix) -> Result<Vec<f64>, Error> {
+    // Rows of L are scaled to unit length first: what is inverted then has the condition of the column-scaled X.
+    let rows: Vec<f64> = (0..map.rows).map(|c| map.row(c).iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
+    let svd = linalg::svd(&Matrix::from_fn(map.rows, map.columns, |c, j| map.at(c, j) / rows[c]))?;
+    Ok((0..map.rows)
+        .map(|c| {
+            // (L Lᵀ)⁻¹ = E U S⁻² Uᵀ E for `E L = U S Vᵀ` with rows of unit length.
+            let square: f64 = svd.values.iter().enumerate().map(|(j, s)| (svd.left.at(c, j) / s).powi(2)).sum();
+            square.sqrt() / rows[c]
+        })
+        .collect())
+}
+
+/// The sign that makes the largest entry of a column positive.
+fn sign(vectors: &Matrix, column: usize) -> f64 {
+    let largest =
+        (0..vectors.rows).map(|i| vectors.at(i, column)).fold(0.0f64, |m, x| if x.abs() > m.abs() { x } else { m });
+    if largest < 0.0 { -1.0 } else { 1.0 }
+}
+
+/// `map · rotation`, summed in doubled arithmetic: the entries of L differ in size, and every one counts.
+fn product(map: &Matrix, rotation: &Matrix) -> Matrix {
+    use crate::double_double::{DoubleDouble, two_product};
+    Matrix::from_fn(map.rows, rotation.columns, |c, j| {
+        let terms = map.row(c).iter().enumerate().map(|(i, l)| two_product(*l, rotation.at(i, j)));
+        terms.fold(DoubleDouble::ZERO, |sum, (hi, lo)| sum + DoubleDouble::new(hi, lo)).to_f64()
+    })
+}
