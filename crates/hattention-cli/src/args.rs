@@ -32,6 +32,9 @@ pub enum Command {
     Test(TestArgs),
     /// Check the digits of this build on this machine against NIST's reference sets.
     Selftest(SelftestArgs),
+    /// Experiments: claims about least squares as attention, measured.
+    #[command(subcommand)]
+    Lab(LabCommand),
 }
 
 /// Where rows come from.
@@ -214,6 +217,61 @@ pub struct TestArgs {
 #[derive(Debug, Args)]
 pub struct SelftestArgs {
     /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hat lab`.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Show the experiments.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run an experiment: what was run before is kept, and the report written anew.
+    Run(LabRunArgs),
+    /// Judge and report what was run, without running anything.
+    Report {
+        /// The folder of an experiment, as `results/hopfield-capacity`.
+        folder: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where tensors live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA card (in builds with the feature `cuda`).
+    Cuda,
+}
+
+/// `hat lab run`.
+#[derive(Debug, Args)]
+pub struct LabRunArgs {
+    /// The experiment, as `hat lab list` names it.
+    pub name: String,
+    /// Only show that everything works, in seconds.
+    #[arg(long)]
+    pub smoke: bool,
+    /// Replicates of every random setting (by default the experiment's own number).
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<usize>,
+    /// Write to this folder, in a folder named after the experiment (`results`, or `results/smoke`, by default).
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Where tensors live.
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub device: DeviceArg,
+    /// The folder of the files that some experiments read.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -73,3 +73,12 @@ impl From<hattention_table::error::TableError> for Failure {
         Self { hint: error.hint(), message: error.to_string(), code: USAGE, row: error.row() }
     }
 }
+
+impl From<hattention_lab::Error> for Failure {
+    fn from(error: hattention_lab::Error) -> Self {
+        match error {
+            hattention_lab::Error::Regression(error) => error.into(),
+            error => Self { hint: error.hint(), message: error.to_string(), code: USAGE, row: None },
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod explain;
 mod failure;
 mod fit;
 mod hypothesis;
+mod lab;
 mod model;
 mod output;
 mod pass;
@@ -52,5 +53,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args, cli.quiet),
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),
+        Command::Lab(command) => lab::run(command, cli.quiet),
     }
 }

@@ -107,6 +107,15 @@ pub fn check_writable(target: &Path) -> Result<(), Failure> {
     Whole::create(target).map(drop)
 }
 
+/// Makes a folder and sees whether files can be created in it, before long work is done for them.
+///
+/// # Errors
+/// If not.
+pub fn check_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|e| cannot(folder, &e.to_string()))?;
+    check_writable(&folder.join("summary.json"))
+}
+
 /// The file that a path means, through links; a device or a pipe would be replaced by the file, not written to.
 fn ordinary(target: &Path) -> Result<PathBuf, Failure> {
     let refuse = |why: &str| Err(cannot(target, why));

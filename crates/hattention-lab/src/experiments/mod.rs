@@ -1,0 +1,55 @@
+//! The experiments, one file each.
+
+pub mod hopfield_capacity;
+
+use crate::error::Error;
+use crate::experiment::Experiment;
+
+/// All experiments, in the order in which `hat lab list` shows them.
+pub const ALL: [Experiment; 1] = [hopfield_capacity::EXPERIMENT];
+
+/// The experiment of that name.
+///
+/// # Errors
+/// [`Error::UnknownExperiment`] with the nearest name.
+pub fn find(name: &str) -> Result<&'static Experiment, Error> {
+    static EXPERIMENTS: [Experiment; ALL.len()] = ALL;
+    if let Some(found) = EXPERIMENTS.iter().find(|e| e.name == name) {
+        return Ok(found);
+    }
+    let nearest = EXPERIMENTS.iter().map(|e| e.name).min_by_key(|known| distance(name, known)).unwrap_or_default();
+    Err(Error::UnknownExperiment { name: name.to_owned(), nearest })
+}
+
+/// Edits (insertions, deletions, replacements) between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_or_the_nearest_offered() {
+        for experiment in &ALL {
+            assert_eq!(find(experiment.name).unwrap().name, experiment.name);
+            assert!(!experiment.head().is_empty(), "{} has no head", experiment.name);
+        }
+        let refused = find("hopfeld-capacity").err().unwrap();
+        let nearest = "hopfield-capacity";
+        assert_eq!(refused, Error::UnknownExperiment { name: "hopfeld-capacity".to_owned(), nearest });
+        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("abc", "")), (3, 3, 3));
+    }
+}
