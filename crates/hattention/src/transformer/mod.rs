@@ -9,7 +9,7 @@
 //! ```
 //! and predicts what least squares predicts, in one forward pass and without iteration. The targets are not among the
 //! tokens: they enter through `W_p`. So for every `(X, Y)` there are weights; there are no weights for every `(X, Y)`
-//! ([`Layout::Solve`] and `depth` have some, with the inverse inside the layer).
+//! ([`Layout::Solve`] and [`depth`] have some, with the inverse inside the layer).
 //!
 //! A token is a row of the design with what the model embeds it by: `x̃ = (1, x − x̄)`, the training means `x̄` taken off
 //! and the constant in front (without intercept `x̃ = x`).
@@ -28,7 +28,9 @@
 //! out here); Garnelo & Czarnecki (2023), arXiv 2305.10203 for `solve`.
 
 mod construct;
+pub mod depth;
 mod forward;
+pub mod gradient;
 pub mod mesa;
 mod spectrum;
 
