@@ -18,11 +18,12 @@
 //! - Whitened linear memory: any independent patterns are fixed points, correlated or not; its basin vanishes at K = N.
 //!
 //! ## Thresholds
-//! - A published exponent is reproduced if the interval covers it, partly if the slope is within 0.25 of it.
+//! - A published exponent is reproduced if the interval covers it and is at most 0.5 wide, partly if the slope is within
+//!   0.25 of it. Intervals of rates may be half as wide as the published rate.
 //! - Finite size explains a slope if its interval covers the slope that independent noise predicts for the same N (partly
 //!   within 0.05 of it, for the exponential rates within 10 %), and a scale if K* over prediction is 0.9 to 1.1 in the
 //!   geometric mean over N (partly 0.75 to 1.33). The prediction (`prediction.rs`) is exact but for one assumption, that a
-//!   pattern's neurons err independently.
+//!   pattern's neurons err independently (unless one other pattern outweighs it).
 //! - A rate that is published as a lower bound must be above it with its whole interval.
 //! - 0.138 is reproduced within 0.128 to 0.148 at the largest N (partly 0.118 to 0.158).
 //! - Theorems (fixed points, the error bound) must hold without exception.

@@ -13,6 +13,8 @@ use crate::statistics::{Dose, Estimate, crossing, line, mean};
 pub const FAILURE: f64 = 0.05;
 /// Distance from a published exponent that is partly right.
 const NEAR_EXPONENT: f64 = 0.25;
+/// The widest interval of a slope that is judged: the distance to the neighbouring degree, halved.
+const WIDEST: f64 = 0.5;
 /// Distance from a predicted slope over ln N, and share of a predicted rate, that are partly right.
 const NEAR_SLOPE: f64 = 0.05;
 const NEAR_RATE: f64 = 0.1;
@@ -105,13 +107,14 @@ fn power(curve: &Curve) -> Vec<Claim> {
             let predicted: Vec<(f64, f64)> =
                 curve.capacities.iter().map(|c| place(c.predicted, c.neurons as f64)).collect();
             let (found, finite) = (slope(&measured), slope(&predicted));
-            let threshold =
-                Threshold::covers(exponent).partly_within(exponent - NEAR_EXPONENT, exponent + NEAR_EXPONENT);
+            let threshold = Threshold::covers(exponent)
+                .partly_within(exponent - NEAR_EXPONENT, exponent + NEAR_EXPONENT)
+                .widest(WIDEST);
             let sentence = format!("{words}: slope of {quantity} over ln N");
             let source = "Hopfield 1982; Krotov & Hopfield 2016, equation 7";
             claims.push(with_slope(Claim::new(id(what), &sentence, source, number(exponent), threshold), found));
             if what == "exponent" {
-                claims.push(finite_size(id("exponent-finite-size"), sentence, found, finite, NEAR_SLOPE));
+                claims.push(finite_size(id("exponent-finite-size"), sentence, found, finite, NEAR_SLOPE, WIDEST));
             }
         }
     }
@@ -120,9 +123,16 @@ fn power(curve: &Curve) -> Vec<Claim> {
 }
 
 /// Whether the slope predicted for finite N lies in the measured interval.
-fn finite_size(id: String, sentence: String, found: Option<Estimate>, finite: Option<Estimate>, near: f64) -> Claim {
+fn finite_size(
+    id: String,
+    sentence: String,
+    found: Option<Estimate>,
+    finite: Option<Estimate>,
+    near: f64,
+    widest: f64,
+) -> Claim {
     let value = finite.map_or(f64::NAN, |s| s.value);
-    let threshold = Threshold::covers(value).partly_within(value - near, value + near);
+    let threshold = Threshold::covers(value).partly_within(value - near, value + near).widest(widest);
     let source = "independent noise (this experiment's head)";
     let claim = Claim::new(id, format!("{sentence}, as finite size predicts"), source, number(value), threshold);
     if value.is_nan() { claim } else { with_slope(claim, found) }
@@ -141,7 +151,7 @@ fn exponential(curve: &Curve) -> Vec<Claim> {
     let mut claims =
         vec![with_slope(Claim::new(id("rate"), &sentence, source, expected, Threshold::at_least(bound)), found)];
     let near = NEAR_RATE * finite.map_or(0.0, |s| s.value);
-    claims.push(finite_size(id("rate-finite-size"), sentence, found, finite, near));
+    claims.push(finite_size(id("rate-finite-size"), sentence, found, finite, near, WIDEST * bound));
     claims.push(scale(curve, id("scale"), &words));
     if curve.corruption == 0.0 {
         // The ratio that is farthest from the middle of the published range decides.

@@ -3,7 +3,9 @@
 //! For one neuron of a probed pattern every other pattern adds `a G(x)`, with a fair sign `a`, `x` the sum of N − 1 fair
 //! signs, and `G(x) = F(x+1) − F(x−1)`; its own pattern adds the signal `G(y)`, `y` the overlap with the other neurons.
 //! The distribution of the sum of K − 1 such terms is known: a binomial one for quadratic scores, otherwise by inverting
-//! its characteristic function. The only approximation is that a pattern's neurons err independently.
+//! its characteristic function. The approximation is that a pattern's neurons err independently, but for one cause: with
+//! the exponential score a single other pattern can outweigh the probed one, and then spoils several neurons at once. Such
+//! errors count as one.
 
 use std::f64::consts::PI;
 
@@ -38,6 +40,7 @@ pub struct Prediction {
     score: Score,
     right: Noise,
     wrong: Noise,
+    outweighing: Outweighing,
 }
 
 impl Prediction {
@@ -45,7 +48,8 @@ impl Prediction {
     pub fn new(score: Score, neurons: usize, corrupted: usize) -> Self {
         let overlap = neurons as f64 - 2.0 * corrupted as f64;
         let noise = |y: f64| Noise::new(score, neurons, y);
-        Self { neurons, corrupted, score, right: noise(overlap - 1.0), wrong: noise(overlap + 1.0) }
+        let outweighing = Outweighing::new(score, neurons, corrupted);
+        Self { neurons, corrupted, score, right: noise(overlap - 1.0), wrong: noise(overlap + 1.0), outweighing }
     }
 
     /// The probability that all neurons of the probed pattern are right after one step.
@@ -54,7 +58,11 @@ impl Prediction {
         let right = self.right.error(patterns, own, false);
         let wrong = if self.corrupted == 0 { 0.0 } else { self.wrong.error(patterns, -own, true) };
         let log = |p: f64, count: usize| if count == 0 { 0.0 } else { count as f64 * (-p.clamp(0.0, 1.0)).ln_1p() };
-        (log(right, self.neurons - self.corrupted) + log(wrong, self.corrupted)).exp()
+        let errors = -log(right, self.neurons - self.corrupted) - log(wrong, self.corrupted);
+        let others = (patterns - 1) as f64;
+        let spoiled = (others * self.outweighing.neurons).min(errors);
+        let causes = if spoiled > 0.0 { spoiled * self.outweighing.patterns / self.outweighing.neurons } else { 0.0 };
+        (-(causes + errors - spoiled)).exp()
     }
 
     /// The probability that enough probed patterns of a set are recovered.
@@ -77,6 +85,45 @@ impl Prediction {
         let (above, below) = (self.success(low), self.success(high));
         let part = if above > below { ((above - 0.5) / (above - below)).clamp(0.0, 1.0) } else { 0.5 };
         ((low as f64).ln() * (1.0 - part) + (high as f64).ln() * part).exp()
+    }
+}
+
+/// What one other pattern does alone: the expected neurons it spoils, and the probability that it spoils any.
+struct Outweighing {
+    neurons: f64,
+    patterns: f64,
+}
+
+impl Outweighing {
+    /// A pattern whose overlap with the probe is the probed pattern's own, `N − 2r`, spoils the right neurons on which it
+    /// differs, above also the wrong ones on which it agrees; one step below it ties, and the rest decides each neuron by
+    /// a fair coin.
+    fn new(score: Score, neurons: usize, corrupted: usize) -> Self {
+        let mut found = Self { neurons: 0.0, patterns: 0.0 };
+        if score != Score::Exponential {
+            return found;
+        }
+        let (n, r) = (neurons as f64, corrupted as f64);
+        // By the neurons on which it differs from the probe: r or fewer, r + 1 for a tie.
+        for differing in 0..=(corrupted + 1).min(neurons) {
+            let probability = (ln_binomial(neurons as u64, differing as u64) - n * std::f64::consts::LN_2).exp();
+            let h = differing as f64;
+            let right = h * (n - r) / n;
+            let agreeing = r * (n - h) / n;
+            let wrong = match corrupted.checked_sub(differing + 1) {
+                Some(0) => agreeing / 2.0,
+                Some(_) => agreeing,
+                None => 0.0,
+            };
+            if differing > corrupted {
+                found.neurons += probability * right / 2.0;
+                found.patterns += probability * (1.0 - 0.5f64.powf(right));
+            } else if right + wrong > 0.0 {
+                found.neurons += probability * (right + wrong);
+                found.patterns += probability;
+            }
+        }
+        found
     }
 }
 
@@ -194,6 +241,7 @@ mod tests {
             (Score::Polynomial { degree: 4 }, 16, 0, 40),
             (Score::Exponential, 14, 0, 150),
             (Score::Exponential, 20, 2, 150),
+            (Score::Exponential, 32, 8, 40),
         ] {
             let mut random = generator("test", "prediction", "draws", neurons);
             let draws = 3000;
