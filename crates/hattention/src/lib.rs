@@ -21,6 +21,7 @@
 //! | leverage | a row's attention to itself | `hᵢ = ‖kᵢ‖²` | [`attention::Keys::leverages`] |
 //! | coefficients | reading the memory with basis queries | `β̂ = L (KᵀV)` | [`Fit::estimates`] |
 //! | `LᵀXᵀy` | fast-weight memory | `M = KᵀV` | [`FastMemory`], [`Fit::memory`] |
+//! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
 //! # Laws
@@ -40,6 +41,7 @@ pub mod double_double;
 pub mod error;
 mod exact;
 pub mod fit;
+pub mod hopfield;
 pub mod in_memory;
 mod linalg;
 pub mod matrix;
