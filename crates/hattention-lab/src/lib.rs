@@ -17,6 +17,7 @@ pub mod claim;
 pub mod error;
 pub mod experiment;
 pub mod experiments;
+pub mod learner;
 pub mod plot;
 pub mod report;
 pub mod rows;

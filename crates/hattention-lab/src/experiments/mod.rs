@@ -1,12 +1,16 @@
 //! The experiments, one file each.
 
 pub mod hopfield_capacity;
+pub mod icl_one_layer;
+pub mod ols_evolution;
+pub mod ols_training;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 1] = [hopfield_capacity::EXPERIMENT];
+pub const ALL: [Experiment; 4] =
+    [ols_training::EXPERIMENT, ols_evolution::EXPERIMENT, icl_one_layer::EXPERIMENT, hopfield_capacity::EXPERIMENT];
 
 /// The experiment of that name.
 ///
