@@ -36,7 +36,7 @@
 //! - Slope of softmax in two dimensions with 20,000 rows within 0.9 to 1.1 (its small bias shrinks slowly).
 //!
 //! ## Sizes
-//! 40 seeds of problems; two trained models with 6,000 steps of 16 fresh problems each, about five minutes a model on two
+//! 40 seeds of problems; two trained models with 3,000 steps of 16 fresh problems each, a few minutes a model on two
 //! cores; the rest takes seconds.
 
 mod identities;
@@ -74,7 +74,7 @@ fn units(plan: &Plan) -> Vec<Unit> {
         Unit::new("slope", json!({"rows": if full { 20_000 } else { 1000 }})),
     ];
     for model in 0..if full { 2 } else { 1 } {
-        let parameters = json!({"model": model, "steps": if full { 6000 } else { 20 }});
+        let parameters = json!({"model": model, "steps": if full { 3000 } else { 5 }});
         units.push(Unit::new(format!("trained-{model}"), parameters));
     }
     units
