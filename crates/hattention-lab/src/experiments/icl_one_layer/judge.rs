@@ -1,12 +1,12 @@
 //! From rows to claims and plots.
 
-use super::{D, SPECTRA};
+use super::{D, SPECTRA, STARTS};
 use crate::claim::{Claim, Threshold, number};
 use crate::error::Error;
 use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::plot::{Axis, Mark, Plot, Stroke};
 use crate::rows::Row;
-use crate::statistics::{Estimate, mean};
+use crate::statistics::{Estimate, mean, share};
 
 const TRAINED: &str = "Ahn et al. 2023; Mahankali et al. 2023; Zhang et al. 2023";
 const DERIVED: &str = "derived here";
@@ -33,6 +33,7 @@ impl World {
                 && r.is("spectrum", self.spectrum.as_str())
                 && r.is("n", self.n)
                 && r.is("variance", self.variance)
+                && r.is("start", STARTS[0])
         };
         results.rows().filter(here).collect()
     }
@@ -45,7 +46,7 @@ impl World {
 
 fn worlds(results: &Results) -> Vec<World> {
     let mut worlds: Vec<World> = Vec::new();
-    for row in results.rows().filter(|r| r.is("what", "layer")) {
+    for row in results.rows().filter(|r| r.is("what", "layer") && r.is("start", STARTS[0])) {
         let found = (row.word("spectrum"), row.count("n"), row.number("variance"));
         if let (Some(spectrum), Some(n), Some(variance)) = found {
             let world = World { spectrum: spectrum.to_owned(), n, variance };
@@ -78,6 +79,7 @@ pub fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
     let worlds = worlds(results);
     let mut claims = vec![construction(results)];
     claims.extend(optimum(results, &worlds));
+    claims.extend(SPECTRA.map(|spectrum| random_starts(results, spectrum)));
     claims.extend(comparisons(results, &worlds));
     let mut plots: Vec<Plot> = Vec::new();
     plots.extend(gains(results, &worlds));
@@ -150,6 +152,30 @@ fn optimum(results: &Results, worlds: &[World]) -> Vec<Claim> {
             "mean over seeds in the worst of the worlds",
         ),
     ]
+}
+
+/// Arrivals from random starts.
+fn random_starts(results: &Results, spectrum: &str) -> Claim {
+    let here = |r: &&Row| r.is("what", "layer") && r.is("spectrum", spectrum) && r.is("start", STARTS[1]);
+    let rows: Vec<&Row> = results.rows().filter(here).collect();
+    let good = rows.iter().filter(|r| ratio("loss", "loss_best")(r).is_some_and(|x| x <= 1.05)).count();
+    let claim = Claim::new(
+        format!("random-starts-{spectrum}"),
+        format!("{spectrum} Σ: random starts arrive at A* too"),
+        DERIVED,
+        "all, unless the trap of rank one has them",
+        Threshold::at_least(0.95).partly_at_least(0.5),
+    );
+    if rows.is_empty() {
+        return claim;
+    }
+    let found = share(good as u64, rows.len() as u64);
+    let losses: Vec<f64> = rows.iter().filter_map(|r| ratio("loss", "loss_best")(r)).collect();
+    claim.measured(found.value, found.interval).note(format!(
+        "share of {} seeds with a loss at most 5 % above that of A*; the largest is {} times that of A*",
+        rows.len(),
+        number(losses.into_iter().fold(0.0, f64::max))
+    ))
 }
 
 fn comparisons(results: &Results, worlds: &[World]) -> Vec<Claim> {

@@ -143,12 +143,22 @@ fn attend(tokens: Tensor<3>, queries: Tensor<3>, k: Tensor<2>, p: Tensor<2>) -> 
     (values.transpose().matmul(keys) * share).matmul(queries)
 }
 
-fn train(world: &World, steps: usize, seed: usize, context: &Context<'_>) -> Result<(Vec<f64>, Vec<f64>), Error> {
+fn train(
+    world: &World,
+    start_kind: &str,
+    steps: usize,
+    seed: usize,
+    context: &Context<'_>,
+) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let device = context.plan.device.plain()?;
     let mut start = context.generator("start", seed);
     let mut draw = |count: usize| -> Vec<f64> { (0..count).map(|_| START * normal(&mut start)).collect() };
-    let k = tensor(&draw((D + 1) * D), [D + 1, D], &device);
-    let p = tensor(&draw(D + 1), [D + 1, 1], &device);
+    let (mut k, mut p) = (draw((D + 1) * D), draw(D + 1));
+    if start_kind == super::STARTS[0] {
+        k[D * D..].fill(0.0);
+        p[..D].fill(0.0);
+    }
+    let (k, p) = (tensor(&k, [D + 1, D], &device), tensor(&p, [D + 1, 1], &device));
     let mut learner = Learner::new(vec![k, p]);
     let mut random = context.generator("prompts", seed);
     for step in 0..steps {
@@ -189,18 +199,19 @@ fn one(unit: &Unit, context: &Context<'_>, seed: usize) -> Result<Vec<Row>, Erro
     let (variance, tests) = (unit.number("variance")?, unit.count("tests")?);
     let world = World::new(unit, &mut context.generator("world", seed))?;
     let (sigma, n) = (world.sigma(), world.n);
-    let (k, p) = train(&world, unit.count("steps")?, seed, context)?;
-    // x_qᵀ A (1/n) Σ yx with A = p_y K_xᵀ: K maps keys (rows) to queries (columns).
-    let a = Matrix::from_fn(D, D, |i, j| p[D] * k[j * D + i]);
+    let (k, p) = train(&world, unit.word("start")?, unit.count("steps")?, seed, context)?;
+    // All that is linear in y: p_y y xᵀK_x x_q, and (p_x·x) y K_y·x_q, which is one direction more.
+    let a = Matrix::from_fn(D, D, |i, j| p[D] * k[j * D + i] + k[D * D + i] * p[j]);
     let best = optimal_one_layer(&sigma, n, variance)?;
     let step = best_step(&sigma, n, variance)?;
     let loss = |a: &Matrix| one_layer_loss(a, &sigma, n, variance);
+    // What does not belong: the part without y, and the part with y².
     let rest = frobenius(p[..D].iter().copied()) * frobenius(k[..D * D].iter().copied())
         + p[D].abs() * frobenius(k[D * D..].iter().copied());
     let distance = frobenius(a.data.iter().zip(&best.data).map(|(a, b)| a - b)) / frobenius(best.data.iter().copied());
     let label = |what: &str| -> Result<Row, Error> {
         let row = Row::new().label("what", what).label("spectrum", unit.word("spectrum")?);
-        Ok(row.label("n", n).label("variance", variance).label("seed", seed))
+        Ok(row.label("n", n).label("variance", variance).label("start", unit.word("start")?).label("seed", seed))
     };
     let mut rows = vec![
         label("layer")?

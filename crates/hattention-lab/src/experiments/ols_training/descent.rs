@@ -9,6 +9,8 @@
 //! ```
 //! so that one epoch costs ten products of d × d matrices, whatever n and the number of targets.
 
+use std::cmp::Ordering;
+
 /// A square matrix, by rows.
 pub type Square<const D: usize> = [[f64; D]; D];
 
@@ -137,7 +139,10 @@ pub fn descend<const D: usize>(task: &Task<D>, start: &Square<D>, rho: f64, epoc
             }
             let close = if pinned { distance(&l, &task.theory) } else { function };
             // (A norm that is no number has diverged too.)
-            if close < 1e-6 || rate * norm(&slope) < AT_REST * norm(&l) || !(norm(&l) < DIVERGED) {
+            if close < 1e-6
+                || rate * norm(&slope) < AT_REST * norm(&l)
+                || !matches!(norm(&l).partial_cmp(&DIVERGED), Some(Ordering::Less))
+            {
                 done = epoch;
                 break;
             }
