@@ -30,7 +30,7 @@
 //!
 //! ## Sizes
 //! N to 200 for linear and degree 2, 100 for degree 3, 48 for degree 4; exponential to 24 at ρ = 0, 30 at 0.1 (beyond,
-//! K* passes 1e5 patterns), 64 at 0.25; few errors to N = 800; spheres to d = 16 and 2^15 patterns. 20 sets everywhere. About half an hour on two
+//! K* passes 1e5 patterns), 64 at 0.25; few errors to N = 800; spheres to d = 14 and 2^13 patterns. 20 sets everywhere. About half an hour on two
 //! cores; the longest unit takes less than ten minutes.
 
 mod binary;
@@ -103,7 +103,7 @@ fn units(plan: &Plan) -> Vec<Unit> {
         units.push(Unit::new(format!("few-errors-{n}"), json!({"N": n, "loads": if smoke { 2 } else { 9 }})));
     }
     let (betas, dimensions, most): (&[f64], &[usize], usize) =
-        if smoke { (&[4.0], &[4, 5, 6], 64) } else { (&[1.0, 2.0, 4.0, 8.0], &[4, 6, 8, 10, 12, 14, 16], 1 << 15) };
+        if smoke { (&[4.0], &[4, 5, 6], 64) } else { (&[1.0, 2.0, 4.0, 8.0], &[4, 6, 8, 10, 12, 14], 1 << 13) };
     for beta in betas {
         for d in dimensions {
             units.push(Unit::new(format!("softmax-{beta}-{d}"), json!({"d": d, "beta": beta, "most": most})));
