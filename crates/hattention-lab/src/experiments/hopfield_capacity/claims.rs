@@ -156,7 +156,8 @@ fn exponential(curve: &Curve) -> Vec<Claim> {
         let extreme = ratios.max_by(|a, b| (a - 0.46).abs().total_cmp(&(b - 0.46).abs()));
         let sentence = format!("{words}: ln K*/N at every N (the most extreme is shown)");
         let claim = Claim::new(id("small"), sentence, "small N", "0.35 to 0.57", Threshold::within(0.35, 0.57));
-        claims.push(claim.measured(extreme, None));
+        let each = measured.iter().map(|(n, ln_k)| format!("N = {n}: {}", number(ln_k / n)));
+        claims.push(claim.measured(extreme, None).note(each.collect::<Vec<_>>().join("; ")));
     }
     claims
 }
