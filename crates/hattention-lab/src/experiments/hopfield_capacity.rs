@@ -30,8 +30,8 @@
 //!
 //! ## Sizes
 //! N to 200 for linear and degree 2, 100 for degree 3, 48 for degree 4; exponential to 24 at ρ = 0, 30 at 0.1 (beyond,
-//! K* passes 1e5 patterns), 64 at 0.25; few errors to N = 800; spheres to d = 14 and 2^13 patterns. 20 sets everywhere. About half an hour on two
-//! cores; the longest unit takes less than ten minutes.
+//! K* passes 1e5 patterns), 64 at 0.25; few errors to N = 800; spheres to d = 14 and 2^13 patterns. 20 sets everywhere.
+//! A quarter of an hour on two cores; the longest unit takes two minutes.
 
 mod binary;
 mod claims;
@@ -53,7 +53,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     source: "Hopfield 1982; Krotov & Hopfield 2016; Demircigil et al. 2017; Ramsauer et al. 2020",
     file: include_str!("hopfield_capacity.rs"),
     version: 1,
-    hours: 0.5,
+    hours: 0.25,
     seeds: Seeds { full: 20, smoke: 4 },
     units,
     run,
