@@ -213,7 +213,7 @@ pub struct Dose {
 /// `glm(cbind(s, n - s) ~ x, binomial)` and `MASS::dose.p(fit, p = level)` in R, with normal quantiles.
 ///
 /// # Errors
-/// [`Error::Parameter`] if the shares do not cross the level within the places given (all succeed or all fail).
+/// [`Error::Parameter`] if the shares do not cross the level between the places given.
 pub fn crossing(doses: &[Dose], level: f64) -> Result<Estimate, Error> {
     let range = |keep: &dyn Fn(&Dose) -> bool| {
         let places = doses.iter().filter(|d| d.trials > 0.0 && keep(d)).map(|d| d.at);
@@ -244,6 +244,11 @@ pub fn crossing(doses: &[Dose], level: f64) -> Result<Estimate, Error> {
         // A single place with both outcomes: the best curve is a step, and its place is known to the grid.
         _ => Estimate { value: interpolated(doses, level).clamp(low, high), interval: None },
     };
+    let places = range(&|_| true);
+    if !(places.0..=places.1).contains(&found.value) {
+        let (got, allowed) = (format!("a crossing at {}", found.value), "a crossing between the places measured");
+        return Err(Error::Parameter { name: "shares", got, allowed });
+    }
     let asked = found.interval.unwrap_or(Interval::new(f64::NEG_INFINITY, f64::INFINITY, LEVEL));
     let interval = Interval::new(asked.low.max(low), asked.high.min(high), LEVEL);
     if interval.low.is_finite() && interval.high.is_finite() {
@@ -358,7 +363,7 @@ mod tests {
         // Newton's iteration for the same likelihood: a = 2.2708718, b = −1.5139145,
         // and the delta method's standard errors, as MASS::dose.p gives them in R.
         let z = normal_quantile(0.975);
-        for (level, value, error) in [(0.5, 1.5, 0.268_698_403_6), (0.95, -0.444_917_606_95, 0.639_377_421_9)] {
+        for (level, value, error) in [(0.5, 1.5, 0.268_698_403_6), (0.8, 0.58429811912, 0.3831628804)] {
             let found = crossing(&symmetric, level).unwrap();
             let interval = found.interval.unwrap();
             assert!((found.value - value).abs() < 1e-8, "{found:?}");
@@ -374,6 +379,8 @@ mod tests {
         assert!((step.value - expected).abs() < 1e-12, "{step:?}");
         assert_eq!(step.interval, Some(Interval::new(1.0, 3.0, LEVEL)));
         assert!(crossing(&[dose(0.0, 10.0), dose(1.0, 10.0)], 0.5).is_err());
+        // A curve that would cross beyond the last place is not followed there.
+        assert!(crossing(&[dose(0.0, 10.0), dose(1.0, 9.0), dose(2.0, 8.0)], 0.5).is_err());
         assert!(crossing(&[], 0.5).is_err());
     }
 
