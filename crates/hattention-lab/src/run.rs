@@ -44,7 +44,7 @@ pub struct Outcome {
     pub summary: Value,
     /// The claims, tables and plots.
     pub judgement: Judgement,
-    /// Units that were run, and units whose files were there.
+    /// Units that were run.
     pub run: usize,
     /// Units whose files were there.
     pub resumed: usize,
@@ -136,8 +136,9 @@ pub fn report(folder: &Path, host: &dyn Host) -> Result<Outcome, Error> {
     if !missing.is_empty() {
         host.note(&format!("{} units were not run: {}", missing.len(), missing.join(", ")));
     }
+    let resumed = kept.len();
     let mut outcome = finish(experiment, &plan, folder, kept, host)?;
-    outcome.missing = missing;
+    (outcome.resumed, outcome.missing) = (resumed, missing);
     Ok(outcome)
 }
 
