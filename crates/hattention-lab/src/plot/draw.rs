@@ -19,6 +19,8 @@ const BOLD_LETTER: f64 = 0.66;
 const INK: RGBColor = RGBColor(34, 34, 34);
 const FAINT: RGBColor = RGBColor(222, 222, 222);
 const GREY: RGBColor = RGBColor(110, 110, 110);
+/// What bars may add to the range of the points at each end, over its length.
+const MOST_ADDED: f64 = 0.25;
 /// Okabe and Ito's colours without yellow, which white paper swallows.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -107,7 +109,7 @@ fn draw_lines(area: &Area<'_>, plot: &Plot) -> Drawn {
     draw_names(area, plot, &frame, &names)
 }
 
-/// The range with the ends of bars and bands, as far as they do not push the points together: by its own length at most.
+/// The range with the ends of bars and bands, as far as they do not push the points together.
 fn with_bounds(plot: &Plot, (low, high): (f64, f64)) -> (f64, f64) {
     if plot.y.range.is_some() {
         return (low, high);
@@ -116,9 +118,9 @@ fn with_bounds(plot: &Plot, (low, high): (f64, f64)) -> (f64, f64) {
         Mark::Bars(ranges) | Mark::Band(ranges) => ranges.as_slice(),
         _ => &[],
     });
-    let length = high - low;
+    let most = MOST_ADDED * (high - low);
     let places = ranges.flat_map(|r| [r.0, r.1]).map(|y| plot.y.scale.place(y)).filter(|p| !p.is_nan());
-    places.fold((low, high), |(a, b), p| (a.min(p.max(low - length)), b.max(p.min(high + length))))
+    places.fold((low, high), |(a, b), p| (a.min(p.max(low - most)), b.max(p.min(high + most))))
 }
 
 fn check(plot: &Plot) -> Drawn {

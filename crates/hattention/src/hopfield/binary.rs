@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::patterns::{Patterns, State, last_mask, overlap};
+use super::patterns::{Patterns, State, last_mask};
 use crate::error::Error;
 
 /// How an overlap counts in the energy `−Σ_μ F(m^μ)`.
@@ -26,7 +26,7 @@ pub enum Score {
 ///
 /// # Numerics
 /// Patterns are sorted by overlap, and the neurons on which each class agrees with the state are counted in bit-sliced
-/// counters: about `K·⌈N/64⌉` word operations a step, threads over runs of patterns. Counts are integers, and with them
+/// counters: about ten word operations for each pattern and 64 neurons a step, threads over runs of patterns. Counts are integers, and with them
 /// linear and polynomial sums; exponential sums are relative to the largest overlap and added from the largest down, so
 /// they neither overflow nor depend on threads.
 ///
@@ -115,20 +115,20 @@ impl BinaryMemory {
     /// [`Error::Shape`] for another number of neurons.
     pub fn support(&self, state: &State) -> Result<Vec<f64>, Error> {
         self.patterns.check(state)?;
-        let classes = self.classes(state);
+        let (classes, neurons) = (self.classes(state), state.neurons());
         Ok(match self.score {
-            Score::Linear => exact(&classes, |m| m, |m| -m),
+            Score::Linear => exact(&classes, neurons, |m| m, |m| -m),
             Score::Polynomial { degree } => {
                 let power = |m: i128| m.pow(degree);
-                exact(&classes, |m| power(m) - power(m - 2), |m| power(m) - power(m + 2))
+                exact(&classes, neurons, |m| power(m) - power(m - 2), |m| power(m) - power(m + 2))
             }
             Score::Exponential => {
-                let largest = classes.keys().next_back().copied().unwrap_or(0);
+                let largest = classes.last().map_or(0, |(m, _)| *m);
                 let (agree, differ) = (-libm::expm1(-2.0), -libm::expm1(2.0));
-                let mut support = vec![0.0; state.neurons()];
+                let mut support = vec![0.0; neurons];
                 for (m, class) in classes.iter().rev() {
                     let weight = libm::exp((m - largest) as f64);
-                    class.for_each(|i, agreeing| {
+                    class.for_each(neurons, |i, agreeing| {
                         let differing = class.count - agreeing;
                         support[i] += weight * (agreeing as f64 * agree + differing as f64 * differ);
                     });
@@ -179,34 +179,46 @@ impl BinaryMemory {
         }
     }
 
-    /// The patterns of each overlap, and on how many of them each neuron agrees.
-    fn classes(&self, state: &State) -> BTreeMap<i64, Class> {
+    /// The patterns of each overlap, and on how many of them each neuron agrees, by growing overlap.
+    fn classes(&self, state: &State) -> Vec<(i64, Class)> {
         let runs = self.patterns.runs(RUN);
+        let (neurons, width) = (state.neurons(), self.patterns.width());
         let of_run = |run: &&[u64]| {
-            let mut classes: BTreeMap<i64, Class> = BTreeMap::new();
-            for row in run.chunks_exact(self.patterns.width()) {
-                let m = overlap(state.neurons(), row, state.words());
-                classes.entry(m).or_default().add(row, state);
+            let mut classes: Vec<Class> = Vec::new();
+            classes.resize_with(neurons + 1, Class::default);
+            let mask = last_mask(neurons);
+            for row in run.chunks_exact(width) {
+                let differing: u32 = row.iter().zip(state.words()).map(|(a, b)| (a ^ b).count_ones()).sum();
+                classes[neurons - differing as usize].add(row, state.words(), mask);
             }
+            classes.iter_mut().for_each(|class| class.flush(width));
             classes
         };
-        let mut runs =
-            if runs.len() == 1 { vec![of_run(&runs[0])] } else { runs.par_iter().map(of_run).collect::<Vec<_>>() };
-        let mut all = runs.pop().unwrap_or_default();
-        for (m, class) in runs.into_iter().flatten() {
-            all.entry(m).or_default().join(&class);
-        }
-        all
+        let runs = match runs[..] {
+            [ref only] => vec![of_run(only)],
+            ref many => many.par_iter().map(of_run).collect::<Vec<_>>(),
+        };
+        let joined = runs.into_iter().reduce(|mut all, run| {
+            all.iter_mut().zip(&run).for_each(|(class, other)| class.join(other, width));
+            all
+        });
+        let overlap_of = |agreeing: usize| 2 * agreeing as i64 - neurons as i64;
+        let classes = joined.into_iter().flatten().enumerate().filter(|(_, class)| class.count > 0);
+        classes.map(|(agreeing, class)| (overlap_of(agreeing), class)).collect()
     }
 }
 
-/// Sums over classes of integer weights of agreement and difference, rounded once.
-fn exact(classes: &BTreeMap<i64, Class>, agree: impl Fn(i128) -> i128, differ: impl Fn(i128) -> i128) -> Vec<f64> {
-    let neurons = classes.values().next().map_or(0, |class| class.neurons);
+/// Sums over classes of integer weights of agreement and difference, rounded once. Shape: `[neurons]`.
+fn exact(
+    classes: &[(i64, Class)],
+    neurons: usize,
+    agree: impl Fn(i128) -> i128,
+    differ: impl Fn(i128) -> i128,
+) -> Vec<f64> {
     let mut sums = vec![0i128; neurons];
     for (m, class) in classes {
         let (agree, differ) = (agree(i128::from(*m)), differ(i128::from(*m)));
-        class.for_each(|i, agreeing| {
+        class.for_each(neurons, |i, agreeing| {
             sums[i] += agree * i128::from(agreeing) + differ * i128::from(class.count - agreeing);
         });
     }
@@ -216,50 +228,91 @@ fn exact(classes: &BTreeMap<i64, Class>, agree: impl Fn(i128) -> i128, differ: i
 /// Patterns of one overlap: how many, and for each neuron on how many of them it agrees, in bit-sliced counters.
 #[derive(Default)]
 struct Class {
-    neurons: usize,
     count: u64,
+    /// Agreement of patterns not counted yet, fewer than eight. Shape: `[patterns][words]`.
+    waiting: Vec<u64>,
     /// Bit `p` of all counters. Shape: `[planes][words]`.
-    planes: Vec<Vec<u64>>,
+    planes: Vec<u64>,
 }
 
+/// Patterns counted at a time.
+const EIGHT: usize = 8;
+
 impl Class {
-    fn add(&mut self, row: &[u64], state: &State) {
-        self.neurons = state.neurons();
-        self.count += 1;
-        let (last, mask) = (row.len() - 1, last_mask(state.neurons()));
-        for (w, (bits, signs)) in row.iter().zip(state.words()).enumerate() {
-            let agreeing = !(bits ^ signs) & if w == last { mask } else { u64::MAX };
-            self.carry(w, 0, agreeing, row.len());
+    #[inline]
+    fn add(&mut self, row: &[u64], state: &[u64], mask: u64) {
+        let last = row.len() - 1;
+        for (w, (bits, signs)) in row.iter().zip(state).enumerate() {
+            self.waiting.push(!(bits ^ signs) & if w == last { mask } else { u64::MAX });
         }
+        self.count += 1;
+        if self.waiting.len() == EIGHT * row.len() {
+            self.count_eight(row.len());
+        }
+    }
+
+    /// Adds eight patterns by carry-save adders: the first three planes take their sums, and only eights are carried on.
+    fn count_eight(&mut self, width: usize) {
+        if self.planes.len() < 3 * width {
+            self.planes.resize(3 * width, 0);
+        }
+        for w in 0..width {
+            let x = |k: usize| self.waiting[k * width + w];
+            let (ones, twos_a) = add_three(self.planes[w], x(0), x(1));
+            let (ones, twos_b) = add_three(ones, x(2), x(3));
+            let (ones, twos_c) = add_three(ones, x(4), x(5));
+            let (ones, twos_d) = add_three(ones, x(6), x(7));
+            let (twos, fours_a) = add_three(self.planes[width + w], twos_a, twos_b);
+            let (twos, fours_b) = add_three(twos, twos_c, twos_d);
+            let (fours, eights) = add_three(self.planes[2 * width + w], fours_a, fours_b);
+            self.planes[w] = ones;
+            self.planes[width + w] = twos;
+            self.planes[2 * width + w] = fours;
+            self.carry(w, 3, eights, width);
+        }
+        self.waiting.clear();
     }
 
     /// Adds `2^plane` to the counters of a word's bits.
     fn carry(&mut self, word: usize, mut plane: usize, mut bits: u64, width: usize) {
         while bits != 0 {
-            if plane >= self.planes.len() {
-                self.planes.resize(plane + 1, vec![0; width]);
+            let place = plane * width + word;
+            if place >= self.planes.len() {
+                self.planes.resize((plane + 1) * width, 0);
             }
-            let counter = &mut self.planes[plane][word];
+            let counter = &mut self.planes[place];
             (*counter, bits) = (*counter ^ bits, *counter & bits);
             plane += 1;
         }
     }
 
-    fn join(&mut self, other: &Self) {
-        self.neurons = other.neurons;
+    /// Counts what waits.
+    fn flush(&mut self, width: usize) {
+        for (k, bits) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
+            self.carry(k % width, 0, bits, width);
+        }
+    }
+
+    /// Adds another class, flushed.
+    fn join(&mut self, other: &Self, width: usize) {
         self.count += other.count;
-        for (p, plane) in other.planes.iter().enumerate() {
-            for (w, bits) in plane.iter().enumerate() {
-                self.carry(w, p, *bits, plane.len());
-            }
+        for (k, bits) in other.planes.iter().enumerate() {
+            self.carry(k % width, k / width, *bits, width);
         }
     }
 
     /// Calls with every neuron and the number of patterns on which it agrees.
-    fn for_each(&self, mut f: impl FnMut(usize, u64)) {
-        for i in 0..self.neurons {
-            let bit = |plane: &Vec<u64>| plane[i / 64] >> (i % 64) & 1;
-            f(i, self.planes.iter().enumerate().map(|(p, plane)| bit(plane) << p).sum());
+    fn for_each(&self, neurons: usize, mut f: impl FnMut(usize, u64)) {
+        let width = neurons.div_ceil(64);
+        for i in 0..neurons {
+            let planes = self.planes.iter().skip(i / 64).step_by(width);
+            f(i, planes.enumerate().map(|(p, plane)| (plane >> (i % 64) & 1) << p).sum());
         }
     }
+}
+
+/// Sum and carry of three bits in each place.
+fn add_three(a: u64, b: u64, c: u64) -> (u64, u64) {
+    let either = a ^ b;
+    (either ^ c, (a & b) | (either & c))
 }

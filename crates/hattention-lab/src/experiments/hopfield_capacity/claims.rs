@@ -97,12 +97,9 @@ fn power(curve: &Curve) -> Vec<Claim> {
     let mut claims = Vec::new();
     let degree: f64 = curve.score.strip_prefix("polynomial-").and_then(|d| d.parse().ok()).unwrap_or(2.0);
     let exponent = degree - 1.0;
-    let plain = |ln_k: f64, n: f64| (n.ln(), ln_k);
-    let corrected = |ln_k: f64, n: f64| (n.ln(), ln_k + n.ln().ln());
     if curve.corruption == 0.0 {
-        let kinds: [(&str, &str, &dyn Fn(f64, f64) -> (f64, f64)); 2] =
-            [("exponent", "ln(K* ln N)", &corrected), ("exponent-plain", "ln K*", &plain)];
-        for (what, quantity, place) in kinds {
+        for (what, quantity, corrected) in [("exponent", "ln(K* ln N)", true), ("exponent-plain", "ln K*", false)] {
+            let place = |ln_k: f64, n: f64| (n.ln(), if corrected { ln_k + n.ln().ln() } else { ln_k });
             let measured: Vec<(f64, f64)> = curve.measured().iter().map(|(n, e)| place(e.value, *n)).collect();
             let predicted: Vec<(f64, f64)> =
                 curve.capacities.iter().map(|c| place(c.predicted, c.neurons as f64)).collect();
@@ -113,7 +110,7 @@ fn power(curve: &Curve) -> Vec<Claim> {
             let sentence = format!("{words}: slope of {quantity} over ln N");
             let source = "Hopfield 1982; Krotov & Hopfield 2016, equation 7";
             claims.push(with_slope(Claim::new(id(what), &sentence, source, number(exponent), threshold), found));
-            if what == "exponent" {
+            if corrected {
                 claims.push(finite_size(id("exponent-finite-size"), sentence, found, finite, NEAR_SLOPE, WIDEST));
             }
         }
@@ -159,7 +156,8 @@ fn exponential(curve: &Curve) -> Vec<Claim> {
         let extreme = ratios.max_by(|a, b| (a - 0.46).abs().total_cmp(&(b - 0.46).abs()));
         let sentence = format!("{words}: ln K*/N at every N (the most extreme is shown)");
         let claim = Claim::new(id("small"), sentence, "small N", "0.35 to 0.57", Threshold::within(0.35, 0.57));
-        claims.push(claim.measured(extreme, None));
+        let each = measured.iter().map(|(n, ln_k)| format!("N = {n}: {}", number(ln_k / n)));
+        claims.push(claim.measured(extreme, None).note(each.collect::<Vec<_>>().join("; ")));
     }
     claims
 }
@@ -210,7 +208,12 @@ fn few_errors(results: &Results) -> Claim {
         "0.138",
         Threshold::within(0.128, 0.148).partly_within(0.118, 0.158),
     );
-    claim.measured(found.map(|f| f.value), found.and_then(|f| f.interval))
+    // The published load is that of infinite N: by how much these still fall says how far it is.
+    let halves = loads.iter().map(|(n, doses)| {
+        format!("N = {n}: {}", crossing(doses, 0.5).map_or("beyond the loads measured".to_owned(), |e| number(e.value)))
+    });
+    let note = format!("loads at which half stay: {}", halves.collect::<Vec<_>>().join("; "));
+    claim.measured(found.map(|f| f.value), found.and_then(|f| f.interval)).note(note)
 }
 
 fn softmax(spheres: &[Sphere], results: &Results) -> Vec<Claim> {

@@ -15,8 +15,8 @@ use crate::seeds::Generator;
 const BALL: f64 = 0.1;
 const RECALLED: f64 = 0.01;
 /// Steps to rest at most, and the movement over M that counts as rest.
-const MOST_STEPS: usize = 200;
-const REST: f64 = 1e-10;
+const MOST_STEPS: usize = 50;
+const REST: f64 = 1e-6;
 
 #[derive(Default)]
 struct Tally {

@@ -224,7 +224,8 @@ fn exponential_plot(curves: &[Curve]) -> Plot {
 }
 
 fn few_errors_plot(results: &Results) -> Plot {
-    let title = "Hopfield's network keeps patterns, with a few errors, up to K ≈ 0.138 N";
+    let title =
+        "Hopfield's network loses patterns at smaller loads the larger it is; the published limit is K = 0.138 N";
     let mut plot =
         Plot::new(title, Axis::linear("load K/N"), Axis::linear("share still at the pattern").range(0.0, 1.0));
     for (neurons, points) in claims::loads(results) {
@@ -235,7 +236,7 @@ fn few_errors_plot(results: &Results) -> Plot {
 }
 
 fn sphere_plot(spheres: &[Sphere]) -> Plot {
-    let title = "Softmax memories: capacity grows exponentially with the dimension once β is large enough";
+    let title = "Softmax memories: capacity grows exponentially with the dimension, faster for larger β";
     let mut plot = Plot::new(title, Axis::linear("dimension d"), Axis::log("capacity K* after one step"));
     for sphere in spheres {
         let measured: Vec<(f64, Estimate)> =
