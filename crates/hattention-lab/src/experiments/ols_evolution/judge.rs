@@ -286,8 +286,8 @@ fn heat(results: &Results, what: &str, title: &str) -> Plot {
 fn road(results: &Results) -> Plot {
     let mut plot = Plot::new(
         "From least squares to softmax the error grows; heads, layers and training win most of it back",
-        Axis::linear("step: 1 linear … 8 causal mask, 9 trained"),
-        Axis::log("error over variance"),
+        Axis::linear("1 linear … 4 softmax, 5 heads, 6 layers, 7 norm, 8 mask, 9 trained"),
+        Axis::log("error over variance").range(1e-4, 1e2),
     );
     for world in World::ALL {
         let names = steps().into_iter().take(9).enumerate();

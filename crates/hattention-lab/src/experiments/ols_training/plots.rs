@@ -12,7 +12,7 @@ const FLOOR: f64 = 1e-8;
 pub fn plots(results: &Results) -> Vec<Plot> {
     let mut plots = vec![paths(results), scatter(results), curve(results)];
     plots.extend([3, 10].into_iter().filter_map(|d| shares(results, d)));
-    plots.push(saddle(results));
+    plots.extend([basin(results), saddle(results)]);
     plots
 }
 
@@ -65,7 +65,7 @@ fn curve(results: &Results) -> Plot {
     };
     let branch = |sign: f64| (40..=300).map(|k| f64::from(k) / 100.0).map(|l| (sign * l, sign * l.powi(-3))).collect();
     Plot::new(
-        "P free: descents end anywhere on the curve L³ s P = β̂, or at L = 0",
+        "P free: descents end anywhere on the curve of minima, or at L = 0",
         Axis::linear("L over theory").range(-2.6, 2.6),
         Axis::linear("P over theory").range(-2.0, 2.0),
     )
@@ -103,6 +103,27 @@ fn shares(results: &Results, d: usize) -> Option<Plot> {
     Some(Plot::heat(title, "share of starts that find L", "start, root of Σ⁻¹", heat))
 }
 
+/// Where descents end, by start and rate.
+fn basin(results: &Results) -> Plot {
+    let rows = of(results, "basin");
+    let starts: Vec<f64> = (-2..=6).map(|half| f64::from(half) / 2.0).collect();
+    let rates = [0.01, 0.03, 0.1, 0.3, 1.0];
+    let cell = |rho: f64, start: f64| {
+        let here = rows.iter().find(|r| r.number("rho") == Some(rho) && r.number("start_ratio") == Some(start));
+        // To three digits: what stalls is at some 1e-3 and still moving.
+        here.and_then(|r| r.get("ratio")).map_or(f64::NAN, |l| (1000.0 * l).round() / 1000.0 + 0.0)
+    };
+    let heat = Heat {
+        columns: starts.iter().map(|s| format!("{s}")).collect(),
+        rows: rates.iter().map(|r| format!("rate {r}")).collect(),
+        values: rates.iter().map(|r| starts.iter().map(|s| cell(*r, *s)).collect()).collect(),
+        range: (0.0, 1.0),
+        scale: Scale::Linear,
+    };
+    let title = "One regressor: the saddle has the starts below zero, and with large steps those far above";
+    Plot::heat(title, "start over theory; cells: L over theory at the end", "", heat)
+}
+
 fn saddle(results: &Results) -> Plot {
     let rows = of(results, "saddle");
     let of = |name: &str| -> Vec<(f64, f64)> {
@@ -115,7 +136,7 @@ fn saddle(results: &Results) -> Plot {
         .collect();
     predicted.sort_by(|a, b| a.0.total_cmp(&b.0));
     Plot::new(
-        "Leaving the saddle takes as long as the start is near",
+        "Leaving the saddle takes epochs as one over the start",
         Axis::log("start over theory"),
         Axis::log("epochs to 1 %"),
     )
