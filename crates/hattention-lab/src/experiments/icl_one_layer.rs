@@ -8,8 +8,8 @@
 //! d = 5; Σ isotropic or with eigenvalues as 1/i² (trace d, condition 25) in random directions; n/d = 1, 2, 4; σ² = 0 or 0.5.
 //! The layer has all parameters that reach the prediction: `Σᵢ (p·eᵢ)(eᵢᵀ K x_q)/n` over context tokens e = (x, y), with p of
 //! d + 1 and K of (d + 1) × d numbers. What is linear in y is the product matrix `A = K_xᵀ p_y + K_y p_xᵀ`, whatever the scales of
-//! p and K; how large the parts without y and with y² are is reported. Start: normal with deviation 0.3, p_x = 0 and K_y = 0 as
-//! in the theorem of Zhang et al. ("theorem's start"), or all random. Adam, rate 0.02 falling to 0 along a cosine, 2,000 steps of 64 fresh prompts with 8 queries each, squared error about the noiseless target.
+//! p and K; how large the parts without y and with y² are is reported. Start: that of the theorem of
+//! Zhang et al., p_x = 0, K_y = 0, p_y = 0.5, K_x = ΘΘᵀ of norm 0.5 with a random Θ; or all random, normal with deviation 0.3. Adam, rate 0.02 falling to 0 along a cosine, 2,000 steps of 64 fresh prompts with 8 queries each, squared error about the noiseless target.
 //!
 //! ## Expected
 //! - The construction of von Oswald et al. is one step of gradient descent, exactly.
@@ -20,7 +20,8 @@
 //!
 //! ## Thresholds
 //! - Construction: largest error 1e-15 of the sum of absolute terms.
-//! - A: mean ‖A − A*‖/‖A*‖ at most 0.05 in each of the twelve worlds (partly 0.15). Loss (closed form) at most 1 % above
+//! - A: mean ‖A − A*‖/‖A*‖ at most 0.05 in each of the twelve worlds (partly 0.15); in the
+//!   metric of the loss at most 0.1 (partly 0.15). Loss (closed form) at most 1 % above
 //!   A*'s (partly 5 %); the layer with all its parameters, on 2,000 test prompts, the same.
 //! - Random starts (n/d = 2, no noise): share of seeds with a loss at most 5 % above A*'s at least 0.95 (partly 0.5).
 //! - Skewed Σ: the trained layer beats the best single rate: ratio of losses at most 0.98 with its whole interval; isotropic Σ:
@@ -79,7 +80,7 @@ fn units(plan: &Plan) -> Vec<Unit> {
 }
 
 fn unit(name: String, full: bool, spectrum: &str, n: usize, variance: f64, start: &str) -> Unit {
-    let (steps, tests) = if full { (2000, 2000) } else { (300, 200) };
+    let (steps, tests) = if full { (2000, 2000) } else { (150, 200) };
     let parameters = json!({
         "spectrum": spectrum, "n": n, "variance": variance, "start": start, "steps": steps, "tests": tests,
     });

@@ -155,8 +155,14 @@ fn train(
     let mut draw = |count: usize| -> Vec<f64> { (0..count).map(|_| START * normal(&mut start)).collect() };
     let (mut k, mut p) = (draw((D + 1) * D), draw(D + 1));
     if start_kind == super::STARTS[0] {
+        // K_x = ΘΘᵀ of norm 0.5, p_y = 0.5, and nothing else.
+        let theta = Matrix::new(D, D, k[..D * D].to_vec())?;
+        let square = theta.times(&theta.transposed())?;
+        let norm = frobenius(square.data.iter().copied());
+        k[..D * D].iter_mut().zip(&square.data).for_each(|(k, s)| *k = 0.5 * s / norm);
         k[D * D..].fill(0.0);
         p[..D].fill(0.0);
+        p[D] = 0.5;
     }
     let (k, p) = (tensor(&k, [D + 1, D], &device), tensor(&p, [D + 1, 1], &device));
     let mut learner = Learner::new(vec![k, p]);
