@@ -246,7 +246,11 @@ pub fn many_targets<const D: usize>(unit: &Unit, context: &Context<'_>) -> Resul
         for (condition, rho) in CONDITIONS.into_iter().filter(|(_, rho)| D < 10 || *rho > 0.1) {
             let rows = world::rows(N, D, TARGETS * D, &mut context.generator("data", seed));
             let unequal = condition == "unequal columns";
-            let rows = if unequal { world::stretched(rows, SPREAD) } else { world::normalised(rows) };
+            let rows = match condition {
+                "unequal columns" => world::stretched(rows, SPREAD),
+                "whitened columns" => world::whitened::<D>(rows)?,
+                _ => world::normalised(rows),
+            };
             let task = world::task::<D>(&rows, root)?;
             let longer = if unequal && D < 10 { 3.0 } else { 1.0 };
             for kind in STARTS {

@@ -97,7 +97,7 @@ fn shares(results: &Results, d: usize) -> Option<Plot> {
             rows.push(format!("{kind}, {}", if root == ROOTS[0] { "V Λ^(−1/2)" } else { "Σ^(−1/2)" }));
         }
     }
-    let columns = CONDITIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let columns = CONDITIONS.iter().map(|(name, _)| name.trim_end_matches(" columns").to_owned()).collect();
     let heat = Heat { columns, rows, values, range: (0.0, 1.0), scale: Scale::Linear };
     let title = format!("d = {d}: many targets pin L, and the root decides from where it is found");
     Some(Plot::heat(title, "share of starts that find L", "start, root of Σ⁻¹", heat))

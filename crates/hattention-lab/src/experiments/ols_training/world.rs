@@ -85,6 +85,19 @@ pub fn stretched(mut rows: Rows, spread: f64) -> Rows {
     rows
 }
 
+/// Columns turned into keys: second moments are the identity.
+///
+/// # Errors
+/// What the library refuses.
+pub fn whitened<const D: usize>(mut rows: Rows) -> Result<Rows, Error> {
+    let theory = task::<D>(&rows, Root::Eigenvectors)?.theory;
+    for row in rows.x.chunks_exact_mut(D) {
+        let key: [f64; D] = std::array::from_fn(|j| row.iter().zip(&theory).map(|(x, l)| x * l[j]).sum());
+        row.copy_from_slice(&key);
+    }
+    Ok(rows)
+}
+
 /// The moments, theory's L (of the library's constructed transformer) and `C = PPᵀ`.
 ///
 /// # Errors
