@@ -1,12 +1,14 @@
 //! The experiments, one file each.
 
 pub mod hopfield_capacity;
+pub mod ols_construction;
+pub mod ols_depth;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 1] = [hopfield_capacity::EXPERIMENT];
+pub const ALL: [Experiment; 3] = [ols_construction::EXPERIMENT, ols_depth::EXPERIMENT, hopfield_capacity::EXPERIMENT];
 
 /// The experiment of that name.
 ///

@@ -6,7 +6,7 @@ use super::mesa::Mesa;
 use super::{Convention, Layout, Transformer};
 use crate::attention::attend::{Scoring, attend};
 use crate::dense::kernel::TILE;
-use crate::dense::packed::{CHUNK, Packed, product_panel};
+use crate::dense::packed::{CHUNK, Packed, product_panel, product_rows};
 use crate::design::Aliased;
 use crate::error::Error;
 use crate::matrix::{Matrix, Real};
@@ -171,6 +171,18 @@ impl<T: Real> Layer<T> {
         Ok(result)
     }
 
+    /// The keys of some rows, `X̃ W_K`.
+    ///
+    /// # Shapes
+    /// `[rows][r]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    pub fn keys(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        Ok(unpack(&self.project(x, self.keys.as_ref().unwrap_or(&self.queries)), x.rows))
+    }
+
     /// The state `(1/n) KᵀV` of some rows: the identity on the training rows, `LᵀΣ*L` on others.
     ///
     /// # Shapes
@@ -246,9 +258,12 @@ impl<T: Real> Layer<T> {
             let rows = first..x.rows.min(first + CHUNK);
             let mut chunk = Packed::zeros(weights.outer, rows.len());
             let features = self.embedding.features();
-            let tokens = Packed::by_rows(x, rows, features, |row, token| self.embedding.token(row, token));
+            let mut tokens = vec![T::default(); rows.len() * features];
+            for (token, i) in tokens.chunks_exact_mut(features.max(1)).zip(rows) {
+                self.embedding.token(x.row(i), token);
+            }
             for q in 0..chunk.panels() {
-                product_panel(weights, q, &tokens, chunk.panel_mut(q));
+                product_rows(weights, q, &tokens, chunk.panel_mut(q));
             }
             chunk
         };
