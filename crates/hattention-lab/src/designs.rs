@@ -98,3 +98,41 @@ pub fn distance_relative(a: &Matrix, b: &Matrix) -> f64 {
     let size = b.data.iter().map(|y| y * y).sum::<f64>().sqrt();
     if gap == 0.0 { 0.0 } else { gap / size }
 }
+
+/// `(1/n) XᵀX`.
+pub fn moments(x: &Matrix) -> Matrix {
+    let n = x.rows as f64;
+    let mut sums = Matrix::zeros(x.columns, x.columns);
+    for row in 0..x.rows {
+        for (i, a) in x.row(row).iter().enumerate() {
+            sums.row_mut(i).iter_mut().zip(x.row(row)).for_each(|(sum, b)| *sum += a * b / n);
+        }
+    }
+    sums
+}
+
+/// The lower factor of `S = C Cᵀ`; entries that are not numbers where S is not positive definite.
+pub fn cholesky(s: &Matrix) -> Matrix {
+    let mut c = Matrix::zeros(s.rows, s.rows);
+    for i in 0..s.rows {
+        for j in 0..=i {
+            let known: f64 = (0..j).map(|k| c.at(i, k) * c.at(j, k)).sum();
+            let rest = s.at(i, j) - known;
+            c.row_mut(i)[j] = if i == j { rest.sqrt() } else { rest / c.at(j, j) };
+        }
+    }
+    c
+}
+
+/// `S⁻¹ b` by Cholesky's factor: a textbook's way, for checks of small and moderate condition.
+pub fn solved(s: &Matrix, b: &[f64]) -> Vec<f64> {
+    let (c, d) = (cholesky(s), s.rows);
+    let mut z = vec![0.0; d];
+    for i in 0..d {
+        z[i] = (b[i] - (0..i).map(|k| c.at(i, k) * z[k]).sum::<f64>()) / c.at(i, i);
+    }
+    for i in (0..d).rev() {
+        z[i] = (z[i] - (i + 1..d).map(|k| c.at(k, i) * z[k]).sum::<f64>()) / c.at(i, i);
+    }
+    z
+}

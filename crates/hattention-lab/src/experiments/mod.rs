@@ -3,6 +3,7 @@
 pub mod hopfield_capacity;
 pub mod ols_construction;
 pub mod ols_depth;
+pub mod ols_shift;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
