@@ -37,6 +37,7 @@ mod components;
 mod dense;
 pub mod design;
 pub mod double_double;
+pub mod drift;
 pub mod error;
 mod exact;
 pub mod fit;
@@ -53,7 +54,7 @@ pub use codec::Model;
 pub use design::{Aliased, Design, Filter, Orthogonal, RankTolerance};
 pub use error::Error;
 pub use fit::{Fit, Vcov};
-pub use memory::FastMemory;
+pub use memory::{FastMemory, State};
 pub use moments::Moments;
 pub use whitening::{Arithmetic, Method, Whitening, WhiteningOptions};
 
