@@ -2,8 +2,13 @@
 
 use super::axes::{cholesky, substitute};
 use super::random::Generator;
+use super::sample::Sample;
+use crate::block::{Block, Column};
+use crate::design::{Design, Filter};
 use crate::error::Error;
 use crate::memory::State;
+use crate::moments::Moments;
+use crate::whitening::Whitening;
 
 /// The state of a batch of `rows` normal rows under a slow memory of `training_rows` normal rows, both drawn anew.
 ///
@@ -73,4 +78,33 @@ fn covariance(generator: &mut Generator, columns: usize, rows: f64) -> Vec<f64> 
 /// `[columns][rows]`.
 pub fn rows(generator: &mut Generator, columns: usize, rows: usize, df: f64) -> Vec<Vec<f64>> {
     (0..columns).map(|_| (0..rows).map(|_| generator.student(df)).collect()).collect()
+}
+
+/// The state of a batch in memory, whitened by training rows in memory.
+///
+/// # Shapes
+/// `[columns][rows]` each.
+///
+/// # Errors
+/// - As [`Moments::of`], [`Whitening::of`](crate::Whitening::of) and [`Sample::state`].
+pub fn state_of(training: &[&[f64]], batch: &[&[f64]]) -> Result<State, Error> {
+    let whitening = whitening_of(training)?;
+    let mut sample = Sample::new(&whitening);
+    sample.push(&whitening, &block_of(batch), &(0..batch.len()).collect::<Vec<usize>>())?;
+    sample.state(&whitening)
+}
+
+/// Least squares with an intercept on columns `x0, x1, …` in memory.
+///
+/// # Errors
+/// As [`Moments::of`] and [`Whitening::of`](crate::Whitening::of).
+pub fn whitening_of(training: &[&[f64]]) -> Result<Whitening, Error> {
+    let design = Design::plain((0..training.len()).map(|c| format!("x{c}")), true);
+    Whitening::of(&Moments::of(&block_of(training))?, &design, Filter::Ols, Default::default(), None)
+}
+
+/// Columns in memory as a block.
+pub fn block_of<'a>(columns: &[&'a [f64]]) -> Block<'a> {
+    let rows = columns.first().map_or(0, |column| column.len());
+    Block { rows, columns: columns.iter().map(|column| Column::Dense(column)).collect(), weights: None }
 }
