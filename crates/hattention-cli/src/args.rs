@@ -233,6 +233,9 @@ pub struct DriftArgs {
     /// The rows the model was fitted on, for a permutation test.
     #[arg(long, num_args = 1.., value_name = "SOURCE")]
     pub train: Vec<String>,
+    /// A query over the training sources, as --sql is over the batch's.
+    #[arg(long, value_name = "QUERY", requires = "train")]
+    pub train_sql: Option<String>,
     /// Level of the test and of the marks of columns.
     #[arg(long, default_value_t = 0.05, value_name = "LEVEL")]
     pub level: f64,

@@ -159,7 +159,8 @@ pub fn run(args: &DriftArgs, quiet: bool) -> Result<bool, Failure> {
         [] => None,
         train => {
             let partitions = rayon::current_num_threads();
-            let options = SourceOptions { partitions, csv_text: labels, ..SourceOptions::default() };
+            let sql = args.train_sql.clone();
+            let options = SourceOptions { partitions, csv_text: labels, sql, ..SourceOptions::default() };
             Some(Side::new(Source::open(train, &options)?, &model)?)
         }
     };

@@ -18,6 +18,12 @@ fn signed(x: f64, digits: usize) -> String {
     if x > 0.0 { format!("+{text}") } else { text }
 }
 
+/// `p = 0.012`, `p < 2e-16`.
+fn p_equals(p: f64) -> String {
+    let text = p_value(p);
+    text.strip_prefix('<').map_or_else(|| format!("p = {text}"), |bound| format!("p < {bound}"))
+}
+
 /// `336,776`.
 fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -60,9 +66,8 @@ fn method(found: &Found<'_>) -> String {
 
 fn verdict(found: &Found<'_>) -> String {
     let by_test = found.p().is_some_and(|p| p <= found.args.level);
-    let p = found
-        .p()
-        .map_or(String::new(), |p| format!("p = {}, {}; level {}", p_value(p), method(found), found.args.level));
+    let p =
+        found.p().map_or(String::new(), |p| format!("{}, {}; level {}", p_equals(p), method(found), found.args.level));
     let unseen = match found.batch.unseen {
         0 => String::new(),
         n => format!("{} with levels never seen in training", rows(n)),
@@ -83,16 +88,16 @@ fn tests(found: &Found<'_>, drift: &Drift) -> String {
     let mut text = String::new();
     if let Some(test) = &found.permutation {
         text += &format!(
-            "Permutation: likelihood ratio {} p {}, difference of means {} p {}; the better of the two p {} (seed {})\n",
+            "Permutation: likelihood ratio {}, {}; difference of means {}, {}; the better of the two, {} (seed {})\n",
             short(test.statistic),
-            p_value(test.statistic_p),
+            p_equals(test.statistic_p),
             short(test.mean_statistic),
-            p_value(test.mean_p),
-            p_value(test.p),
+            p_equals(test.mean_p),
+            p_equals(test.p),
             found.args.seed
         );
     }
-    let line = |test: &Test| format!("{} on {} degrees, p {}", short(test.statistic), test.df, p_value(test.p));
+    let line = |test: &Test| format!("{} on {} degrees, {}", short(test.statistic), test.df, p_equals(test.p));
     if let Some(test) = &drift.likelihood_ratio {
         text += &format!("Normal laws: likelihood ratio {}", line(test));
         if let Some(test) = &drift.divergence {
@@ -129,7 +134,7 @@ fn flat(drift: &Drift) -> String {
         names => format!("In the batch, {} are constant", listed(names)),
     };
     let meaning = match flat.levels {
-        true => format!("levels that the batch lacks (p {})", p_value(flat.p)),
+        true => format!("levels that the batch lacks (by chance with {})", p_equals(flat.p)),
         false => "in training they vary, so that S is singular (log det S = -infinity): drift is certain".into(),
     };
     format!("{what}: {meaning}.\n")

@@ -178,6 +178,10 @@ impl Drift {
             let got = level.to_string();
             return Err(Error::Parameter { name: "the level", got, allowed: "a number between 0 and 1" });
         }
+        if whitening.keys() == 0 {
+            let allowed = "one with at least one column beside the intercept";
+            return Err(Error::Parameter { name: "the design", got: "one without columns".into(), allowed });
+        }
         if training.is_none() {
             check_white(whitening)?;
         }
