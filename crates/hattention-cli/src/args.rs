@@ -201,13 +201,15 @@ Exit codes: 0 no drift, 3 drift, 1 no answer, 2 usage or data.
 The test. Without --train: the likelihood ratio of one normal law against two, means and covariances, of the design's
 columns; it needs the model only (least squares with an intercept, no weights), and columns near a normal law: the report
 says where they are not. With --train: the pooled rows are split anew at random; sound for any columns and any model. The
-statistics are the likelihood ratio and the difference of means, and p is that of the better one. Weights are not read.
+statistics are all means and products together, the difference of means, and the largest single column, in units of their
+spread over the splits; p is that of the best of the three. Weights are not read.
 A level that training never saw is drift whatever the test says; its rows are left out of the test. A batch that holds
 constant what is a measure in training is drift for certain; one that lacks a level is judged by the chance of that.
 
 JSON (numbers that do not exist are null):
   drift, p, level, method (\"permutation\" or \"likelihood ratio\"), rows, training_rows, size (columns compared)
-  permutation        permutations, seed, statistic, statistic_p, mean_statistic, mean_p, p; null without --train
+  permutation        permutations, seed, p; state, means, column, likelihood_ratio (each statistic, p; the last one is
+                     not part of p); largest (that column); null without --train
   likelihood_ratio   statistic, df, p
   divergence         the same for (n n*/(n+n*)) (tr S - log det S - d) against its limit
   normal             whether p-values of normal laws hold; kurtosis_ratio, not_normal[] (columns)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use hattention::Whitening;
 use hattention::attention::Keys;
-use hattention::drift::{Drift, PermutationTest, Permutations, PredictionShift, Sample};
+use hattention::drift::{Drift, PermutationTest, Permutations, PredictionShift, Sample, column_basis};
 use hattention_table::design::{FrozenDesign, FrozenOptions, Unseen};
 use hattention_table::source::{NumberedBatch, ScanOrder, Source, SourceOptions};
 
@@ -260,10 +260,14 @@ fn compare(found: &mut Found<'_>, batch: &Side, training: Option<&Side>, quiet: 
         Some(theirs) => {
             let rows = (theirs.rows(), found.batch.sample.rows());
             let test = Permutations::new(whitening.keys(), rows.0, rows.1, args.permutations, args.seed);
-            Some(test.map_err(|error| Failure {
+            let test = test.map_err(|error| Failure {
                 hint: Some("ask for fewer --permutations".into()),
                 ..Failure::from(error)
-            })?)
+            })?;
+            Some(match column_basis(whitening) {
+                Some(basis) => test.with_basis(basis)?,
+                None => test,
+            })
         }
     };
     if let (Some(test), Some(side)) = (&mut permutations, training) {

@@ -1,6 +1,6 @@
 //! The report of `hat drift`, for people and for programs.
 
-use hattention::drift::{ColumnShift, Direction, Drift, Test};
+use hattention::drift::{ColumnShift, Direction, Drift, PermutationTest, Ranked, Test, column_basis};
 use serde_json::{Value, json};
 
 use super::{Effect, Found};
@@ -84,18 +84,30 @@ fn verdict(found: &Found<'_>) -> String {
     format!("{headline}\n{compared}, {} columns\n", found.model.model.whitening.keys())
 }
 
+/// The column that is largest on its own: `mean of dep_delay`.
+fn largest(found: &Found<'_>, test: &PermutationTest) -> String {
+    let whitening = &found.model.model.whitening;
+    let (place, scale) = test.largest;
+    let named =
+        column_basis(whitening).and(whitening.kept.get(place)).map(|&position| &whitening.design.names[position]);
+    let name = named.map_or_else(|| format!("component {}", place + 1), String::clone);
+    format!("{} of {name}", if scale { "square" } else { "mean" })
+}
+
 fn tests(found: &Found<'_>, drift: &Drift) -> String {
     let mut text = String::new();
     if let Some(test) = &found.permutation {
+        let line = |ranked: &Ranked| format!("{}, {}", short(ranked.statistic), p_equals(ranked.p));
         text += &format!(
-            "Permutation: likelihood ratio {}, {}; difference of means {}, {}; the better of the two, {} (seed {})\n",
-            short(test.statistic),
-            p_equals(test.statistic_p),
-            short(test.mean_statistic),
-            p_equals(test.mean_p),
+            "Permuted (seed {}): means and products {}; means {}; {} {}; best of the three {}\n",
+            found.args.seed,
+            line(&test.state),
+            line(&test.means),
+            largest(found, test),
+            line(&test.column),
             p_equals(test.p),
-            found.args.seed
         );
+        text += &format!("(likelihood ratio {}: not counted)\n", line(&test.likelihood_ratio));
     }
     let line = |test: &Test| format!("{} on {} degrees, {}", short(test.statistic), test.df, p_equals(test.p));
     if let Some(test) = &drift.likelihood_ratio {
@@ -271,6 +283,10 @@ fn left_out(found: &Found<'_>) -> String {
     text
 }
 
+fn ranked(ranked: &Ranked) -> Value {
+    json!({"statistic": number(ranked.statistic), "p": number(ranked.p)})
+}
+
 fn test(test: &Option<Test>) -> Value {
     test.as_ref().map_or(
         Value::Null,
@@ -309,9 +325,9 @@ pub fn json(found: &Found<'_>) -> String {
     let batch = &found.batch;
     let permutation = found.permutation.as_ref().map_or(Value::Null, |test| {
         json!({
-            "permutations": test.permutations, "seed": found.args.seed, "statistic": number(test.statistic),
-            "statistic_p": number(test.statistic_p), "mean_statistic": number(test.mean_statistic),
-            "mean_p": number(test.mean_p), "p": number(test.p),
+            "permutations": test.permutations, "seed": found.args.seed, "p": number(test.p),
+            "state": ranked(&test.state), "means": ranked(&test.means), "column": ranked(&test.column),
+            "largest": largest(found, test), "likelihood_ratio": ranked(&test.likelihood_ratio),
         })
     });
     let levels: Vec<Value> =

@@ -16,7 +16,34 @@
 //! Measured shares of rejections at level 0.05 over 20,000 undrifted normal draws (standard error 0.0015), by
 //! `cargo run --release -p hattention --example drift_size`:
 //!
-//! SIZES
+//! | p | n* | n | likelihood ratio | tr S − log det S − d |
+//! |--:|--:|--:|--:|--:|
+//! | 1 | 50 | 200 | 0.049 | 0.053 |
+//! | 1 | 50 | 50,000 | 0.052 | 0.055 |
+//! | 1 | 5,000 | 50,000 | 0.050 | 0.050 |
+//! | 5 | 50 | 200 | 0.048 | 0.070 |
+//! | 5 | 50 | 50,000 | 0.048 | 0.067 |
+//! | 5 | 200 | 5,000 | 0.050 | 0.053 |
+//! | 5 | 5,000 | 200 | 0.049 | 0.090 |
+//! | 5 | 5,000 | 50,000 | 0.049 | 0.049 |
+//! | 10 | 50 | 5,000 | 0.050 | 0.127 |
+//! | 10 | 200 | 200 | 0.051 | 0.117 |
+//! | 10 | 200 | 50,000 | 0.049 | 0.063 |
+//! | 10 | 5,000 | 200 | 0.051 | 0.173 |
+//! | 10 | 5,000 | 50,000 | 0.049 | 0.049 |
+//! | 20 | 50 | 200 | 0.050 | 0.592 |
+//! | 20 | 50 | 50,000 | 0.051 | 0.581 |
+//! | 20 | 200 | 5,000 | 0.049 | 0.107 |
+//! | 20 | 5,000 | 5,000 | 0.049 | 0.055 |
+//! | 20 | 5,000 | 50,000 | 0.049 | 0.050 |
+//!
+//! Over all 36 cells with p of 1, 5, 10, 20, n* of 50, 200, 5,000 and n of 200, 5,000, 50,000 the likelihood ratio rejects
+//! between 0.048 and 0.052, the other between 0.049 and 0.60. One of five columns 6 % wider, 5,000 rows against 50,000, is
+//! found by either in 0.95 of 2,000 draws.
+//!
+//! Permutations (199, 2,000 draws of 200 rows against 500, five columns) reject 0.044 for t with 3 degrees, 0.048 with 5,
+//! 0.054 for normal rows, where the likelihood ratio of normal laws rejects 0.86, 0.37 and 0.053. They find one column that
+//! is half as wide again in 0.48, 0.87 and 1.00 of the draws.
 //!
 //! Both p-values are of normal laws. Heavy tails break them (measured in the same example), and so do factors:
 //! [`Drift::tails`] says when they must not be trusted, and then the permutation test is the one to ask. Resampling the
@@ -50,10 +77,10 @@ use axes::Frame;
 pub use columns::ColumnShift;
 use likelihood::Axes;
 pub use likelihood::{NullLaw, Test};
-pub use permutation::{PermutationTest, Permutations, permutation_test};
+pub use permutation::{PermutationTest, Permutations, Ranked, permutation_test};
 pub use prediction::PredictionShift;
 pub use random::Generator;
-pub use sample::Sample;
+pub use sample::{Sample, column_basis};
 pub use tails::Tails;
 
 /// The two tests of a state.
@@ -169,8 +196,7 @@ impl Drift {
     ///
     /// # Errors
     /// - [`Error::Parameter`] without a sample of the training rows, for a slow memory other than least squares with
-    ///   an intercept, without weights and without dependent columns shared out: what else its training rows were
-    ///   cannot be told from it. And for a level that is not between 0 and 1.
+    ///   an intercept and without weights: what else its training rows were cannot be told from it. And for a level that is not between 0 and 1.
     /// - [`Error::NoRows`]; [`Error::TooFewRows`] for a batch of at most `p + 1` rows, without a training sample.
     /// - [`Error::IncompatibleStates`] for samples of another slow memory.
     pub fn of(whitening: &Whitening, batch: &Sample, training: Option<&Sample>, level: f64) -> Result<Self, Error> {
@@ -270,7 +296,7 @@ fn check_white(whitening: &Whitening) -> Result<(), Error> {
         return refuse("a weighted fit, whose keys are white only with the weights");
     }
     if sample::standard_deviations(whitening).is_none() {
-        return refuse("one whose dependent columns were shared out or that has none");
+        return refuse("one whose keys do not tell its columns");
     }
     Ok(())
 }

@@ -135,18 +135,17 @@ fn column_moments(moments: &Moments) -> ColumnMoments {
     ColumnMoments { mean, variance, kurtosis: fourth / (variance * variance) }
 }
 
-/// Standard deviations (divisor n) of the kept columns over the training rows, if the key map tells them: for least
-/// squares without dependent columns shared out. Shape: `[kept]`.
+/// The kept columns about their means as combinations of the keys in the units of [`State`]; `None` where the keys do
+/// not say (principal components, dependent columns shared out). Shape: `[kept][keys]`.
 ///
-/// With keys `k = M(x − x̄)`, `Σ k kᵀ = I` and `F = M⁻¹`, `Σ (x_c − x̄_c)² = ‖F_c‖²`.
-pub(crate) fn standard_deviations(whitening: &Whitening) -> Option<Vec<f64>> {
+/// With keys `k = M(x − x̄)`, `M` lower triangular, this is `M⁻¹/√Σw`.
+pub fn column_basis(whitening: &Whitening) -> Option<Vec<Vec<f64>>> {
     let size = whitening.kept.len();
-    let triangular = |(j, row): (usize, &Vec<f64>)| row.iter().skip(j + 1).all(|x| *x == 0.0) && row.len() > j;
-    let plain = whitening.filter == crate::design::Filter::Ols && whitening.design.intercept;
-    if !plain || whitening.keys() != size || !whitening.key_map.iter().enumerate().all(triangular) {
+    let triangular = |(j, row): (usize, &Vec<f64>)| row.len() > j && row.iter().skip(j + 1).all(|x| *x == 0.0);
+    if whitening.keys() != size || !whitening.key_map.iter().enumerate().all(triangular) {
         return None;
     }
-    // Rows of F by forward substitution on the columns' side: F_c = (e_c − Σ_{i<c} M_ci F_i)/M_cc.
+    // Forward substitution: F_c = (e_c − Σ_{i<c} M_ci F_i)/M_cc.
     let mut rows: Vec<Vec<f64>> = Vec::with_capacity(size);
     for (c, map) in whitening.key_map.iter().enumerate() {
         let mut row = vec![0.0; size];
@@ -157,10 +156,21 @@ pub(crate) fn standard_deviations(whitening: &Whitening) -> Option<Vec<f64>> {
         row.iter_mut().for_each(|x| *x /= map[c]);
         rows.push(row);
     }
+    let root = whitening.weight_total.sqrt();
+    rows.iter_mut().flatten().for_each(|x| *x /= root);
+    rows.iter().flatten().all(|x| x.is_finite()).then_some(rows)
+}
+
+/// Standard deviations (divisor n) of the kept columns over the training rows, if the slow memory tells them: for least
+/// squares with an intercept, where `Σ k kᵀ = I`. Shape: `[kept]`.
+pub(crate) fn standard_deviations(whitening: &Whitening) -> Option<Vec<f64>> {
+    if whitening.filter != crate::design::Filter::Ols || !whitening.design.intercept {
+        return None;
+    }
     let length = |row: &Vec<f64>| {
         let largest = row.iter().fold(0.0f64, |m, x| m.max(x.abs()));
         largest * row.iter().map(|x| (x / largest).powi(2)).sum::<f64>().sqrt()
     };
-    let lengths: Vec<f64> = rows.iter().map(|row| length(row) / whitening.weight_total.sqrt()).collect();
-    lengths.iter().all(|sd| *sd > 0.0 && sd.is_finite()).then_some(lengths)
+    let lengths: Vec<f64> = column_basis(whitening)?.iter().map(length).collect();
+    lengths.iter().all(|sd| *sd > 0.0).then_some(lengths)
 }

@@ -1,12 +1,15 @@
 //! The permutation test: the pooled rows split anew at random, in one pass that keeps no rows.
 
+mod pooled;
+
 use rayon::prelude::*;
 
-use super::axes::substitute;
 use super::random::Generator;
 use crate::attention::Keys;
 use crate::dense::kernel::{PANEL, Row, TILE, Tile, multiply};
 use crate::error::Error;
+
+use pooled::{Pooled, Statistics};
 
 /// The permutation test of two samples as a stream: first every training row, then every row of the batch.
 ///
@@ -14,14 +17,17 @@ use crate::error::Error;
 /// taken with probability *still needed / still to come*), and adds up its rows' products; the other group is the rest.
 /// Nothing is held but the `B + 2` tables of sums and a block of rows.
 ///
-/// Two statistics are ranked among their permuted values, and the smaller rank is ranked again (min-p), so that the
-/// p-value is exact whatever the law of the rows:
-/// - the likelihood ratio of the two groups' means and covariances, each group with one more row's worth of the pooled
-///   covariance, so that no group is singular;
-/// - the squared length of the difference of means in the pooled metric. A rare level has a variance ratio that says
-///   little and weighs much in the likelihood; its mean is sane.
+/// Three statistics are ranked among their values over all splits, and the best rank is ranked again (min-p), so that
+/// the p-value is exact whatever the law of the rows:
+/// - the state's: every mean and every product of the columns, about the pooled means, squared in units of its spread
+///   over the splits, added up: for normal rows this is the likelihood ratio in large samples;
+/// - the means': the squared length of their difference in the pooled metric;
+/// - a single column's: the largest of the columns' means and squares in units of its spread.
 ///
-/// Neither changes under invertible maps of the rows, so keys of any filter serve.
+/// The likelihood ratio itself is ranked for comparison and does not count: a level of a few rows decides it alone, as a
+/// split that happens to lack the level is singular (each group is given one more row's worth of the pooled covariance,
+/// so that it is a number). The means' statistic and the likelihood ratio do not change under invertible maps of the
+/// rows; the others do, but no such map makes them unsound, so that keys of any filter serve.
 ///
 /// # Numerics
 /// `O(B min(n, n*) d²)` operations near the speed of a matrix product, and `B (n + n*)` random numbers; 4.6 kB a
@@ -40,6 +46,16 @@ pub struct Permutations {
     block: Vec<Vec<Row>>,
     waiting: usize,
     groups: Vec<Group>,
+    basis: Option<Vec<Vec<f64>>>,
+}
+
+/// A statistic and its place among its values over all splits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranked {
+    /// The statistic of the samples as they are.
+    pub statistic: f64,
+    /// `(1 + #{≥})/(B + 1)`.
+    pub p: f64,
 }
 
 /// What a permutation test finds.
@@ -47,15 +63,17 @@ pub struct Permutations {
 pub struct PermutationTest {
     /// Permutations.
     pub permutations: usize,
-    /// The likelihood ratio of the samples as they are, each with one more row of the pooled covariance.
-    pub statistic: f64,
-    /// Its p-value, `(1 + #{≥})/(B + 1)`.
-    pub statistic_p: f64,
+    /// All means and products together, a sum of squares of standard units.
+    pub state: Ranked,
     /// `(n n*/N) δᵀ Σ̂⁻¹ δ`, the difference of means in the pooled metric.
-    pub mean_statistic: f64,
-    /// Its p-value.
-    pub mean_p: f64,
-    /// The p-value of the test: that of the smaller of the two.
+    pub means: Ranked,
+    /// The largest mean or square of a single column, in standard units.
+    pub column: Ranked,
+    /// That column, from 0, and whether it is its square.
+    pub largest: (usize, bool),
+    /// The likelihood ratio of normal laws, each group with one more row of the pooled covariance. It is not part of `p`.
+    pub likelihood_ratio: Ranked,
+    /// The p-value of the test: that of the best of the first three.
     pub p: f64,
 }
 
@@ -114,7 +132,23 @@ impl Permutations {
         let groups = [Pick::All, smaller].into_iter().chain(drawn);
         let groups = groups.map(|pick| Group { pick, sums: vec![[[0.0; PANEL]; TILE]; tiles] }).collect();
         let block = vec![vec![[0.0; PANEL]; BLOCK]; panels];
-        Ok(Self { columns, training_rows, rows, seen: 0, block, waiting: 0, groups })
+        Ok(Self { columns, training_rows, rows, seen: 0, block, waiting: 0, groups, basis: None })
+    }
+
+    /// Names the combinations of the columns that are looked at one by one: those of [`column_basis`](super::column_basis)
+    /// for keys. Without, the columns themselves are.
+    ///
+    /// # Shapes
+    /// `basis`: `[combinations][columns]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`]: a combination of another number of columns.
+    pub fn with_basis(mut self, basis: Vec<Vec<f64>>) -> Result<Self, Error> {
+        if let Some(row) = basis.iter().find(|row| row.len() != self.columns) {
+            return Err(Error::Shape { what: "a combination", expected: self.columns, got: row.len() });
+        }
+        self.basis = Some(basis);
+        Ok(self)
     }
 
     /// The next rows: the training rows first, then the batch, each in its order.
@@ -201,18 +235,19 @@ impl Permutations {
         if got != announced {
             return Err(Error::Shape { what: "the pooled sample", expected: announced as usize, got: got as usize });
         }
-        let pooled = Pooled::new(&self.groups[0].sums, self.columns + 1, announced as f64);
-        if pooled.kept.len() < 2 {
+        let smaller = self.rows.min(self.training_rows) as f64;
+        let basis = self.basis.as_deref();
+        let pooled = Pooled::new(&self.groups[0].sums, self.columns + 1, announced as f64, smaller, basis);
+        if !pooled.varies() {
             return Err(Error::Parameter {
                 name: "the pooled sample",
                 got: "one without variation".into(),
                 allowed: "at least one column that varies",
             });
         }
-        let smaller = self.rows.min(self.training_rows) as f64;
-        let statistics: Vec<[f64; 2]> =
-            self.groups[1..].par_iter().map(|group| pooled.statistics(&group.sums, smaller)).collect();
-        Ok(rank(&statistics))
+        let splits: Vec<&[Tile]> = self.groups[1..].iter().map(|group| group.sums.as_slice()).collect();
+        let spreads = pooled.spreads(&splits);
+        Ok(rank(&splits.par_iter().map(|sums| pooled.statistics(sums, &spreads)).collect::<Vec<_>>()))
     }
 }
 
@@ -259,107 +294,6 @@ impl Group {
     }
 }
 
-/// Entry `(i, j)`, `i ≥ j`, of a group's table.
-fn entry(sums: &[Tile], i: usize, j: usize) -> f64 {
-    let (q, p) = (i / PANEL, j / PANEL);
-    let tile = (q * (q + 1) / 2 + p) * (PANEL / TILE) + j % PANEL / TILE;
-    sums[tile][j % TILE][i % PANEL]
-}
-
-/// All rows: the metric that every split is seen in.
-struct Pooled {
-    total: f64,
-    /// The constant and the columns that are clear of dependence, in order.
-    kept: Vec<usize>,
-    /// Second moments of the kept columns, row-major, and their Cholesky factor.
-    moments: Vec<f64>,
-    factor: Vec<f64>,
-}
-
-/// What is left of a column beside earlier ones, relative to it, that may be rounding of its sums.
-const DEPENDENT: f64 = 1e-10;
-
-impl Pooled {
-    fn new(sums: &[Tile], size: usize, total: f64) -> Self {
-        let mut pooled = Self { total, kept: Vec::new(), moments: Vec::new(), factor: Vec::new() };
-        let mut rows: Vec<Vec<f64>> = Vec::new();
-        for column in 0..size {
-            let mut row: Vec<f64> =
-                pooled.kept.iter().chain([&column]).map(|&j| entry(sums, column, j) / total).collect();
-            let square = row[rows.len()];
-            for i in 0..rows.len() {
-                let sum = (0..i).fold(row[i], |s, k| s - row[k] * rows[i][k]);
-                row[i] = sum / rows[i][i];
-            }
-            let place = rows.len();
-            let rest = row[..place].iter().fold(square, |s, x| s - x * x);
-            if rest > DEPENDENT * square {
-                row[place] = rest.sqrt();
-                rows.push(row);
-                pooled.kept.push(column);
-            }
-        }
-        let size = rows.len();
-        pooled.factor =
-            rows.into_iter().flat_map(|row| (0..size).map(move |j| row.get(j).copied().unwrap_or(0.0))).collect();
-        pooled.moments = pooled.table(sums).iter().map(|sum| sum / total).collect();
-        pooled
-    }
-
-    /// A group's sums over the kept columns, the lower triangle of a row-major matrix.
-    fn table(&self, sums: &[Tile]) -> Vec<f64> {
-        let size = self.kept.len();
-        let mut table = vec![0.0; size * size];
-        for (i, &a) in self.kept.iter().enumerate() {
-            for (j, &b) in self.kept[..=i].iter().enumerate() {
-                table[i * size + j] = entry(sums, a, b);
-            }
-        }
-        table
-    }
-
-    /// The likelihood ratio and the mean's statistic of a group of so many rows beside all others.
-    fn statistics(&self, sums: &[Tile], rows: f64) -> [f64; 2] {
-        let size = self.kept.len();
-        let group = self.table(sums);
-        let others = self.total - rows;
-        // One more row's worth of the pooled moments in each group.
-        let own: Vec<f64> = group.iter().zip(&self.moments).map(|(g, t)| (g + t) / (rows + 1.0)).collect();
-        let rest = group.iter().zip(&self.moments);
-        let rest: Vec<f64> = rest.map(|(g, t)| (self.total * t - g + t) / (others + 1.0)).collect();
-        let pooled = log_determinant_of(&self.factor, size);
-        let ratio = rows * (pooled - log_determinant(own, size)) + others * (pooled - log_determinant(rest, size));
-        let mut difference: Vec<f64> = (0..size).map(|i| group[i * size] / rows - self.moments[i * size]).collect();
-        substitute(&self.factor, size, &mut difference);
-        // The group's mean less the pooled mean is (n/N) of the difference of means.
-        let length: f64 = difference.iter().map(|x| x * x).sum();
-        [ratio, length * rows * self.total / others]
-    }
-}
-
-/// `log det` of a positive matrix; one that rounding has made indefinite counts as singular.
-fn log_determinant(mut a: Vec<f64>, size: usize) -> f64 {
-    let mut sum = 0.0;
-    for i in 0..size {
-        let (above, rest) = a.split_at_mut(i * size);
-        let row = &mut rest[..=i];
-        for j in 0..i {
-            let other = &above[j * size..=j * size + j];
-            let value = row[..j].iter().zip(other).fold(row[j], |s, (x, y)| s - x * y);
-            row[j] = value / other[j];
-        }
-        let pivot = row[..i].iter().fold(row[i], |s, x| s - x * x);
-        let pivot = pivot.max(f64::EPSILON * f64::EPSILON);
-        sum += pivot.ln();
-        row[i] = pivot.sqrt();
-    }
-    sum
-}
-
-fn log_determinant_of(factor: &[f64], size: usize) -> f64 {
-    (0..size).map(|i| 2.0 * factor[i * size + i].ln()).sum()
-}
-
 /// How many of the values, itself among them, are as large as each.
 fn ranks(values: &[f64]) -> Vec<usize> {
     let mut sorted = values.to_vec();
@@ -368,18 +302,23 @@ fn ranks(values: &[f64]) -> Vec<usize> {
     values.iter().map(|&x| values.len() - sorted.partition_point(|y| *y < least(x))).collect()
 }
 
-/// The first pair's place among all, by the better of its two ranks.
-fn rank(statistics: &[[f64; 2]]) -> PermutationTest {
+/// The first split's place among all, by the best of its ranks.
+fn rank(statistics: &[Statistics]) -> PermutationTest {
     let count = statistics.len() as f64;
-    let [ratios, means] = [0, 1].map(|k| ranks(&statistics.iter().map(|pair| pair[k]).collect::<Vec<f64>>()));
-    let better: Vec<usize> = ratios.iter().zip(&means).map(|(a, b)| *a.min(b)).collect();
-    let as_good = better.iter().filter(|rank| **rank <= better[0]).count();
+    let of = |value: fn(&Statistics) -> f64| ranks(&statistics.iter().map(value).collect::<Vec<f64>>());
+    let first = &statistics[0];
+    let (state, means, column) = (of(|s| s.state), of(|s| s.means), of(|s| s.column));
+    let likelihood_ratio = of(|s| s.likelihood_ratio);
+    let best: Vec<usize> = (0..statistics.len()).map(|b| state[b].min(means[b]).min(column[b])).collect();
+    let as_good = best.iter().filter(|rank| **rank <= best[0]).count();
+    let ranked = |statistic: f64, ranks: &[usize]| Ranked { statistic, p: ranks[0] as f64 / count };
     PermutationTest {
         permutations: statistics.len() - 1,
-        statistic: statistics[0][0],
-        statistic_p: ratios[0] as f64 / count,
-        mean_statistic: statistics[0][1],
-        mean_p: means[0] as f64 / count,
+        state: ranked(first.state, &state),
+        means: ranked(first.means, &means),
+        column: ranked(first.column, &column),
+        largest: (first.largest / 2, first.largest % 2 == 1),
+        likelihood_ratio: ranked(first.likelihood_ratio, &likelihood_ratio),
         p: as_good as f64 / count,
     }
 }
