@@ -21,6 +21,8 @@
 //! | leverage | a row's attention to itself | `hᵢ = ‖kᵢ‖²` | [`attention::Keys::leverages`] |
 //! | coefficients | reading the memory with basis queries | `β̂ = L (KᵀV)` | [`Fit::estimates`] |
 //! | `LᵀXᵀy` | fast-weight memory | `M = KᵀV` | [`FastMemory`], [`Fit::memory`] |
+//! | second moments of new rows in whitened units | state of the fast memory | `S = (1/n*) Σ k̂ k̂ᵀ`, `I` in training | [`State`], [`drift`] |
+//! | observation weights `γ^(T−t)` | decay | `M ← γ M + k yᵀ` | [`FastMemory::decay`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
 //! # Laws

@@ -64,6 +64,17 @@ struct Effect {
     largest: Option<(u64, f64)>,
 }
 
+impl Effect {
+    /// Remembers the row with the largest effect.
+    fn look_at(&mut self, whitening: &Whitening, keys: &Keys, number: &dyn Fn(usize) -> u64) {
+        for (row, change) in self.shift.of_rows(whitening, keys).into_iter().enumerate() {
+            if self.largest.is_none_or(|(_, largest)| change.abs() > largest.abs()) {
+                self.largest = Some((number(row), change));
+            }
+        }
+    }
+}
+
 /// Everything that is reported.
 struct Found<'a> {
     args: &'a DriftArgs,
@@ -233,43 +244,59 @@ fn enough_rows(
     ))
 }
 
+/// The comparison by sums.
+fn by_sums(found: &Found<'_>) -> Result<Drift, Failure> {
+    let (args, model) = (found.args, found.model);
+    let untold = |what: &str| {
+        Failure::usage(
+            format!("the model is {what}: what its training rows were cannot be told from it"),
+            "name the training rows (--train) for the permutation test, which takes any model",
+        )
+    };
+    let theirs = found.training.as_ref().map(|training| &training.sample);
+    if theirs.is_none() && is_weighted(model) {
+        return Err(untold("a weighted fit, whose keys are white only with the weights"));
+    }
+    Drift::of(&model.model.whitening, &found.batch.sample, theirs, args.level).map_err(|error| match error {
+        hattention::Error::Parameter { name: "the model", got, .. } => untold(&got),
+        hattention::Error::Parameter { name: "the training sample", got, .. } => {
+            let message = format!("{} is {got}", args.train.join(" "));
+            Failure::no_answer(message, "name the rows that the model was fitted on")
+        }
+        other => other.into(),
+    })
+}
+
+fn is_weighted(model: &TableModel) -> bool {
+    model.frozen.spec().weights.is_some()
+}
+
+/// The permutation test that waits for rows, if the training rows are given.
+fn permutations(found: &Found<'_>) -> Result<Option<Permutations>, Failure> {
+    let Some(training) = &found.training else { return Ok(None) };
+    let (args, whitening) = (found.args, &found.model.model.whitening);
+    let rows = (training.sample.rows(), found.batch.sample.rows());
+    let test = Permutations::new(whitening.keys(), rows.0, rows.1, args.permutations, args.seed);
+    let fewer = |error| Failure { hint: Some("ask for fewer --permutations".into()), ..Failure::from(error) };
+    let test = test.map_err(fewer)?;
+    Ok(Some(match column_basis(whitening) {
+        Some(basis) => test.with_basis(basis)?,
+        None => test,
+    }))
+}
+
 /// The tests, and the second passes: permutations and the effect on single rows.
 fn compare(found: &mut Found<'_>, batch: &Side, training: Option<&Side>, quiet: bool) -> Result<(), Failure> {
-    let (args, model) = (found.args, found.model);
+    let model = found.model;
     let whitening = &model.model.whitening;
-    let theirs = found.training.as_ref().map(|training| &training.sample);
-    let drift = Drift::of(whitening, &found.batch.sample, theirs, args.level).map_err(|error| match error {
-        hattention::Error::Parameter { name: "the model", got, .. } => Failure::usage(
-            format!("the model is {got}: what its training rows were cannot be told from it"),
-            "name the training rows (--train) for the permutation test, which takes any model",
-        ),
-        hattention::Error::Parameter { name: "the training sample", got, .. } => Failure::no_answer(
-            format!("{} is {got}", args.train.join(" ")),
-            "name the rows that the model was fitted on",
-        ),
-        other => other.into(),
-    })?;
-    for fit in &model.model.fits {
+    let drift = by_sums(found)?;
+    for fit in model.model.fits.iter().filter(|_| !is_weighted(model)) {
         if let Some(shift) = Drift::predictions(whitening, fit, &found.batch.sample)? {
             found.effects.push(Effect { shift, largest: None });
         }
     }
+    let mut permutations = permutations(found)?;
     let weight_total = whitening.weight_total;
-    let mut permutations = match theirs {
-        None => None,
-        Some(theirs) => {
-            let rows = (theirs.rows(), found.batch.sample.rows());
-            let test = Permutations::new(whitening.keys(), rows.0, rows.1, args.permutations, args.seed);
-            let test = test.map_err(|error| Failure {
-                hint: Some("ask for fewer --permutations".into()),
-                ..Failure::from(error)
-            })?;
-            Some(match column_basis(whitening) {
-                Some(basis) => test.with_basis(basis)?,
-                None => test,
-            })
-        }
-    };
     if let (Some(test), Some(side)) = (&mut permutations, training) {
         let progress = Progress::new(side.source.bytes_total(), "permuting", quiet);
         side.each_block(whitening, &progress, |keys, _| Ok(test.push_keys(weight_total, keys)?))?;
@@ -278,13 +305,7 @@ fn compare(found: &mut Found<'_>, batch: &Side, training: Option<&Side>, quiet: 
     if permutations.is_some() || !effects.is_empty() {
         let progress = Progress::new(batch.source.bytes_total(), "reading the batch again", quiet);
         batch.each_block(whitening, &progress, |keys, number| {
-            for effect in effects.iter_mut() {
-                for (row, change) in effect.shift.of_rows(whitening, keys).into_iter().enumerate() {
-                    if effect.largest.is_none_or(|(_, largest)| change.abs() > largest.abs()) {
-                        effect.largest = Some((number(row), change));
-                    }
-                }
-            }
+            effects.iter_mut().for_each(|effect| effect.look_at(whitening, keys, number));
             permutations.as_mut().map_or(Ok(()), |test| Ok(test.push_keys(weight_total, keys)?))
         })?;
     }

@@ -136,7 +136,7 @@ fn column_moments(moments: &Moments) -> ColumnMoments {
 }
 
 /// The kept columns about their means as combinations of the keys in the units of [`State`]; `None` where the keys do
-/// not say (principal components, dependent columns shared out). Shape: `[kept][keys]`.
+/// not say (principal components). Shape: `[kept][keys]`.
 ///
 /// With keys `k = M(x − x̄)`, `M` lower triangular, this is `M⁻¹/√Σw`.
 pub fn column_basis(whitening: &Whitening) -> Option<Vec<Vec<f64>>> {
