@@ -196,7 +196,8 @@ impl Drift {
     ///
     /// # Errors
     /// - [`Error::Parameter`] without a sample of the training rows, for a slow memory other than least squares with
-    ///   an intercept and without weights: what else its training rows were cannot be told from it. And for a level that is not between 0 and 1.
+    ///   an intercept and without weights: what else its training rows were cannot be told from it. (Weights are known by their sum: do not pass a fit with others that add up to the number
+    ///   of its rows.) And for a level that is not between 0 and 1.
     /// - [`Error::NoRows`]; [`Error::TooFewRows`] for a batch of at most `p + 1` rows, without a training sample.
     /// - [`Error::IncompatibleStates`] for samples of another slow memory.
     pub fn of(whitening: &Whitening, batch: &Sample, training: Option<&Sample>, level: f64) -> Result<Self, Error> {
