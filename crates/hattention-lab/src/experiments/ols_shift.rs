@@ -32,7 +32,9 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use crate::claim::{Claim, Threshold};
-use crate::designs::{cholesky, correlated, distance_relative, fit, graded, moments, normal, orthonormal, predict, solved};
+use crate::designs::{
+    cholesky, correlated, distance_relative, fit, graded, moments, normal, orthonormal, predict, solved,
+};
 use crate::error::Error;
 use crate::experiment::{Context, Experiment, Judgement, Plan, Results, Seeds, Size, Unit};
 use crate::plot::{Axis, Mark, Plot, Stroke};
@@ -154,7 +156,8 @@ impl<'a> World<'a> {
         let other = normal(COLUMNS, 1, self.generator);
         let along: f64 = other.data.iter().zip(&beta).map(|(o, b)| o * b).sum::<f64>() / length;
         let blind: Vec<f64> = other.data.iter().zip(&beta).map(|(o, b)| o - along * b).collect();
-        let add = |v: &[f64], factor: f64| Matrix::from_fn(COLUMNS, COLUMNS, |i, j| sigma.at(i, j) + factor * v[i] * v[j]);
+        let add =
+            |v: &[f64], factor: f64| Matrix::from_fn(COLUMNS, COLUMNS, |i, j| sigma.at(i, j) + factor * v[i] * v[j]);
         let (unseen, seen) = (add(&blind, 1.0), add(&beta, 0.2 / length));
         let (unseen, seen) = (self.with_moments(rows, &unseen)?, self.with_moments(rows, &seen)?);
         Ok(vec![
@@ -298,7 +301,13 @@ fn alarms(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     let found = found.collect::<Result<Vec<f64>, Error>>()?;
     context.progress(1.0);
     let alarms = found.iter().filter(|p| **p <= LEVEL).count();
-    Ok(vec![Row::new().label("kind", "drift").label("cell", unit.name.clone()).label("draws", draws).value("alarms", alarms as f64)])
+    Ok(vec![
+        Row::new()
+            .label("kind", "drift")
+            .label("cell", unit.name.clone())
+            .label("draws", draws)
+            .value("alarms", alarms as f64),
+    ])
 }
 
 /// The mean with an interval for one of several claims made together.
@@ -306,7 +315,8 @@ fn among(values: &[f64], claims: usize) -> (Option<f64>, Option<Interval>) {
     let found = mean(values);
     let df = values.len() as f64 - 1.0;
     let level = 1.0 - (1.0 - statistics::LEVEL) / claims as f64;
-    let widen = statistics::t_quantile(0.5 + level / 2.0, df) / statistics::t_quantile(0.5 + statistics::LEVEL / 2.0, df);
+    let widen =
+        statistics::t_quantile(0.5 + level / 2.0, df) / statistics::t_quantile(0.5 + statistics::LEVEL / 2.0, df);
     let interval = found.interval.map(|i| {
         let half = 0.5 * (i.high - i.low) * widen;
         Interval::new(found.value - half, found.value + half, level)
@@ -322,47 +332,101 @@ fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
     let most = |found: Vec<f64>| found.into_iter().reduce(f64::max);
     let shift = |name: &'static str| move |row: &Row| row.is("shift", name);
     let mut claims = vec![
-        Claim::new("shift-law", "Self-attention answers X* Σ⁻¹ Σ* β̂, with the batch's own moments (worst of six shifts)", source, "at most 1e-10", Threshold::at_most(1e-10))
-            .measured(most(values(&|row| row.is("kind", "law"), "distance to the law")), None),
-        Claim::new("blind", "A shift with Σ* β̂ = Σ β̂ leaves least squares as it is (worst)", source, "at most 1e-10", Threshold::at_most(1e-10))
-            .measured(most(values(&shift("where β does not look"), "distance to OLS")), None),
-        Claim::new("seen", "A shift along β̂ by 20 % does not (least distance to OLS)", source, "above 0.01", Threshold::at_least(0.01))
-            .measured(values(&shift("along β"), "distance to OLS").into_iter().reduce(f64::min), None),
-        Claim::new("cure", "Cross-attention is least squares under every shift (worst)", source, "at most 1e-12", Threshold::at_most(1e-12))
-            .measured(most(values(&|_| true, "cross, distance to OLS")), None),
-        Claim::new("cube", "One row alone is answered by its cube (worst)", source, "at most 1e-12", Threshold::at_most(1e-12))
-            .measured(most(values(&|row| row.is("kind", "alone"), "distance to the cube")), None),
+        Claim::new(
+            "shift-law",
+            "Self-attention answers X* Σ⁻¹ Σ* β̂, with the batch's own moments (worst of six shifts)",
+            source,
+            "at most 1e-10",
+            Threshold::at_most(1e-10),
+        )
+        .measured(most(values(&|row| row.is("kind", "law"), "distance to the law")), None),
+        Claim::new(
+            "blind",
+            "A shift with Σ* β̂ = Σ β̂ leaves least squares as it is (worst)",
+            source,
+            "at most 1e-10",
+            Threshold::at_most(1e-10),
+        )
+        .measured(most(values(&shift("where β does not look"), "distance to OLS")), None),
+        Claim::new(
+            "seen",
+            "A shift along β̂ by 20 % does not (least distance to OLS)",
+            source,
+            "above 0.01",
+            Threshold::at_least(0.01),
+        )
+        .measured(values(&shift("along β"), "distance to OLS").into_iter().reduce(f64::min), None),
+        Claim::new(
+            "cure",
+            "Cross-attention is least squares under every shift (worst)",
+            source,
+            "at most 1e-12",
+            Threshold::at_most(1e-12),
+        )
+        .measured(most(values(&|_| true, "cross, distance to OLS")), None),
+        Claim::new(
+            "cube",
+            "One row alone is answered by its cube (worst)",
+            source,
+            "at most 1e-12",
+            Threshold::at_most(1e-12),
+        )
+        .measured(most(values(&|row| row.is("kind", "alone"), "distance to the cube")), None),
     ];
     let mut ratios = values(&|row| row.is("kind", "intercept"), "largest ratio of slopes");
     ratios.sort_by(f64::total_cmp);
     claims.push(
-        Claim::new("wild", "With an intercept and means of 30 deviations, scaling by 2 puts slopes off by thousands (median factor)", source, "at least 1,000", Threshold::at_least(1e3))
-            .measured(if ratios.is_empty() { None } else { Some(statistics::quantile(&ratios, 0.5)) }, None),
+        Claim::new(
+            "wild",
+            "With an intercept and means of 30 deviations, scaling by 2 puts slopes off by thousands (median factor)",
+            source,
+            "at least 1,000",
+            Threshold::at_least(1e3),
+        )
+        .measured(if ratios.is_empty() { None } else { Some(statistics::quantile(&ratios, 0.5)) }, None),
     );
     let (mut points, mut cured) = (Vec::new(), Vec::new());
     for c in SCALES {
         let crossed = mean(&values(&|row| row.is("kind", "scale") && row.is("c", c), "cross, ratio of slopes"));
         cured.push((c, crossed.value));
-        let (value, interval) = among(&values(&|row| row.is("kind", "scale") && row.is("c", c), "ratio of slopes"), SCALES.len());
+        let (value, interval) =
+            among(&values(&|row| row.is("kind", "scale") && row.is("c", c), "ratio of slopes"), SCALES.len());
         points.extend(value.map(|v| (c, v)));
         claims.push(
-            Claim::new(format!("square-{c}"), format!("All columns scaled by {c}: slopes scaled by c² = {}", c * c), source, format!("{}", c * c), Threshold::covers(c * c))
-                .measured(value, interval),
+            Claim::new(
+                format!("square-{c}"),
+                format!("All columns scaled by {c}: slopes scaled by c² = {}", c * c),
+                source,
+                format!("{}", c * c),
+                Threshold::covers(c * c),
+            )
+            .measured(value, interval),
         );
     }
     for share in SHARES {
-        let (value, interval) = among(&values(&|row| row.is("kind", "gram") && row.is("m/n", share), "ratio of slopes"), SHARES.len());
+        let (value, interval) =
+            among(&values(&|row| row.is("kind", "gram") && row.is("m/n", share), "ratio of slopes"), SHARES.len());
         claims.push(
-            Claim::new(format!("gram-{share}"), format!("Gram convention: a batch of {share} n rows has slopes scaled by {share}"), source, format!("{share}"), Threshold::covers(share))
-                .measured(value, interval),
+            Claim::new(
+                format!("gram-{share}"),
+                format!("Gram convention: a batch of {share} n rows has slopes scaled by {share}"),
+                source,
+                format!("{share}"),
+                Threshold::covers(share),
+            )
+            .measured(value, interval),
         );
     }
     claims.extend(drift_claims(results));
     let law = SCALES.iter().map(|c| (*c, c * c)).collect();
-    let scaling = Plot::new("Scale the inputs by c, and self-attention scales the slopes by c²", Axis::log("scale c of all columns"), Axis::log("slopes over those of least squares"))
-        .series("self-attention", points, Mark::Points)
-        .series("c²", law, Mark::Line(Stroke::Dashed))
-        .series("cross-attention", cured, Mark::Line(Stroke::Solid));
+    let scaling = Plot::new(
+        "Scale the inputs by c, and self-attention scales the slopes by c²",
+        Axis::log("scale c of all columns"),
+        Axis::log("slopes over those of least squares"),
+    )
+    .series("self-attention", points, Mark::Points)
+    .series("c²", law, Mark::Line(Stroke::Dashed))
+    .series("cross-attention", cured, Mark::Line(Stroke::Solid));
     Ok(Judgement { claims, plots: vec![scaling], ..Judgement::default() })
 }
 
@@ -376,8 +440,18 @@ fn drift_claims(results: &Results) -> Vec<Claim> {
     let sound = || Threshold::within(0.035, 0.065);
     vec![
         claim("normal", "Drift test, normal rows, 5,000 against 50,000: share of false alarms", "0.05", sound()),
-        claim("normal-wider", "… and its power for one of five columns 6 % wider", "at least 0.9", Threshold::at_least(0.9)),
-        claim("t5-asymptotic", "The asymptotic test is not sound for t₅ rows: share of false alarms", "above 0.1", Threshold::at_least(0.1)),
+        claim(
+            "normal-wider",
+            "… and its power for one of five columns 6 % wider",
+            "at least 0.9",
+            Threshold::at_least(0.9),
+        ),
+        claim(
+            "t5-asymptotic",
+            "The asymptotic test is not sound for t₅ rows: share of false alarms",
+            "above 0.1",
+            Threshold::at_least(0.1),
+        ),
         claim("t3-permutation", "Permutations are, for t₃ rows: share of false alarms", "0.05", sound()),
         claim("t5-permutation", "… and for t₅ rows", "0.05", sound()),
     ]
