@@ -47,9 +47,30 @@ pub fn graded(count: usize, ratio: f64) -> Vec<f64> {
 pub fn correlated(rows: usize, eigenvalues: &[f64], generator: &mut Generator) -> Matrix {
     let d = eigenvalues.len();
     let rotation = orthonormal(d, d, generator);
+    spread(&normal(rows, d, generator), eigenvalues, &rotation)
+}
+
+/// The rows of [`correlated`] and targets of them: half of a target's variance is noise, and the other half is spread over
+/// all directions of the rows alike, however short these are (up to rounding).
+///
+/// # Shapes
+/// `[rows][λ]` and `[rows]`.
+pub fn regression(rows: usize, eigenvalues: &[f64], generator: &mut Generator) -> (Matrix, Vec<f64>) {
+    let d = eigenvalues.len();
+    let rotation = orthonormal(d, d, generator);
     let z = normal(rows, d, generator);
-    let scaled = Matrix::from_fn(d, d, |k, j| eigenvalues[k].sqrt() * rotation.at(j, k));
-    z.times(&scaled).unwrap_or(z)
+    let direction = orthonormal(d, 1, generator);
+    let noise = normal(rows, 1, generator);
+    let signal = |i: usize| z.row(i).iter().zip(&direction.data).map(|(z, c)| z * c).sum::<f64>();
+    let targets = (0..rows).map(|i| signal(i) + noise.at(i, 0)).collect();
+    (spread(&z, eigenvalues, &rotation), targets)
+}
+
+/// `Z diag(√λ) Qᵀ`.
+fn spread(z: &Matrix, eigenvalues: &[f64], rotation: &Matrix) -> Matrix {
+    Matrix::from_fn(z.rows, eigenvalues.len(), |i, j| {
+        z.row(i).iter().enumerate().map(|(k, z)| z * eigenvalues[k].sqrt() * rotation.at(j, k)).sum()
+    })
 }
 
 /// A symmetric matrix `Q diag(λ) Qᵀ` of a random rotation.

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 3] = [ols_construction::EXPERIMENT, ols_depth::EXPERIMENT, hopfield_capacity::EXPERIMENT];
+pub const ALL: [Experiment; 4] =
+    [ols_construction::EXPERIMENT, ols_shift::EXPERIMENT, ols_depth::EXPERIMENT, hopfield_capacity::EXPERIMENT];
 
 /// The experiment of that name.
 ///

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::dense::kernel::TILE;
-use crate::dense::packed::{CHUNK, Packed, product_rows};
+use crate::dense::packed::{CHAIN, CHUNK, Packed, product_rows};
 use crate::error::Error;
 use crate::matrix::{Matrix, Real};
 
@@ -76,7 +76,7 @@ impl Default for Scoring<'_> {
 ///
 /// # Numerics
 /// Cost `2 · queries · keys · (d + m)` operations, whatever the score; memory beside keys and values is one tile of scores
-/// a thread. Sums run over the keys in the order of their rows, in chains of 240: threads do not show. Exponentials of
+/// a thread. Sums run over the keys in the order of their rows, in chains of 30: threads do not show. Exponentials of
 /// normalised scores are taken relative to the largest so far, so that they neither overflow nor vanish together.
 ///
 /// # Errors
@@ -193,8 +193,14 @@ impl<T: Real> QueryPanel<T> {
         self.score(chunk.first, &mut scores, scoring);
         let per_panel = T::PANEL / TILE;
         for (group, sums) in self.sums.chunks_exact_mut(TILE).enumerate() {
-            let Some(sums) = sums.as_mut_array::<TILE>() else { continue };
-            T::multiply(&scores, chunk.values.panel(group / per_panel), group % per_panel, sums);
+            let values = chunk.values.panel(group / per_panel);
+            for (scores, values) in scores.chunks(CHAIN).zip(values.chunks(CHAIN)) {
+                let mut tile = [T::ZERO_ROW; TILE];
+                T::multiply(scores, values, group % per_panel, &mut tile);
+                for (sum, more) in sums.iter_mut().zip(&tile) {
+                    sum.as_mut().iter_mut().zip(more.as_ref()).for_each(|(s, x)| *s = *s + *x);
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::mesa::Mesa;
 use super::{Convention, Layout, Transformer};
 use crate::attention::attend::{Scoring, attend};
 use crate::dense::kernel::TILE;
-use crate::dense::packed::{CHUNK, Packed, product_panel, product_rows};
+use crate::dense::packed::{CHAIN, CHUNK, Packed, product_panel, product_rows};
 use crate::design::Aliased;
 use crate::error::Error;
 use crate::matrix::{Matrix, Real};
@@ -21,7 +21,7 @@ const NARROW: usize = 8;
 /// # Numerics
 /// A pass over n rows costs `2 n d r` operations for each of the three projections (one if the weights are the same),
 /// `2 n r²` for the state `KᵀV` (half if keys are values) and `2 n r m` for reading it: linear in n, for linear scores may
-/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 240, chains in the order of the
+/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 30, chains in the order of the
 /// rows and in doubles: the number of threads does not show.
 #[derive(Clone, Debug)]
 pub struct Layer<T: Real> {
@@ -348,13 +348,16 @@ fn add_products<T: Real>(keys: &Packed<T>, values: &Packed<T>, symmetric: bool, 
             if symmetric && p * T::PANEL > first + TILE - 1 {
                 continue;
             }
-            let mut tile = [T::ZERO_ROW; TILE];
             let per_panel = T::PANEL / TILE;
-            T::multiply(values.panel(p), keys.panel(group / per_panel), group % per_panel, &mut tile);
-            for (row, products) in sums[first * size..].chunks_mut(size).zip(&tile) {
-                let width = T::PANEL.min(size - p * T::PANEL);
-                let target = &mut row[p * T::PANEL..][..width];
-                target.iter_mut().zip(products.as_ref()).for_each(|(sum, x)| *sum += x.to_f64());
+            let (values, keys) = (values.panel(p).chunks(CHAIN), keys.panel(group / per_panel).chunks(CHAIN));
+            for (values, keys) in values.zip(keys) {
+                let mut tile = [T::ZERO_ROW; TILE];
+                T::multiply(values, keys, group % per_panel, &mut tile);
+                for (row, products) in sums[first * size..].chunks_mut(size).zip(&tile) {
+                    let width = T::PANEL.min(size - p * T::PANEL);
+                    let target = &mut row[p * T::PANEL..][..width];
+                    target.iter_mut().zip(products.as_ref()).for_each(|(sum, x)| *sum += x.to_f64());
+                }
             }
         }
     }
