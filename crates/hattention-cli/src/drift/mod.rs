@@ -299,17 +299,28 @@ fn compare(found: &mut Found<'_>, batch: &Side, training: Option<&Side>, quiet: 
     let weight_total = whitening.weight_total;
     if let (Some(test), Some(side)) = (&mut permutations, training) {
         let progress = Progress::new(side.source.bytes_total(), "permuting", quiet);
-        side.each_block(whitening, &progress, |keys, _| Ok(test.push_keys(weight_total, keys)?))?;
+        side.each_block(whitening, &progress, |keys, _| test.push_keys(weight_total, keys).map_err(again))?;
     }
     let effects = &mut found.effects;
     if permutations.is_some() || !effects.is_empty() {
         let progress = Progress::new(batch.source.bytes_total(), "reading the batch again", quiet);
         batch.each_block(whitening, &progress, |keys, number| {
             effects.iter_mut().for_each(|effect| effect.look_at(whitening, keys, number));
-            permutations.as_mut().map_or(Ok(()), |test| Ok(test.push_keys(weight_total, keys)?))
+            permutations.as_mut().map_or(Ok(()), |test| test.push_keys(weight_total, keys).map_err(again))
         })?;
     }
-    found.permutation = permutations.map(Permutations::finish).transpose()?;
+    found.permutation = permutations.map(|test| test.finish().map_err(again)).transpose()?;
     found.drift = Some(drift);
     Ok(())
+}
+
+/// A second pass that meets more or fewer rows than the first.
+fn again(error: hattention::Error) -> Failure {
+    match error {
+        hattention::Error::Shape { what: "the pooled sample", expected, got } => Failure::usage(
+            format!("the sources gave {got} usable rows when read again, and {expected} before"),
+            "leave files alone while they are read; a query with LIMIT needs an ORDER BY to mean the same rows twice",
+        ),
+        other => other.into(),
+    }
 }
