@@ -18,7 +18,7 @@ pub struct ColumnShift {
     pub mean_shift: f64,
     /// `z` of the mean shift, its error by both samples' variances (Welch); for zeros and ones by the pooled one.
     pub mean_z: f64,
-    /// Two-sided p-value of the mean shift; for zeros and ones that of Fisher's exact test, twice the smaller tail.
+    /// Two-sided p-value of the mean shift; for zeros and ones that of Fisher's exact test, twice the tail on its side.
     pub mean_p: f64,
     /// The batch's standard deviation over that of the training rows.
     pub scale_ratio: f64,
@@ -125,14 +125,14 @@ fn two_sided(z: f64) -> f64 {
     if z.is_nan() { f64::NAN } else { erfc(z.abs() / std::f64::consts::SQRT_2) }
 }
 
-/// Fisher's exact test of `k` ones among `m` rows beside `others` among `n`: twice the smaller tail of the
-/// hypergeometric law, at most 1.
+/// Fisher's exact test of `k` ones among `m` rows beside `others` among `n`: twice the tail of the
+/// hypergeometric law on the side of `k`, at most 1.
 fn fisher(k: f64, m: f64, others: f64, n: f64) -> f64 {
     let ones = k + others;
     let (least, most) = ((ones - n).max(0.0), ones.min(m));
     let choose = |a: f64, b: f64| lgamma(a + 1.0) - lgamma(b + 1.0) - lgamma(a - b + 1.0);
     let log = choose(ones, k) + choose(n + m - ones, m - k) - choose(n + m, m);
-    // Terms fall off from k on towards the nearer tail, and only that one can be the smaller.
+    // Terms fall off from k on, away from the expectation.
     let expected = ones * m / (n + m);
     let up = k >= expected;
     let (mut term, mut sum, mut at) = (1.0f64, 0.0f64, k);
