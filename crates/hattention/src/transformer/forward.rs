@@ -208,7 +208,7 @@ impl<T: Real> Layer<T> {
     /// `predict(lm(targets ~ context), x)` in R for α = 0.
     ///
     /// # Numerics
-    /// The context is taken in row by row by rotations ([`Mesa`]): the error is `ε κ` of the context's *keys*, which the
+    /// The context is taken in by rotations ([`Mesa`]), in blocks that threads share: the error is `ε κ` of the context's *keys*, which the
     /// model's own training rows have of condition one.
     ///
     /// # Errors
@@ -228,8 +228,18 @@ impl<T: Real> Layer<T> {
             mesa = mesa.with_ridge(self.model.alpha, self.model.intercept as usize)?;
         }
         let keys = unpack(&self.project(context, self.keys.as_ref().unwrap_or(&self.queries)), context.rows);
-        for i in 0..context.rows {
-            mesa.push(keys.row(i), targets.row(i), 1.0)?;
+        // Memories of blocks are made at once, and merged in the order of the rows.
+        let block = (2 * self.model.keys()).max(CHUNK);
+        let blocks: Vec<usize> = (0..context.rows).step_by(block).collect();
+        let memory = |first: usize| -> Result<Mesa<T>, Error> {
+            let mut memory = Mesa::new(self.model.keys(), targets.columns);
+            for i in first..context.rows.min(first + block) {
+                memory.push(keys.row(i), targets.row(i), 1.0)?;
+            }
+            Ok(memory)
+        };
+        for memory in blocks.into_par_iter().map(memory).collect::<Result<Vec<_>, _>>()? {
+            mesa.merge(&memory)?;
         }
         let state = mesa.coefficients(Aliased::Error)?;
         let state = Matrix::from_fn(state.rows, state.columns, |i, j| state.at(i, j).to_f64());

@@ -52,7 +52,8 @@ impl Rotated {
         // Small singular values of L are large eigenvalues of XᵀX.
         let order: Vec<usize> = (0..rank).rev().collect();
         let unit = if spectrum == Spectrum::Scaled { whitening.weight_total } else { 1.0 };
-        let rotation = Matrix::from_fn(map.columns, rank, |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j]));
+        let rotation =
+            polished(Matrix::from_fn(map.columns, rank, |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j])));
         Ok(Self {
             map: product(map, &rotation),
             rotation,
@@ -80,7 +81,8 @@ impl Rotated {
         let gate = |j: usize| (1.0 - svd.values[j]) * (1.0 + svd.values[j]);
         let order: Vec<usize> = order.into_iter().filter(|&j| gate(j) > LEAST_GATE).collect();
         let gates: Vec<f64> = order.iter().map(|&j| gate(j)).collect();
-        let rotation = Matrix::from_fn(keys, order.len(), |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j]));
+        let rotation =
+            polished(Matrix::from_fn(keys, order.len(), |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j])));
         let factors: Vec<f64> = gates.iter().map(|g| 1.0 / g.sqrt()).collect();
         let mut rotated = product(map, &rotation);
         for c in 0..rows {
@@ -132,6 +134,15 @@ fn sign(vectors: &Matrix, column: usize) -> f64 {
     let largest =
         (0..vectors.rows).map(|i| vectors.at(i, column)).fold(0.0f64, |m, x| if x.abs() > m.abs() { x } else { m });
     if largest < 0.0 { -1.0 } else { 1.0 }
+}
+
+/// The nearest rotation, by one step of Newton's: `U ← U + U (I − UᵀU)/2`. A decomposition leaves columns some tens of
+/// roundings off their length, and every key would be so much too long.
+fn polished(rotation: Matrix) -> Matrix {
+    let gram = product(&rotation.transposed(), &rotation);
+    let missing = Matrix::from_fn(gram.rows, gram.columns, |i, j| 0.5 * ((i == j) as u8 as f64 - gram.at(i, j)));
+    let step = rotation.product(&missing);
+    Matrix::from_fn(rotation.rows, rotation.columns, |i, j| rotation.at(i, j) + step.at(i, j))
 }
 
 /// `map · rotation`, summed in doubled arithmetic: the entries of L differ in size, and every one counts.
