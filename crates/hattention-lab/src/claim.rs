@@ -48,7 +48,7 @@ impl Criterion {
 ///
 /// A claim is *reproduced* if the criterion holds on the whole confidence interval of the measurement (at the measurement,
 /// if it has none), *partly* if it holds at the measurement only, or if the weaker criterion holds there, and *not
-/// reproduced* otherwise. What was not measured *cannot be judged*.
+/// reproduced* otherwise. What was not measured, or not precisely enough, *cannot be judged*.
 ///
 /// # Example
 /// ```
@@ -67,27 +67,29 @@ pub struct Threshold {
     pub criterion: Criterion,
     /// What must hold at least.
     pub partly: Option<Criterion>,
+    /// The widest interval, end to end, from which anything follows.
+    pub widest: Option<f64>,
 }
 
 impl Threshold {
     /// At most the limit.
     pub fn at_most(limit: f64) -> Self {
-        Self { criterion: Criterion::AtMost { limit }, partly: None }
+        Self { criterion: Criterion::AtMost { limit }, partly: None, widest: None }
     }
 
     /// At least the limit.
     pub fn at_least(limit: f64) -> Self {
-        Self { criterion: Criterion::AtLeast { limit }, partly: None }
+        Self { criterion: Criterion::AtLeast { limit }, partly: None, widest: None }
     }
 
     /// Between the limits.
     pub fn within(low: f64, high: f64) -> Self {
-        Self { criterion: Criterion::Within { low, high }, partly: None }
+        Self { criterion: Criterion::Within { low, high }, partly: None, widest: None }
     }
 
     /// The interval covers the value.
     pub fn covers(value: f64) -> Self {
-        Self { criterion: Criterion::Covers { value }, partly: None }
+        Self { criterion: Criterion::Covers { value }, partly: None, widest: None }
     }
 
     /// Partly, if the measurement is at most this.
@@ -105,11 +107,17 @@ impl Threshold {
         Self { partly: Some(Criterion::Within { low, high }), ..self }
     }
 
+    /// Not to be judged from an interval wider than this, or without one: an interval that is wide enough covers anything.
+    pub fn widest(self, width: f64) -> Self {
+        Self { widest: Some(width), ..self }
+    }
+
     /// The verdict on a measurement; one that is not a number, or has an interval that is none, cannot be judged.
     pub fn judge(&self, measured: Option<f64>, interval: Option<Interval>) -> Verdict {
         let Some(measured) = measured.filter(|m| !m.is_nan()) else { return Verdict::CannotBeJudged };
         let (low, high) = interval.map_or((measured, measured), |i| (i.low, i.high));
-        if low.is_nan() || high.is_nan() {
+        let too_wide = self.widest.is_some_and(|widest| interval.is_none() || high - low > widest);
+        if low.is_nan() || high.is_nan() || too_wide {
             return Verdict::CannotBeJudged;
         }
         if self.criterion.holds(low, high) {
@@ -130,9 +138,11 @@ impl Threshold {
             Criterion::Within { low, high } => format!("{} to {}", number(low), number(high)),
             Criterion::Covers { value } => format!("interval covers {}", number(value)),
         };
-        match &self.partly {
-            Some(partly) => format!("{} (partly: {})", of(&self.criterion), of(partly)),
-            None => of(&self.criterion),
+        let partly = self.partly.as_ref().map(|c| format!("partly: {}", of(c)));
+        let widest = self.widest.map(|w| format!("interval at most {} wide", number(w)));
+        match partly.into_iter().chain(widest).collect::<Vec<_>>()[..] {
+            [] => of(&self.criterion),
+            ref more => format!("{} ({})", of(&self.criterion), more.join("; ")),
         }
     }
 }
@@ -301,6 +311,9 @@ mod tests {
             (Threshold::covers(3.0), Some(2.5), interval(2.0, 2.9), NotReproduced),
             (Threshold::covers(3.0).partly_within(2.4, 3.6), Some(2.5), interval(2.0, 2.9), Partly),
             (Threshold::covers(3.0), Some(3.0), None, Reproduced),
+            (Threshold::covers(3.0).widest(1.0), Some(3.0), interval(2.5, 3.5), Reproduced),
+            (Threshold::covers(3.0).widest(0.9), Some(3.0), interval(2.5, 3.5), CannotBeJudged),
+            (Threshold::covers(3.0).widest(0.9), Some(3.0), None, CannotBeJudged),
             (Threshold::covers(3.0), Some(3.0), interval(f64::NAN, f64::NAN), CannotBeJudged),
             (Threshold::covers(3.0), Some(f64::NAN), None, CannotBeJudged),
             (Threshold::at_most(1.0), None, None, CannotBeJudged),

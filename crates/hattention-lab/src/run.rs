@@ -44,7 +44,7 @@ pub struct Outcome {
     pub summary: Value,
     /// The claims, tables and plots.
     pub judgement: Judgement,
-    /// Units that were run, and units whose files were there.
+    /// Units that were run.
     pub run: usize,
     /// Units whose files were there.
     pub resumed: usize,
@@ -66,14 +66,17 @@ pub fn run(experiment: &Experiment, plan: &Plan, out: &Path, host: &dyn Host) ->
     }
     plan.device.check()?;
     let folder = out.join(experiment.name);
-    check_size(&folder, plan)?;
+    check_summary(&folder, plan)?;
     let units = (experiment.units)(plan);
     let mut kept = Vec::new();
     let mut count = 0;
     for (done, unit) in units.iter().enumerate() {
         let path = path_of(&folder, &unit.name);
         let found = match std::fs::read(&path) {
-            Ok(bytes) => Kept::read(&path, &bytes).and_then(|kept| kept.check(experiment, plan, unit, &path)),
+            Ok(bytes) => match Kept::read(&path, &bytes) {
+                Ok(kept) if kept.size != plan.size => return Err(occupied(&folder, kept.size.word(), plan)),
+                read => read.and_then(|kept| kept.check(experiment, plan, unit, &path)),
+            },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(None),
             Err(error) => return Err(Error::File { path: path.display().to_string(), why: error.to_string() }),
         };
@@ -133,8 +136,9 @@ pub fn report(folder: &Path, host: &dyn Host) -> Result<Outcome, Error> {
     if !missing.is_empty() {
         host.note(&format!("{} units were not run: {}", missing.len(), missing.join(", ")));
     }
+    let resumed = kept.len();
     let mut outcome = finish(experiment, &plan, folder, kept, host)?;
-    outcome.missing = missing;
+    (outcome.resumed, outcome.missing) = (resumed, missing);
     Ok(outcome)
 }
 
@@ -143,17 +147,18 @@ fn path_of(folder: &Path, unit: &str) -> PathBuf {
 }
 
 /// A smoke run must not replace the reports of a full one.
-fn check_size(folder: &Path, plan: &Plan) -> Result<(), Error> {
+fn check_summary(folder: &Path, plan: &Plan) -> Result<(), Error> {
     let Ok(bytes) = std::fs::read(folder.join("summary.json")) else { return Ok(()) };
     let Ok(summary) = serde_json::from_slice::<Value>(&bytes) else { return Ok(()) };
     match summary["size"].as_str() {
-        Some(holds) if holds != plan.size.word() => Err(Error::Occupied {
-            folder: folder.display().to_string(),
-            holds: holds.to_owned(),
-            asked: plan.size.word().to_owned(),
-        }),
+        Some(holds) if holds != plan.size.word() => Err(occupied(folder, holds, plan)),
         _ => Ok(()),
     }
+}
+
+fn occupied(folder: &Path, holds: &str, plan: &Plan) -> Error {
+    let (holds, asked) = (holds.to_owned(), plan.size.word().to_owned());
+    Error::Occupied { folder: folder.display().to_string(), holds, asked }
 }
 
 /// A unit's file.

@@ -205,14 +205,15 @@ pub struct Dose {
 ///
 /// The curve is `p(x) = 1/(1 + e^(−a − b x))`, fitted by iterated weighted least squares (with this project's own solver,
 /// one weighted fit a step). Where all trials on one side of a gap succeed and all on the other fail, no finite curve is
-/// best; the crossing is then the middle of the gap, and the gap is its interval.
+/// best; the crossing is then the middle of the gap, and the gap is its interval. Where only one place has both outcomes the
+/// best curve is a step, and the crossing is read between the shares. The interval never reaches beyond places whose shares
+/// are clearly on the other side of the level.
 ///
 /// # Equals
 /// `glm(cbind(s, n - s) ~ x, binomial)` and `MASS::dose.p(fit, p = level)` in R, with normal quantiles.
 ///
 /// # Errors
-/// [`Error::Parameter`] if the shares do not cross the level within the places given (all succeed or all fail).
-/// [`hattention::Error::NoConvergence`] if the iteration does not settle.
+/// [`Error::Parameter`] if the shares do not cross the level between the places given.
 pub fn crossing(doses: &[Dose], level: f64) -> Result<Estimate, Error> {
     let range = |keep: &dyn Fn(&Dose) -> bool| {
         let places = doses.iter().filter(|d| d.trials > 0.0 && keep(d)).map(|d| d.at);
@@ -236,7 +237,50 @@ pub fn crossing(doses: &[Dose], level: f64) -> Result<Estimate, Error> {
     if let Some((low, high)) = gap {
         return Ok(Estimate { value: (low + high) / 2.0, interval: Some(Interval::new(low, high, LEVEL)) });
     }
-    logistic(doses, (level / (1.0 - level)).ln())
+    let (low, high) = bracket(doses, level);
+    let within = |e: &Estimate| e.value >= low && e.value <= high;
+    let found = match logistic(doses, (level / (1.0 - level)).ln()) {
+        Ok(found) if within(&found) => found,
+        // A single place with both outcomes: the best curve is a step, and its place is known to the grid.
+        _ => Estimate { value: interpolated(doses, level).clamp(low, high), interval: None },
+    };
+    let places = range(&|_| true);
+    if !(places.0..=places.1).contains(&found.value) {
+        let (got, allowed) = (format!("a crossing at {}", found.value), "a crossing between the places measured");
+        return Err(Error::Parameter { name: "shares", got, allowed });
+    }
+    let asked = found.interval.unwrap_or(Interval::new(f64::NEG_INFINITY, f64::INFINITY, LEVEL));
+    let interval = Interval::new(asked.low.max(low), asked.high.min(high), LEVEL);
+    if interval.low.is_finite() && interval.high.is_finite() {
+        return Ok(Estimate { interval: Some(interval), ..found });
+    }
+    Ok(Estimate { interval: None, ..found })
+}
+
+/// The places next to the crossing whose shares are clearly on either side of the level, by Wilson's intervals: a curve
+/// that rises or falls throughout crosses between them. Infinite where no place is clear.
+fn bracket(doses: &[Dose], level: f64) -> (f64, f64) {
+    let side = |dose: &Dose| match share(dose.successes as u64, dose.trials as u64).interval {
+        Some(i) if i.low > level => 1,
+        Some(i) if i.high < level => -1,
+        _ => 0,
+    };
+    let mut clear: Vec<(f64, i32)> = doses.iter().map(|d| (d.at, side(d))).filter(|(_, side)| *side != 0).collect();
+    clear.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let changes: Vec<_> = clear.windows(2).filter(|pair| pair[0].1 != pair[1].1).collect();
+    match changes[..] {
+        [only] => (only[0].0, only[1].0),
+        _ => (f64::NEG_INFINITY, f64::INFINITY),
+    }
+}
+
+/// Where straight lines through the shares first cross the level; NaN where none does.
+fn interpolated(doses: &[Dose], level: f64) -> f64 {
+    let mut shares: Vec<(f64, f64)> =
+        doses.iter().filter(|d| d.trials > 0.0).map(|d| (d.at, d.successes / d.trials - level)).collect();
+    shares.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let crossed = shares.windows(2).find(|pair| pair[0].1 * pair[1].1 <= 0.0 && pair[0].1 != pair[1].1);
+    crossed.map_or(f64::NAN, |pair| pair[0].0 + (pair[1].0 - pair[0].0) * pair[0].1 / (pair[0].1 - pair[1].1))
 }
 
 /// Steps of the iteration at most, and the change at which it has settled.
@@ -319,7 +363,7 @@ mod tests {
         // Newton's iteration for the same likelihood: a = 2.2708718, b = −1.5139145,
         // and the delta method's standard errors, as MASS::dose.p gives them in R.
         let z = normal_quantile(0.975);
-        for (level, value, error) in [(0.5, 1.5, 0.268_698_403_6), (0.95, -0.444_917_606_95, 0.639_377_421_9)] {
+        for (level, value, error) in [(0.5, 1.5, 0.268_698_403_6), (0.8, 0.58429811912, 0.3831628804)] {
             let found = crossing(&symmetric, level).unwrap();
             let interval = found.interval.unwrap();
             assert!((found.value - value).abs() < 1e-8, "{found:?}");
@@ -329,7 +373,14 @@ mod tests {
         // Separated data have a gap and no curve.
         let gap = crossing(&[dose(0.0, 10.0), dose(1.0, 10.0), dose(2.0, 0.0)], 0.5).unwrap();
         assert_eq!((gap.value, gap.interval), (1.5, Some(Interval::new(1.0, 2.0, LEVEL))));
+        // One place with both outcomes: a step.
+        let step = crossing(&[dose(0.0, 10.0), dose(1.0, 10.0), dose(2.0, 3.0), dose(3.0, 0.0)], 0.5).unwrap();
+        let expected = 1.0 + 0.5 / 0.7;
+        assert!((step.value - expected).abs() < 1e-12, "{step:?}");
+        assert_eq!(step.interval, Some(Interval::new(1.0, 3.0, LEVEL)));
         assert!(crossing(&[dose(0.0, 10.0), dose(1.0, 10.0)], 0.5).is_err());
+        // A curve that would cross beyond the last place is not followed there.
+        assert!(crossing(&[dose(0.0, 10.0), dose(1.0, 9.0), dose(2.0, 8.0)], 0.5).is_err());
         assert!(crossing(&[], 0.5).is_err());
     }
 

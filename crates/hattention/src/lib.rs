@@ -23,6 +23,7 @@
 //! | `LᵀXᵀy` | fast-weight memory | `M = KᵀV` | [`FastMemory`], [`Fit::memory`] |
 //! | second moments of new rows in whitened units | state of the fast memory | `S = (1/n*) Σ k̂ k̂ᵀ`, `I` in training | [`State`], [`drift`] |
 //! | observation weights `γ^(T−t)` | decay | `M ← γ M + k yᵀ` | [`FastMemory::decay`] |
+//! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
 //! # Laws
@@ -43,6 +44,7 @@ pub mod drift;
 pub mod error;
 mod exact;
 pub mod fit;
+pub mod hopfield;
 pub mod in_memory;
 mod linalg;
 pub mod matrix;

@@ -10,6 +10,8 @@ mod decay;
 mod dependence;
 #[path = "laws/fits.rs"]
 mod fits;
+#[path = "laws/hopfield.rs"]
+mod hopfield;
 #[path = "laws/in_memory.rs"]
 mod in_memory;
 #[path = "laws/inflation.rs"]

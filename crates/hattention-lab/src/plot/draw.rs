@@ -9,14 +9,18 @@ use super::{Heat, Mark, Plot, Series, Stroke};
 /// The canvas, in units of which a page shows about two to a pixel: plotters' places are whole units.
 const WIDTH: i32 = 2400;
 const HEIGHT: i32 = 1440;
-const TITLE: i32 = 76;
+const TITLE: i32 = 72;
 const LABEL: i32 = 60;
 const TICK: i32 = 52;
 /// Width of a letter over its size, for margins.
-const LETTER: f64 = 0.52;
+const LETTER: f64 = 0.58;
+/// The same of bold letters.
+const BOLD_LETTER: f64 = 0.66;
 const INK: RGBColor = RGBColor(34, 34, 34);
 const FAINT: RGBColor = RGBColor(222, 222, 222);
 const GREY: RGBColor = RGBColor(110, 110, 110);
+/// What bars may add to the range of the points at each end, over its length.
+const MOST_ADDED: f64 = 0.25;
 /// Okabe and Ito's colours without yellow, which white paper swallows.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -81,14 +85,10 @@ impl Frame {
 fn draw_lines(area: &Area<'_>, plot: &Plot) -> Drawn {
     check(plot)?;
     let points = || plot.series.iter().flat_map(|s| s.points.iter().copied());
-    let bounds = plot.series.iter().flat_map(|s| match &s.mark {
-        Mark::Bars(ranges) | Mark::Band(ranges) => ranges.as_slice(),
-        _ => &[],
-    });
-    let heights = points().map(|p| p.1).chain(bounds.flat_map(|b| [b.0, b.1])).chain(plot.levels.iter().map(|l| l.0));
     let nothing = || "no point can be shown".to_owned();
     let x = plot.x.extent(points().map(|p| p.0)).ok_or_else(nothing)?;
-    let y = plot.y.extent(heights).ok_or_else(nothing)?;
+    let heights = points().map(|p| p.1).chain(plot.levels.iter().map(|l| l.0));
+    let y = with_bounds(plot, plot.y.extent(heights).ok_or_else(nothing)?);
     let names = names(&plot.series);
     let longest = names.iter().map(|n| n.chars().count()).chain(plot.levels.iter().map(|l| l.1.chars().count())).max();
     let y_ticks = plot.y.ticks(y.0, y.1);
@@ -107,6 +107,20 @@ fn draw_lines(area: &Area<'_>, plot: &Plot) -> Drawn {
         draw_series(area, plot, &frame, series, colour)?;
     }
     draw_names(area, plot, &frame, &names)
+}
+
+/// The range with the ends of bars and bands, as far as they do not push the points together.
+fn with_bounds(plot: &Plot, (low, high): (f64, f64)) -> (f64, f64) {
+    if plot.y.range.is_some() {
+        return (low, high);
+    }
+    let ranges = plot.series.iter().flat_map(|s| match &s.mark {
+        Mark::Bars(ranges) | Mark::Band(ranges) => ranges.as_slice(),
+        _ => &[],
+    });
+    let most = MOST_ADDED * (high - low);
+    let places = ranges.flat_map(|r| [r.0, r.1]).map(|y| plot.y.scale.place(y)).filter(|p| !p.is_nan());
+    places.fold((low, high), |(a, b), p| (a.min(p.max(low - most)), b.max(p.min(high + most))))
 }
 
 fn check(plot: &Plot) -> Drawn {
@@ -278,14 +292,14 @@ fn draw_names(area: &Area<'_>, plot: &Plot, frame: &Frame, names: &[&str]) -> Dr
             places.push((up, name.clone(), GREY));
         }
     }
-    for ((_, name, colour), height) in places.iter().zip(apart(&places)) {
+    for ((_, name, colour), height) in places.iter().zip(apart(&places, frame.bottom - TICK / 2)) {
         text(area, name, (frame.right + 24, height), TICK, *colour, (HPos::Left, VPos::Center))?;
     }
     Ok(())
 }
 
-/// Heights near the wanted ones, a line apart: pools of neighbours are spread around their mean.
-fn apart(wanted: &[(i32, String, RGBColor)]) -> Vec<i32> {
+/// Heights near the wanted ones, a line apart and none below the lowest: pools of neighbours are spread around their mean.
+fn apart(wanted: &[(i32, String, RGBColor)], lowest: i32) -> Vec<i32> {
     let gap = f64::from(TICK) * 1.02;
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by_key(|i| wanted[*i].0);
@@ -303,6 +317,11 @@ fn apart(wanted: &[(i32, String, RGBColor)]) -> Vec<i32> {
     let mut heights = vec![0; wanted.len()];
     for (rank, (i, start)) in order.iter().zip(starts).enumerate() {
         heights[*i] = (start + rank as f64 * gap).round() as i32;
+    }
+    let mut below = f64::from(lowest) + gap;
+    for i in order.iter().rev() {
+        heights[*i] = heights[*i].min((below - gap).round() as i32);
+        below = f64::from(heights[*i]);
     }
     heights
 }
@@ -362,7 +381,7 @@ fn ramp(share: f64) -> (RGBColor, bool) {
 
 /// The title broken into lines that fit.
 fn title_lines(title: &str) -> Vec<String> {
-    let fit = (f64::from(WIDTH - 80) / (f64::from(TITLE) * LETTER)) as usize;
+    let fit = (f64::from(WIDTH - 80) / (f64::from(TITLE) * BOLD_LETTER)) as usize;
     let mut lines = vec![String::new()];
     for word in title.split_whitespace() {
         match lines.last_mut() {
@@ -407,11 +426,11 @@ mod tests {
     #[test]
     fn names_do_not_touch() {
         let wanted: Vec<_> = [500, 505, 100, 502, 900].iter().map(|h| (*h, String::new(), INK)).collect();
-        let heights = apart(&wanted);
+        let heights = apart(&wanted, 880);
         let mut sorted = heights.clone();
         sorted.sort_unstable();
         assert!(sorted.windows(2).all(|w| w[1] - w[0] >= TICK));
-        assert_eq!((heights[2], heights[4]), (100, 900));
+        assert_eq!((heights[2], heights[4]), (100, 880));
     }
 
     #[test]
