@@ -13,6 +13,7 @@ mod predict;
 mod progress;
 mod render;
 mod selftest;
+mod transformer;
 
 use std::process::ExitCode;
 
@@ -54,5 +55,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),
         Command::Lab(command) => lab::run(command, cli.quiet),
+        Command::Transformer(command) => transformer::run(command, cli.quiet),
     }
 }

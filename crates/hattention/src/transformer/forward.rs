@@ -203,6 +203,17 @@ impl<T: Real> Layer<T> {
     /// As [`Layer::forward`]; [`Error::RankDeficient`] if the keys of the context depend on each other and α is 0.
     pub fn solve(&self, x: &Matrix<T>, context: &Matrix<T>, targets: &Matrix<T>) -> Result<Matrix<T>, Error> {
         self.check(x)?;
+        self.recall(x, &self.learn(context, targets)?)
+    }
+
+    /// What the solve layout learns from a context: `(KᵀK + αI)⁻¹ KᵀY`, to be read by [`Layer::recall`].
+    ///
+    /// # Shapes
+    /// `context`: `[context][p]`; `targets`: `[context][m]`, any m; the result: `[r][m]`.
+    ///
+    /// # Errors
+    /// As [`Layer::solve`].
+    pub fn learn(&self, context: &Matrix<T>, targets: &Matrix<T>) -> Result<Matrix, Error> {
         self.check(context)?;
         targets.check_finite()?;
         if targets.rows != context.rows {
@@ -220,8 +231,35 @@ impl<T: Real> Layer<T> {
             mesa.push(keys.row(i), targets.row(i), 1.0)?;
         }
         let state = mesa.coefficients(Aliased::Error)?;
-        let state = Matrix::from_fn(state.rows, state.columns, |i, j| state.at(i, j).to_f64());
-        Ok(self.read(&self.project(x, &self.queries), &state, x.rows))
+        Ok(Matrix::from_fn(state.rows, state.columns, |i, j| state.at(i, j).to_f64()))
+    }
+
+    /// Queries times a state that is at hand: `X̃ W_Q S`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; `state`: `[r][m]`; the result: `[rows][m]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`]; [`Error::Shape`] for a state of other keys.
+    pub fn recall(&self, x: &Matrix<T>, state: &Matrix) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        if state.rows != self.model.keys() {
+            return Err(Error::Shape { what: "the state", expected: self.model.keys(), got: state.rows });
+        }
+        Ok(self.read(&self.project(x, &self.queries), state, x.rows))
+    }
+
+    /// Rows as queries, `X̃ W_Q`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; the result: `[rows][r]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    pub fn queries(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        let queries = unpack(&self.project(x, &self.queries), x.rows);
+        Ok(if x.rows > 0 { queries } else { Matrix::zeros(0, self.model.keys()) })
     }
 
     fn check(&self, x: &Matrix<T>) -> Result<(), Error> {
