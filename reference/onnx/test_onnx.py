@@ -17,6 +17,7 @@ import onnx
 import onnxruntime
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 HAT = os.environ.get("HAT", str(ROOT / "target/release/hat"))
@@ -27,8 +28,9 @@ FORMULA = "arr_delay ~ dep_delay + distance + hour + carrier + origin"
 TRAIN = "SELECT * FROM flights WHERE month <= 11"
 FRESH = "SELECT * FROM flights WHERE month = 12"
 CONTEXT = "SELECT * FROM flights WHERE month = 11"
-# Relative to the spread of the predictions; the conditions of these designs are below 100.
+# On flights, relative to the spread of the predictions.
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
+EPSILON = {"f64": 2.0**-52, "f32": 2.0**-23}
 NUMBERS = {"f64": np.float64, "f32": np.float32}
 
 
@@ -61,15 +63,15 @@ def graph(weights, dtype, folder):
     return run
 
 
-def compare(what, dtype, got, expected):
-    """The largest difference over the spread of the predictions, printed and held to the promise."""
+def compare(what, dtype, got, expected, tolerance=None):
+    """The largest difference over the spread of the predictions, printed and held to a tolerance."""
     expected = expected[:, 0] if expected.shape[1] == 1 else expected
     assert got.shape == expected.shape
     gap = np.abs(got - expected)
     spread = expected.std(axis=0)
     largest, rms = (gap.max(axis=0) / spread).max(), (np.sqrt((gap**2).mean(axis=0)) / spread).max()
     print(f"\n{what:<44} {dtype}  {len(got):>6} rows  max {largest:.1e}  rms {rms:.1e} of the spread", end="")
-    assert largest <= TOLERANCE[dtype], what
+    assert largest <= (tolerance or TOLERANCE[dtype]), what
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +146,33 @@ def test_small_graphs_compute_the_forward_pass(tmp_path, layout, convention, for
     inputs = {"x": table(x)}
     if layout == "solve":
         inputs |= {"context": table(x), "targets": np.stack([cars[name] for name in names], axis=1)}
+    expected = table(y)
+    # 20 ε κ of the largest prediction, in units of the spread.
+    size = (np.abs(expected).max(axis=0) / expected.std(axis=0)).max()
+    condition = float(safe_open(weights, "np").metadata()["condition"])
     for dtype in ["f64", "f32"]:
         compare(f"mtcars, {layout}, {convention}, {heads} heads", dtype, graph(weights, dtype, tmp_path)(**inputs),
-                table(y))
+                expected, 20 * EPSILON[dtype] * condition * size)
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+def test_a_penalty_is_on_the_keys_and_not_on_the_constant(tmp_path, dtype):
+    weights, x, alpha = tmp_path / "w.safetensors", tmp_path / "x.csv", 3.5
+    hat("transformer", "build", "mpg ~ wt + hp", CARS, "--layout", "solve", "-o", weights)
+    hat("transformer", "forward", weights, CARS, "--context", CARS, "--inputs", x, "-o", tmp_path / "y.csv")
+    with safe_open(weights, "np") as file:
+        w, said = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    save_file(w, weights, said | {"alpha": str(alpha)})
+    rows = table(x)
+    y = np.genfromtxt(CARS, delimiter=",", names=True, dtype=None, encoding="utf-8")["mpg"][:, None]
+    keys = np.concatenate([np.ones((len(rows), 1)), rows - w["x_mean"]], axis=1) @ w["w_k"]
+    penalty = alpha * np.diag([0.0] + [1.0] * (keys.shape[1] - 1))
+    expected = keys @ np.linalg.solve(keys.T @ keys + penalty, keys.T @ y)
+    assert np.abs(expected - table(tmp_path / "y.csv")).max() > 0.1
+    hat("transformer", "forward", weights, CARS, "--context", CARS, "-o", tmp_path / "z.csv")
+    compare("mtcars, solve with a penalty, forward pass", "f64", table(tmp_path / "z.csv")[:, 0], expected)
+    got = graph(weights, dtype, tmp_path)(x=rows, context=rows, targets=y)
+    compare("mtcars, solve with a penalty", dtype, got, expected)
 
 
 def test_properties_say_what_the_columns_are(flights):
@@ -174,7 +200,7 @@ def test_a_context_that_fixes_nothing_gives_nan(tmp_path):
         # Twice the same row, two rows for three coefficients, and horsepower that follows from weight.
         for context in [rows[[0] * 5], rows[:2], np.stack([rows[:, 0], 3 * rows[:, 0] + 1], axis=1)]:
             y = run(x=rows, context=context, targets=np.ones((len(context), 1)))
-            assert np.isnan(y).all()
+            assert np.isnan(y).all(), y
 
 
 def test_one_row_and_no_row(flights):

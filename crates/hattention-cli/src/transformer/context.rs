@@ -51,8 +51,7 @@ impl Context {
                 return Err(Failure::usage(message, "leave it out, or build the weights with --layout solve"));
             }
         }
-        let source =
-            SourceArgs { sources: args.context.clone(), sql: args.context_sql.clone(), batch_rows: None };
+        let source = SourceArgs { sources: args.context.clone(), sql: args.context_sql.clone(), batch_rows: None };
         let source = crate::fit::open(&source, &weights.table.labels())?;
         let encoder = weights.encoder(&source, &FrozenOptions { targets: true, ..FrozenOptions::default() })?;
         let count = weights.transformer.targets.len();
@@ -137,6 +136,12 @@ fn number(column: &Column<'_>, row: usize) -> f64 {
         Column::Dense(values) => values[row],
         Column::Pair { hi, .. } => hi[row],
         Column::Indicator { codes, code } => (codes[row] == *code) as u8 as f64,
-        Column::Within { codes, code, hi, .. } => if codes[row] == *code { hi[row] } else { 0.0 },
+        Column::Within { codes, code, hi, .. } => {
+            if codes[row] == *code {
+                hi[row]
+            } else {
+                0.0
+            }
+        }
     }
 }

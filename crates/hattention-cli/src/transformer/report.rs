@@ -129,10 +129,8 @@ impl Report {
     fn lines(&self, t: usize) -> Vec<(&'static str, &'static str, &Errors, f64)> {
         let engine = if self.transformer.layout == Layout::SelfAttention { "least squares" } else { "the engine" };
         let (double, single) = (self.unit(f64::EPSILON), self.unit(f32::EPSILON as f64));
-        let mut lines = vec![
-            (engine, "f64", &self.errors.double[t], double),
-            (engine, "f32", &self.errors.single[t], single),
-        ];
+        let mut lines =
+            vec![(engine, "f64", &self.errors.double[t], double), (engine, "f32", &self.errors.single[t], single)];
         lines.extend(self.errors.law.iter().map(|law| ("the shift law", "f64", &law[t], double)));
         lines
     }
@@ -161,11 +159,12 @@ impl Report {
             );
             for (against, numbers, errors, unit) in self.lines(k) {
                 let (largest, rms) = (errors.largest, errors.rms());
+                let worst = errors.worst / unit;
+                let worst = if worst < 1e5 { format!("{worst:.2}") } else { format!("{worst:.1e}") };
                 text += &format!(
-                    "{against:<16}{numbers:>4}{largest:>11.1e}{rms:>11.1e}{:>13.1e}{:>13.1e}{:>12.2} ε κ\n",
+                    "{against:<16}{numbers:>4}{largest:>11.1e}{rms:>11.1e}{:>13.1e}{:>13.1e}{worst:>12} ε κ\n",
                     largest / spread,
                     rms / spread,
-                    errors.worst / unit
                 );
             }
         }

@@ -20,7 +20,8 @@ use crate::progress::Progress;
 pub fn run(args: &VerifyArgs, quiet: bool) -> Result<(), Failure> {
     let weights = TableWeights::load(&args.weights)?;
     if weights.transformer.alpha > 0.0 {
-        let message = format!("a penalty of {} on the keys: the engine has none to compare with", weights.transformer.alpha);
+        let message =
+            format!("a penalty of {} on the keys: the engine has none to compare with", weights.transformer.alpha);
         return Err(Failure::usage(message, "verify weights whose alpha is 0"));
     }
     let context = Context::read(&args.context, &weights, quiet)?;
@@ -102,6 +103,7 @@ impl<'a> Verifier<'a> {
             let engine = context.solve(weights).map_err(open)?;
             Ok(Solve { double: high, single: low, engine, lengths: lengths(&context.targets) })
         };
+        let solve = context.map(solve).transpose()?;
         let mut plain = t.clone().in_convention(Convention::Covariance);
         plain.heads = std::iter::once(0..t.keys()).collect();
         let plain = plain.layer()?;
@@ -117,7 +119,7 @@ impl<'a> Verifier<'a> {
             single,
             plain,
             lengths: lengths(&readout),
-            solve: context.map(solve).transpose()?,
+            solve,
             errors: Comparison::new(t.targets.len()),
             state,
             total,
@@ -152,7 +154,12 @@ impl<'a> Verifier<'a> {
             None => row_lengths(&self.double.queries(&x)?),
         };
         if self.solve.is_none() {
-            self.remember(&x, encoded.weights())?;
+            let total = block.weights.map_or(x.rows as f64, |weights| weights.iter().sum());
+            if total > 0.0 {
+                let state = self.plain.remember(&x, block.weights)?;
+                self.state.data.iter_mut().zip(state.data).for_each(|(sum, s)| *sum += s * total);
+                self.total += total;
+            }
         }
         if let Some(alone) = &mut self.alone {
             let values: Vec<Column<'_>> = expected.iter().map(|values| Column::Dense(values)).collect();
@@ -178,16 +185,6 @@ impl<'a> Verifier<'a> {
                 self.errors.double[t].push(double.at(i, t), *y, size);
                 self.errors.single[t].push(single.at(i, t), *y, size);
             }
-        }
-        Ok(())
-    }
-
-    fn remember(&mut self, x: &Matrix, weights: Option<&[f64]>) -> Result<(), Failure> {
-        let total = weights.map_or(x.rows as f64, |weights| weights.iter().sum());
-        if total > 0.0 {
-            let state = self.plain.remember(x, weights)?;
-            self.state.data.iter_mut().zip(state.data).for_each(|(sum, x)| *sum += x * total);
-            self.total += total;
         }
         Ok(())
     }
@@ -221,7 +218,9 @@ impl<'a> Verifier<'a> {
         let state = self.double.remember(&alone.tokens, weights)?;
         let whitening = &self.weights.table.model.whitening;
         let by_engine = t.heads.len() == 1 && whitening.filter == Filter::Ols;
-        let law = if by_engine { engine_law(t.convention, alone, whitening.weight_total)? } else {
+        let law = if by_engine {
+            engine_law(t.convention, alone, whitening.weight_total)?
+        } else {
             self.double.queries(&alone.tokens)?.times(&state.times(&t.w_ffn.times(&t.w_p)?)?)?
         };
         // Largest sum of a row: no smaller than the largest eigenvalue.

@@ -30,8 +30,8 @@ impl TableWeights {
         let again = "make it with `hat transformer build FORMULA SOURCE -o FILE`, or of a model with `hat transformer build MODEL -o FILE`";
         let unusable =
             |why: &dyn std::fmt::Display| Failure::usage(format!("{name} has no usable weights: {why}"), again);
-        let bytes = read_file(path)
-            .map_err(|why| Failure::usage(format!("cannot read the weights {name}: {why}"), again))?;
+        let bytes =
+            read_file(path).map_err(|why| Failure::usage(format!("cannot read the weights {name}: {why}"), again))?;
         let weights = Weights::from_bytes(&bytes).map_err(|e| unusable(&e))?;
         let model = weights.model.ok_or_else(|| unusable(&"the model that they were built from is not in it"))?;
         let table = TableModel::of(model).map_err(|failure| unusable(&failure.message))?;

@@ -138,12 +138,7 @@ impl Metadata {
 }
 
 /// Opens a file of one format and version.
-fn open<'a>(
-    bytes: &'a [u8],
-    format: &str,
-    what: &str,
-    version: u64,
-) -> Result<(Metadata, SafeTensors<'a>), Error> {
+fn open<'a>(bytes: &'a [u8], format: &str, what: &str, version: u64) -> Result<(Metadata, SafeTensors<'a>), Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
     let metadata = Metadata(header.metadata().clone().unwrap_or_default());
     if metadata.text("format") != format {

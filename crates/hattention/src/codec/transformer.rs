@@ -7,7 +7,9 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
-use super::{LARGEST_COUNT, Metadata, Model, Tensors, expect_finite, mismatch, open, read_matrix, read_vector, strings};
+use super::{
+    LARGEST_COUNT, Metadata, Model, Tensors, expect_finite, mismatch, open, read_matrix, read_vector, strings,
+};
 use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::transformer::{Convention, Layout, Spectrum, Transformer};
@@ -126,14 +128,7 @@ impl Weights {
 }
 
 fn matrices(t: &Transformer) -> [(&'static str, &Matrix); 6] {
-    [
-        ("w_q", &t.w_q),
-        ("w_k", &t.w_k),
-        ("w_v", &t.w_v),
-        ("w_ffn", &t.w_ffn),
-        ("w_p", &t.w_p),
-        ("memory", &t.memory),
-    ]
+    [("w_q", &t.w_q), ("w_k", &t.w_k), ("w_v", &t.w_v), ("w_ffn", &t.w_ffn), ("w_p", &t.w_p), ("memory", &t.memory)]
 }
 
 fn read(metadata: &Metadata, tensors: &SafeTensors<'_>) -> Result<Transformer, Error> {

@@ -196,8 +196,8 @@ impl<T: Real> Layer<T> {
     /// `predict(lm(targets ~ context), x)` in R for α = 0.
     ///
     /// # Numerics
-    /// The context is taken in row by row by rotations ([`Mesa`]): the error is `ε κ` of the context's *keys*, which the
-    /// model's own training rows have of condition one.
+    /// The context is taken in row by row by rotations ([`Mesa`]), in doubles also where the keys are singles: the error is
+    /// `ε κ` of the context's *keys*, which the model's own training rows have of condition one.
     ///
     /// # Errors
     /// As [`Layer::forward`]; [`Error::RankDeficient`] if the keys of the context depend on each other and α is 0.
@@ -222,16 +222,16 @@ impl<T: Real> Layer<T> {
         if context.rows == 0 {
             return Err(Error::NoRows);
         }
-        let mut mesa = Mesa::new(self.model.keys(), targets.columns);
+        let mut mesa = Mesa::<f64>::new(self.model.keys(), targets.columns);
         if self.model.alpha > 0.0 {
             mesa = mesa.with_ridge(self.model.alpha, self.model.intercept as usize)?;
         }
         let keys = unpack(&self.project(context, self.keys.as_ref().unwrap_or(&self.queries)), context.rows);
         for i in 0..context.rows {
-            mesa.push(keys.row(i), targets.row(i), 1.0)?;
+            let doubles = |row: &[T]| row.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+            mesa.push(&doubles(keys.row(i)), &doubles(targets.row(i)), 1.0)?;
         }
-        let state = mesa.coefficients(Aliased::Error)?;
-        Ok(Matrix::from_fn(state.rows, state.columns, |i, j| state.at(i, j).to_f64()))
+        mesa.coefficients(Aliased::Error)
     }
 
     /// Queries times a state that is at hand: `X̃ W_Q S`.

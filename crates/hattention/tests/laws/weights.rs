@@ -48,7 +48,8 @@ fn weights_read_back_to_the_same_bits() {
                 assert_eq!(model.to_bytes().unwrap(), written.model.unwrap().to_bytes().unwrap());
                 // What the model makes is what it made before it was written.
                 let options = Options { layout, convention, ..Options::default() };
-                let again = Transformer::of(&model.whitening, &model.fits, &options).unwrap().with_heads(heads).unwrap();
+                let again =
+                    Transformer::of(&model.whitening, &model.fits, &options).unwrap().with_heads(heads).unwrap();
                 assert_eq!(again, Transformer { alpha: 0.0, ..read.transformer });
             }
         }
@@ -105,9 +106,9 @@ fn changed(
         .map(|(name, view)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
         .collect();
     change(&mut tensors, &mut metadata);
-    let views = tensors.iter().map(|(name, (dtype, shape, data))| {
-        (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap())
-    });
+    let views = tensors
+        .iter()
+        .map(|(name, (dtype, shape, data))| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
     safetensors::serialize(views, Some(metadata)).unwrap()
 }
 
@@ -156,7 +157,10 @@ fn what_is_wrong_is_named() {
     ] {
         let wrong = changed(&bytes, |_, metadata| drop(metadata.insert(key.into(), value.into())));
         let said = message(&wrong);
-        assert!(said.contains(key) || said.contains("tensor `w_q`") || said.contains("fit each other"), "{key}: {said}");
+        assert!(
+            said.contains(key) || said.contains("tensor `w_q`") || said.contains("fit each other"),
+            "{key}: {said}"
+        );
     }
     let version = changed(&bytes, |_, metadata| drop(metadata.insert("version".into(), "7".into())));
     assert_eq!(message(&version), "expected weights format version 1, got version `7`");
@@ -200,9 +204,8 @@ fn graphs_are_the_same_bytes_and_refuse_what_they_cannot_hold() {
     assert!(write(Precision::F32).len() < write(Precision::F64).len());
     assert!(write(Precision::F64).windows(5).any(|bytes| bytes == b"y ~ x"));
 
-    let refusal = |transformer: &Transformer, precision| {
-        onnx::to_bytes(transformer, precision, &[]).unwrap_err().to_string()
-    };
+    let refusal =
+        |transformer: &Transformer, precision| onnx::to_bytes(transformer, precision, &[]).unwrap_err().to_string();
     let mut large = transformer.clone();
     large.w_p.data[0] = 1e300;
     assert_eq!(refusal(&large, Precision::F32), "row 0 of column 0 is inf; expected a finite number");

@@ -61,12 +61,20 @@ impl Graph {
 
     /// A constant of the graph's precision.
     pub(super) fn constant(&mut self, name: impl Into<Name>, sizes: &[usize], values: &[f64]) -> Name {
+        if self.precision == Precision::F64 {
+            return self.doubles(name, sizes, values);
+        }
         let name = name.into();
-        let raw: Vec<u8> = match self.precision {
-            Precision::F64 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Precision::F32 => values.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect(),
-        };
-        self.initializers.push(tensor(&name, sizes, self.kind(), &raw));
+        let raw: Vec<u8> = values.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect();
+        self.initializers.push(tensor(&name, sizes, Kind::Float, &raw));
+        name
+    }
+
+    /// A constant of doubles, whatever the graph's precision.
+    pub(super) fn doubles(&mut self, name: impl Into<Name>, sizes: &[usize], values: &[f64]) -> Name {
+        let name = name.into();
+        let raw: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.initializers.push(tensor(&name, sizes, Kind::Double, &raw));
         name
     }
 

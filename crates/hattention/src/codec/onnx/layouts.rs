@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::Precision;
 use super::graph::{Graph, Name};
-use super::proto::{Attribute, Size};
+use super::proto::{Attribute, Kind, Size};
 use crate::matrix::Matrix;
 use crate::transformer::{Convention, Layout, Transformer};
 
@@ -81,8 +82,8 @@ fn heads(model: &Transformer, graph: &mut Graph, x: &Name, tokens: &Name, layout
         let shape = graph.apply("Shape", &[x], "shape");
         let first = graph.integers("first", &[], &[0]);
         let rows = graph.apply_with("Gather", &[&shape, &first], "count", &[Attribute::Int("axis", 0)]);
-        let kind = graph.kind() as i64;
-        graph.apply_with("Cast", &[&rows], "rows", &[Attribute::Int("to", kind)])
+        let kind = graph.kind();
+        cast(graph, &rows, kind, "rows")
     });
     let mut sum: Option<Name> = None;
     for (h, head) in model.heads.iter().enumerate() {
@@ -165,15 +166,28 @@ fn solve(model: &Transformer, graph: &mut Graph, tokens: &Name, context: &Name, 
         keys = graph.apply_with("Concat", &[&keys, &penalty], "penalised_keys", &rows);
         values = graph.apply_with("Concat", &[&values, &nothing], "penalised_targets", &rows);
     }
+    // Sums over the context are in doubles, as everywhere in this library.
+    let single = graph.precision() == Precision::F32;
+    if single {
+        keys = cast(graph, &keys, Kind::Double, "keys.doubles");
+        values = cast(graph, &values, Kind::Double, "targets.doubles");
+    }
     let whitening = Elimination::of(graph, size);
     let first = whitening.apply(graph, &keys, "first");
     let keys = graph.apply("MatMul", &[&keys, &first], "keys.first");
     let second = whitening.apply(graph, &keys, "second");
     let keys = graph.apply("MatMul", &[&keys, &second], "keys.second");
-    let memory = gram(graph, &keys, &values, "state");
-    let queries = graph.apply("MatMul", &[&queries, &first], "queries.first");
-    let queries = graph.apply("MatMul", &[&queries, &second], "queries.second");
+    let memory = gram(graph, &keys, &values, "memory");
+    let memory = graph.apply("MatMul", &[&second, &memory], "memory.second");
+    let mut memory = graph.apply("MatMul", &[&first, &memory], "memory.first");
+    if single {
+        memory = cast(graph, &memory, Kind::Float, "memory.singles");
+    }
     graph.apply("MatMul", &[&queries, &memory], "output")
+}
+
+fn cast(graph: &mut Graph, x: &Name, kind: Kind, name: &str) -> Name {
+    graph.apply_with("Cast", &[x], name, &[Attribute::Int("to", kind as i64)])
 }
 
 /// What both whitenings share.
@@ -193,21 +207,21 @@ impl Elimination {
         let step = |graph: &mut Graph, j: usize| {
             let below: Vec<f64> = (0..size).map(|i| (i > j) as u8 as f64).collect();
             let index = graph.integers(format!("key{j}"), &[1], &[j as i64]);
-            (index, graph.constant(format!("below{j}"), &[size, 1], &below))
+            (index, graph.doubles(format!("below{j}"), &[size, 1], &below))
         };
         let bounds = |graph: &mut Graph, name: &str, from: usize, to: usize| {
             let start = graph.integers(format!("{name}.start"), &[1], &[from as i64]);
             (start, graph.integers(format!("{name}.end"), &[1], &[to as i64]))
         };
-        let least = DEPENDENT * size as f64 * graph.precision().epsilon();
+        let least = DEPENDENT * size as f64 * f64::EPSILON;
         Self {
-            identity: graph.matrix("identity", &Matrix::identity(size)),
+            identity: graph.doubles("identity", &[size, size], &Matrix::<f64>::identity(size).data),
             steps: (0..size.saturating_sub(1)).map(|j| step(graph, j)).collect(),
             columns: graph.integers("columns", &[1], &[1]),
             left: bounds(graph, "left", 0, size),
             right: bounds(graph, "right", size, 2 * size),
-            least: graph.constant("least", &[1], &[least]),
-            none: graph.constant("none", &[1], &[f64::NAN]),
+            least: graph.doubles("least", &[1], &[least]),
+            none: graph.doubles("none", &[1], &[f64::NAN]),
         }
     }
 

@@ -46,14 +46,6 @@ impl Precision {
             Self::F32 => 4,
         }
     }
-
-    /// Distance of the number after one from one.
-    fn epsilon(self) -> f64 {
-        match self {
-            Self::F64 => f64::EPSILON,
-            Self::F32 => f32::EPSILON as f64,
-        }
-    }
 }
 
 /// The transformer as an ONNX file: attention as it was built, in matrix products and one bias for the intercept.
@@ -66,14 +58,14 @@ impl Precision {
 /// - `self`: `Σ_h Q_h (K_hᵀV_h / rows) (W_FFN W_p)_h`, the division in the covariance convention only;
 /// - `cross`: the same with the stored memory in place of `KᵀV / rows`;
 /// - `solve`: `Q (KᵀK + αI)⁻¹ KᵀY`. The keys of the context are whitened in the graph, twice: `K₁ = K T₁`, `K₂ = K₁ T₂`
-///   with `T = L⁻ᵀ` of the Cholesky factor of `KᵀK` and of `K₁ᵀK₁`, then `y = (Q T₁ T₂)(K₂ᵀY)`. α, as everywhere, is not on
-///   the constant's key.
+///   with `T = L⁻ᵀ` of the Cholesky factor of `KᵀK` and of `K₁ᵀK₁`, then `y = Q T₁ T₂ K₂ᵀY`. α, as everywhere, is not on the
+///   constant's key. In f32 too, sums over the context and the elimination are in doubles.
 ///
 /// # Numerics
 /// As [`Layer`](crate::transformer::Layer): about `20 ε κ`. Solving whitens twice as in CholeskyQR2, whose error is `ε κ`
-/// of the context's keys and not `ε κ²`. A context whose keys depend on each other (a pivot below `64 r ε` of its
-/// diagonal, or conditions beyond about `1e6` in f64 and 100 in f32) gives NaN: a graph cannot refuse. Runtimes sum in
-/// orders of their own, so the last bits are theirs. Conditions count from the training rows, whose keys have one.
+/// of the context's keys (one for the training rows) and not `ε κ²`. A context whose keys depend on each other gives NaN:
+/// a pivot below `64 r ε` of its diagonal, as from conditions of about `1e6` on; a graph cannot refuse. Runtimes sum in
+/// orders of their own, so the last bits are theirs.
 ///
 /// # Errors
 /// - [`Error::Shape`] if the weights do not fit each other.
@@ -122,7 +114,11 @@ fn check(transformer: &Transformer, precision: Precision) -> Result<(), Error> {
     let (keys, columns) = (transformer.keys(), transformer.names.len());
     if columns == 0 {
         let (name, got) = ("the number of columns", "0".to_owned());
-        return Err(Error::Parameter { name, got, allowed: "at least one: without columns there is nothing to attend to" });
+        return Err(Error::Parameter {
+            name,
+            got,
+            allowed: "at least one: without columns there is nothing to attend to",
+        });
     }
     if transformer.layout == Layout::Solve && keys > MOST_SOLVE_KEYS {
         return Err(Error::Parameter {

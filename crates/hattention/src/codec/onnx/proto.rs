@@ -58,9 +58,7 @@ impl Attribute {
         // AttributeProto: name 1, i 3, ints 8, type 20 (INT 2, INTS 7).
         match self {
             Self::Int(name, value) => Message::default().bytes(1, name).int(3, *value).int(20, 2),
-            Self::Ints(name, values) => {
-                Message::default().bytes(1, name).each(values, |m, v| m.int(8, *v)).int(20, 7)
-            }
+            Self::Ints(name, values) => Message::default().bytes(1, name).each(values, |m, v| m.int(8, *v)).int(20, 7),
         }
     }
 }
@@ -77,11 +75,7 @@ pub(super) fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Attrib
 
 /// TensorProto: dims 1, data_type 2, name 8, raw_data 9.
 pub(super) fn tensor(name: &str, dims: &[usize], kind: Kind, raw: &[u8]) -> Message {
-    Message::default()
-        .each(dims, |m, dim| m.int(1, *dim as i64))
-        .int(2, kind as i64)
-        .bytes(8, name)
-        .bytes(9, raw)
+    Message::default().each(dims, |m, dim| m.int(1, *dim as i64)).int(2, kind as i64).bytes(8, name).bytes(9, raw)
 }
 
 /// A size of an input or an output.
