@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::transformer::args::TransformerCommand;
+
 /// Least squares as attention: fit, predict, and see which rows made each prediction.
 #[derive(Debug, Parser)]
 #[command(name = "hat", version, propagate_version = true)]
@@ -37,6 +39,9 @@ pub enum Command {
     /// Experiments: claims about least squares as attention, measured.
     #[command(subcommand)]
     Lab(LabCommand),
+    /// A regression as a transformer: build it, run it, check it, export it.
+    #[command(subcommand)]
+    Transformer(TransformerCommand),
 }
 
 /// Where rows come from.

@@ -14,6 +14,7 @@ mod predict;
 mod progress;
 mod render;
 mod selftest;
+mod transformer;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),
         Command::Lab(command) => lab::run(command, cli.quiet),
+        Command::Transformer(command) => transformer::run(command, cli.quiet),
     }?;
     Ok(0)
 }

@@ -30,3 +30,5 @@ mod state;
 mod table;
 #[path = "laws/transformer.rs"]
 mod transformer;
+#[path = "laws/weights.rs"]
+mod weights;

@@ -208,13 +208,24 @@ impl<T: Real> Layer<T> {
     /// `predict(lm(targets ~ context), x)` in R for α = 0.
     ///
     /// # Numerics
-    /// The context is taken in by rotations ([`Mesa`]), in blocks that threads share: the error is `ε κ` of the context's *keys*, which the
-    /// model's own training rows have of condition one.
+    /// The context is taken in by rotations ([`Mesa`]), in blocks that threads share and in doubles also where the keys are
+    /// singles: the error is `ε κ` of the context's *keys*, which the model's own training rows have of condition one.
     ///
     /// # Errors
     /// As [`Layer::forward`]; [`Error::RankDeficient`] if the keys of the context depend on each other and α is 0.
     pub fn solve(&self, x: &Matrix<T>, context: &Matrix<T>, targets: &Matrix<T>) -> Result<Matrix<T>, Error> {
         self.check(x)?;
+        self.recall(x, &self.learn(context, targets)?)
+    }
+
+    /// What the solve layout learns from a context: `(KᵀK + αI)⁻¹ KᵀY`, to be read by [`Layer::recall`].
+    ///
+    /// # Shapes
+    /// `context`: `[context][p]`; `targets`: `[context][m]`, any m; the result: `[r][m]`.
+    ///
+    /// # Errors
+    /// As [`Layer::solve`].
+    pub fn learn(&self, context: &Matrix<T>, targets: &Matrix<T>) -> Result<Matrix, Error> {
         self.check(context)?;
         targets.check_finite()?;
         if targets.rows != context.rows {
@@ -223,7 +234,7 @@ impl<T: Real> Layer<T> {
         if context.rows == 0 {
             return Err(Error::NoRows);
         }
-        let mut mesa = Mesa::new(self.model.keys(), targets.columns);
+        let mut mesa = Mesa::<f64>::new(self.model.keys(), targets.columns);
         if self.model.alpha > 0.0 {
             mesa = mesa.with_ridge(self.model.alpha, self.model.intercept as usize)?;
         }
@@ -231,19 +242,46 @@ impl<T: Real> Layer<T> {
         // Memories of blocks are made at once, and merged in the order of the rows.
         let block = (2 * self.model.keys()).max(CHUNK);
         let blocks: Vec<usize> = (0..context.rows).step_by(block).collect();
-        let memory = |first: usize| -> Result<Mesa<T>, Error> {
+        let doubles = |row: &[T]| row.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+        let memory = |first: usize| -> Result<Mesa<f64>, Error> {
             let mut memory = Mesa::new(self.model.keys(), targets.columns);
             for i in first..context.rows.min(first + block) {
-                memory.push(keys.row(i), targets.row(i), 1.0)?;
+                memory.push(&doubles(keys.row(i)), &doubles(targets.row(i)), 1.0)?;
             }
             Ok(memory)
         };
         for memory in blocks.into_par_iter().map(memory).collect::<Result<Vec<_>, _>>()? {
             mesa.merge(&memory)?;
         }
-        let state = mesa.coefficients(Aliased::Error)?;
-        let state = Matrix::from_fn(state.rows, state.columns, |i, j| state.at(i, j).to_f64());
-        Ok(self.read(&self.project(x, &self.queries), &state, x.rows))
+        mesa.coefficients(Aliased::Error)
+    }
+
+    /// Queries times a state that is at hand: `X̃ W_Q S`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; `state`: `[r][m]`; the result: `[rows][m]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`]; [`Error::Shape`] for a state of other keys.
+    pub fn recall(&self, x: &Matrix<T>, state: &Matrix) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        if state.rows != self.model.keys() {
+            return Err(Error::Shape { what: "the state", expected: self.model.keys(), got: state.rows });
+        }
+        Ok(self.read(&self.project(x, &self.queries), state, x.rows))
+    }
+
+    /// Rows as queries, `X̃ W_Q`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; the result: `[rows][r]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    pub fn queries(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        let queries = unpack(&self.project(x, &self.queries), x.rows);
+        Ok(if x.rows > 0 { queries } else { Matrix::zeros(0, self.model.keys()) })
     }
 
     fn check(&self, x: &Matrix<T>) -> Result<(), Error> {

@@ -289,20 +289,26 @@ fn rotate_in<T: Real>(factor: &mut Matrix<T>, first: usize, row: &mut [T]) {
         || {
             let columns = factor.columns;
             for j in first..factor.rows {
-                let (head, target) = (row[j], &mut factor.data[j * columns + j..(j + 1) * columns]);
+                let head = row[j];
                 if head == T::default() {
                     continue;
                 }
-                let (c, s) = rotation(target[0], head);
-                for (t, x) in target.iter_mut().zip(&mut row[j..]) {
-                    let (a, b) = (*t, *x);
-                    *t = b.mul_add(s, a * c);
-                    *x = b.mul_add(c, -(a * s));
-                }
+                rotate(&mut factor.data[j * columns + j..(j + 1) * columns], &mut row[j..], head);
                 row[j] = T::default();
             }
         },
     );
+}
+
+/// One rotation of two rows, which takes the first entry of the second to zero.
+#[inline(always)]
+fn rotate<T: Real>(target: &mut [T], row: &mut [T], head: T) {
+    let (c, s) = rotation(target[0], head);
+    for (t, x) in target.iter_mut().zip(row) {
+        let (a, b) = (*t, *x);
+        *t = b.mul_add(s, a * c);
+        *x = b.mul_add(c, -(a * s));
+    }
 }
 
 /// Cosine and sine of the rotation that takes `(a, b)` to `(√(a² + b²), 0)`, without overflow.
