@@ -49,7 +49,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     summary: "Layers that solve in context: how many it takes, where doubles end, and what slow memory saves",
     source: "Fu et al. 2024, arXiv 2310.17086; von Oswald et al. 2023, arXiv 2212.07677",
     file: include_str!("ols_depth.rs"),
-    version: 1,
+    version: 2,
     hours: 0.02,
     seeds: Seeds { full: 20, smoke: 2 },
     units,
@@ -250,7 +250,7 @@ fn mesa(d: usize, n: usize, condition: f64, generator: &mut Generator) -> Result
         .value("rotations", error(&double)?)
         .value("rotations in singles", error(&single)?)
         .value("normal equations", error(&normal_equations)?)
-        .value("30 gradient steps, Λ = ¼", error(&neural)?))
+        .value("neural: 30 CG steps, Λ = ¼", error(&neural)?))
 }
 
 fn rotated<T: Real>(keys: &Matrix<T>, values: &Matrix<T>) -> Result<Matrix<T>, Error> {
@@ -288,7 +288,7 @@ fn conjugate_gradients(keys: &Matrix<f32>, b: &Matrix<f32>, penalty: f32, steps:
 }
 
 /// The ways in which [`mesa`] reads a context.
-const WAYS: [&str; 4] = ["rotations", "rotations in singles", "normal equations", "30 gradient steps, Λ = ¼"];
+const WAYS: [&str; 4] = ["rotations", "rotations in singles", "normal equations", "neural: 30 CG steps, Λ = ¼"];
 
 fn mesa_claims(results: &Results) -> Vec<Claim> {
     let rows = || results.rows().filter(|row| row.is("start", "mesa"));
@@ -343,7 +343,7 @@ fn mesa_plot(results: &Results) -> Plot {
     let mut plot = Plot::new(
         "The mesa layer by rotations reads least squares",
         Axis::log("condition κ(X) of the context's keys"),
-        Axis::log("relative error of what queries read, median"),
+        Axis::log("relative error of readings, median"),
     );
     for way in WAYS {
         let mut groups: Vec<(f64, Vec<f64>)> = Vec::new();
