@@ -4,6 +4,7 @@ Needs numpy and, for the peers of the same name, scipy, scikit-learn, statsmodel
 duckdb, pandas with pyarrow; a peer that cannot be imported is reported, not skipped. Started by `cargo xtask bench`:
 
     peers.py serve                      the in-memory peers, driven over stdin (see `serve`)
+    peers.py serve-attention            linear attention by tensor libraries, driven in the same way
     peers.py statsmodels FILE FORMULA   a whole process: Parquet to coefficients and standard errors
     peers.py duckdb FILE THREADS        a whole process: the sums of products of the same design, by SQL
     peers.py prepare FILE FOLDER        the CSV files that some contestants read
@@ -162,6 +163,99 @@ def serve():
             answer({"error": f"{type(error).__name__}: {error}"[:300]})
 
 
+# ---- attention
+
+
+class Tokens:
+    """Tokens [n, d], the one map to queries, keys and values [d, d], and W_p [d, m], in doubles and in singles."""
+
+    def __init__(self, folder, n, d):
+        import numpy as np
+
+        read = lambda name: np.fromfile(os.path.join(folder, name + ".f64"), dtype="<f8")
+        self.arrays = {"doubles": [read("tokens").reshape(n, d), read("w").reshape(d, -1), read("w_p").reshape(d, -1)]}
+        self.arrays["singles"] = [a.astype(np.float32) for a in self.arrays["doubles"]]
+        self._tensors = {}
+
+    def tensors(self, layout):
+        import torch
+
+        if layout not in self._tensors:
+            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+            self._tensors[layout] = [torch.from_numpy(a) for a in self.arrays[layout]]
+        return self._tensors[layout]
+
+
+def three_projections(x, w, p):
+    q, k, v = x @ w, x @ w, x @ w
+    return (q @ (k.T @ v / len(x))) @ p
+
+
+def keys_shared(x, w, p):
+    k = x @ w
+    return k @ ((k.T @ k / len(x)) @ p)
+
+
+def product_alone(x, w, p):
+    x @ w
+    return None
+
+
+ATTENTION = [
+    (f"{library}, {what}", layout, computes, library, function)
+    for layout in ("doubles", "singles")
+    for library in ("PyTorch", "numpy")
+    for what, computes, function in (
+        ("three projections", "three projections", three_projections),
+        ("keys shared", "one projection", keys_shared),
+        ("the product X W alone", "nothing but one product", product_alone),
+    )
+]
+
+
+def serve_attention():
+    """As `serve`: `run NUMBER` gives `{"seconds", "predictions"}`, the first 100 (none of a product alone)."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(value):
+        out.write(json.dumps(value) + "\n")
+        out.flush()
+
+    found = versions() | {"torch": package_version("torch")}
+    answer({"peers": [{"name": p[0], "layout": p[1], "computes": p[2]} for p in ATTENTION], "versions": found})
+    data = None
+    for line in sys.stdin:
+        word, *rest = line.split()
+        try:
+            if word == "load":
+                data = Tokens(rest[0], int(rest[1]), int(rest[2]))
+                answer({})
+            elif word == "run":
+                _, layout, _, library, function = ATTENTION[int(rest[0])]
+                arrays = data.tensors(layout) if library == "PyTorch" else data.arrays[layout]
+                start = time.perf_counter()
+                result = function(*arrays)
+                seconds = time.perf_counter() - start
+                predictions = [] if result is None else [float(y) for y in result.reshape(-1)[:100]]
+                answer({"seconds": seconds, "predictions": predictions})
+            else:
+                answer({"error": f"unknown word {word}"})
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            answer({"error": f"{type(error).__name__}: {error}"[:300]})
+
+
+def package_version(package):
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def versions():
     from importlib import metadata
 
@@ -276,4 +370,6 @@ if __name__ == "__main__":
     elif word == "versions":
         print(json.dumps(versions()))
     else:
-        {"serve": serve, "statsmodels": statsmodels_process, "duckdb": duckdb_process, "prepare": prepare}[word](*rest)
+        words = {"serve": serve, "serve-attention": serve_attention, "statsmodels": statsmodels_process}
+        words |= {"duckdb": duckdb_process, "prepare": prepare}
+        words[word](*rest)

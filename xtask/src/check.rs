@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Failure, help, root};
+use crate::{Failure, help, root, runtimes};
 
 const HELP: &str = "\
 cargo xtask check [STEP…]
@@ -17,15 +17,25 @@ Runs every step, or only those named, and stops at the first that fails:
   lint        clippy over the workspace, warnings are errors
   tests       cargo nextest run (or cargo test) --release --workspace
   docs        cargo test --release --workspace --doc
+  tract       ONNX files in tract: reference/tract
+  python      ONNX and safetensors files in ONNX Runtime, onnx.checker and numpy: reference/onnx
 
 A step whose tool is not installed is skipped, and the summary says so.
 ";
 
 type Step = (&'static str, fn() -> Result<Outcome, Failure>);
 
-const STEPS: [Step; 5] = [("format", format), ("features", features), ("lint", lint), ("tests", tests), ("docs", docs)];
+const STEPS: [Step; 7] = [
+    ("format", format),
+    ("features", features),
+    ("lint", lint),
+    ("tests", tests),
+    ("docs", docs),
+    ("tract", runtimes::tract),
+    ("python", runtimes::python),
+];
 
-enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Skipped(&'static str),
 }
@@ -159,7 +169,7 @@ fn docs() -> Result<Outcome, Failure> {
 
 /// Cargo in the root of the checkout, without what cargo told *this* program about its package: build scripts of
 /// dependencies that look at these variables would otherwise run again.
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.args(arguments).current_dir(root());
     for (name, _) in std::env::vars_os() {
@@ -171,14 +181,14 @@ fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-fn execute(mut command: Command, complaint: &str) -> Result<Outcome, Failure> {
+pub(crate) fn execute(mut command: Command, complaint: &str) -> Result<Outcome, Failure> {
     let program = Path::new(command.get_program()).display().to_string();
     let status = command.status().map_err(|e| Failure::work(format!("cannot run {program}: {e}")))?;
     if status.success() { Ok(Outcome::Passed) } else { Err(Failure::work(format!("{complaint} ({status})"))) }
 }
 
 /// Whether a tool is installed.
-fn answers(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn answers(program: &str, arguments: &[&str]) -> bool {
     let quiet = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     quiet.is_ok_and(|status| status.success())
 }

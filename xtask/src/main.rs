@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod runtimes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  check    every test of the project: format, features, lint, tests, documentation
+  check    every test of the project: format, features, lint, tests, documentation, runtimes
   bench    hattention beside its peers in one run: `cargo xtask bench --help`
   help     this text
 ";

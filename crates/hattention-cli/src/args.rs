@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::transformer::args::TransformerCommand;
+
 /// Least squares as attention: fit, predict, and see which rows made each prediction.
 #[derive(Debug, Parser)]
 #[command(name = "hat", version, propagate_version = true)]
@@ -28,6 +30,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Show which training rows made each prediction.
     Explain(ExplainArgs),
+    /// Test whether a batch comes from the world a model was fitted on (exit code 3 if not).
+    Drift(DriftArgs),
     /// Test hypotheses about coefficients, terms, or a nested model.
     Test(TestArgs),
     /// Check the digits of this build on this machine against NIST's reference sets.
@@ -35,6 +39,9 @@ pub enum Command {
     /// Experiments: claims about least squares as attention, measured.
     #[command(subcommand)]
     Lab(LabCommand),
+    /// A regression as a transformer: build it, run it, check it, export it.
+    #[command(subcommand)]
+    Transformer(TransformerCommand),
 }
 
 /// Where rows come from.
@@ -190,6 +197,64 @@ pub struct ExplainArgs {
     /// Queries to explain, from the first.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub limit: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `hat drift --help` ends with: the contract of `--json`.
+const DRIFT_HELP: &str = "\
+Exit codes: 0 no drift, 3 drift, 1 no answer, 2 usage or data.
+
+The test. Without --train: the likelihood ratio of one normal law against two, means and covariances, of the design's
+columns; it needs the model only (least squares with an intercept, no weights), and columns near a normal law: the report
+says where they are not. With --train: the pooled rows are split anew at random; sound for any columns and any model. The
+statistics are all means and products together, the difference of means, and the largest single column, in units of their
+spread over the splits; p is that of the best of the three. Weights are not read.
+A level that training never saw is drift whatever the test says; its rows are left out of the test. A batch that holds
+constant what is a measure in training is drift for certain; one that lacks a level is judged by the chance of that.
+
+JSON (numbers that do not exist are null):
+  drift, p, level, method (\"permutation\" or \"likelihood ratio\"), rows, training_rows, size (columns compared)
+  permutation        permutations, seed, p; state, means, column, likelihood_ratio (each statistic, p; the last one is
+                     not part of p); largest (that column); null without --train
+  likelihood_ratio   statistic, df, p
+  divergence         the same for (n n*/(n+n*)) (tr S - log det S - d) against its limit
+  normal             whether p-values of normal laws hold; kurtosis_ratio, not_normal[] (columns)
+  flat               directions[], levels, p: what the batch holds constant; null if nothing
+  mean_length        of the mean's shift in whitened units
+  directions[]       variance, columns[{name, weight}]: principal axes in whitened units, ascending
+  columns[]          name, moved, training_mean, training_sd, mean_shift (in sd), mean_z, mean_p, scale_ratio, scale_z,
+                     scale_p, kurtosis, indicator, constant
+  predictions[]      target, training_mean, training_sd, batch_mean, batch_sd, effect_mean, effect_rms,
+                     effect_largest{row, effect}
+  missing            rows, share, training_share
+  unseen             rows, levels[{column, level}]";
+
+/// `hat drift`.
+#[derive(Debug, Args)]
+#[command(after_long_help = DRIFT_HELP)]
+pub struct DriftArgs {
+    /// A model written by `hat fit -o`.
+    pub model: PathBuf,
+    /// The batch.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// The rows the model was fitted on, for a permutation test.
+    #[arg(long, num_args = 1.., value_name = "SOURCE")]
+    pub train: Vec<String>,
+    /// A query over the training sources, as --sql is over the batch's.
+    #[arg(long, value_name = "QUERY", requires = "train")]
+    pub train_sql: Option<String>,
+    /// Level of the test and of the marks of columns.
+    #[arg(long, default_value_t = 0.05, value_name = "LEVEL")]
+    pub level: f64,
+    /// Permutations.
+    #[arg(long, default_value_t = 999, value_name = "B")]
+    pub permutations: usize,
+    /// Seed of the permutations.
+    #[arg(long, default_value_t = 1, value_name = "SEED")]
+    pub seed: u64,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -8,6 +8,8 @@ use hattention_table::source::Source;
 pub const NO_ANSWER: u8 = 1;
 /// Exit code of wrong usage or data.
 pub const USAGE: u8 = 2;
+/// Exit code of `hat drift` when the alarm sounds: an answer, not a failure.
+pub const DRIFT: u8 = 3;
 
 /// A failed command.
 #[derive(Debug)]

@@ -23,28 +23,10 @@ use crate::render::{self, Context};
 /// Runs the command.
 pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     let formula = Formula::parse(&args.formula)?;
-    let vcov = Vcov::parse(&args.vcov).ok_or_else(|| {
-        Failure::usage(
-            format!("unknown covariance `{}`", args.vcov),
-            "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
-        )
-    })?;
     if !(args.level > 0.0 && args.level < 1.0) {
         return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
     }
-    let amount = Amount::parse(args)?;
-    if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
-        return Err(Failure::usage(
-            format!("--order orders the rows for HAC, and --vcov is {vcov}"),
-            "leave it out, or use --vcov HAC:lag",
-        ));
-    }
-    if let Some(path) = &args.output {
-        output::check_writable(path)?;
-    }
-    let source = open_for(&args.source, &formula)?;
-    let Trained { mut model, inflation } =
-        train(args, &formula, &source, &amount, &vcov, quiet).map_err(|failure| failure.placed(&source))?;
+    let Trained { mut model, inflation, vcov } = fit(args, &formula, quiet)?;
     if let Some(path) = &args.output {
         model.save(path)?;
     }
@@ -65,6 +47,35 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
         format!("{formula_text}\n\n{}", tables.collect::<Vec<_>>().join("\n"))
     };
     output::print(&text)
+}
+
+/// The model of a formula and its data.
+///
+/// # Errors
+/// Those of `hat fit`.
+pub fn model(args: &FitArgs, quiet: bool) -> Result<TableModel, Failure> {
+    Ok(fit(args, &Formula::parse(&args.formula)?, quiet)?.model)
+}
+
+fn fit(args: &FitArgs, formula: &Formula, quiet: bool) -> Result<Trained, Failure> {
+    let vcov = Vcov::parse(&args.vcov).ok_or_else(|| {
+        Failure::usage(
+            format!("unknown covariance `{}`", args.vcov),
+            "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
+        )
+    })?;
+    let amount = Amount::parse(args)?;
+    if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
+        return Err(Failure::usage(
+            format!("--order orders the rows for HAC, and --vcov is {vcov}"),
+            "leave it out, or use --vcov HAC:lag",
+        ));
+    }
+    if let Some(path) = &args.output {
+        output::check_writable(path)?;
+    }
+    let source = open_for(&args.source, formula)?;
+    train(args, formula, &source, &amount, vcov, quiet).map_err(|failure| failure.placed(&source))
 }
 
 /// Opens the sources of a fit. A column that the formula makes a factor may be numbers in one CSV file and labels in
@@ -142,6 +153,8 @@ struct Trained {
     model: TableModel,
     /// Variance inflation of every coefficient, if asked for.
     inflation: Option<Vec<Option<f64>>>,
+    /// The covariance of its coefficients.
+    vcov: Vcov,
 }
 
 fn train(
@@ -149,10 +162,10 @@ fn train(
     formula: &Formula,
     source: &Source,
     amount: &Amount,
-    vcov: &Vcov,
+    vcov: Vcov,
     quiet: bool,
 ) -> Result<Trained, Failure> {
-    let extras = extras(vcov, args.order.as_deref());
+    let extras = extras(&vcov, args.order.as_deref());
     let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
     let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
     refuse_mistyped(source, &design)?;
@@ -196,7 +209,7 @@ fn train(
     let inflation = if args.vif { Some(inflation(&gathered.moments, &whitening)?) } else { None };
     // From here on rows come through the frozen design, which numbers columns by coefficient.
     whitening.design = columns(frozen.coding(), 0);
-    if *vcov != Vcov::Iid {
+    if vcov != Vcov::Iid {
         if filter != Filter::Ols {
             return Err(Failure::usage(
                 format!("--vcov {vcov} with --ridge or --components: shrunk coefficients have no standard errors"),
@@ -208,7 +221,7 @@ fn train(
         let encoder = frozen.encoder(&source.schema(), &options)?;
         let progress = Progress::new(source.bytes_total(), "second pass", quiet);
         let order = args.order.as_deref();
-        let covariances = pass::covariances(source, &encoder, &whitening, &fits, vcov, order, &progress)?;
+        let covariances = pass::covariances(source, &encoder, &whitening, &fits, &vcov, order, &progress)?;
         for (fit, covariance) in fits.iter_mut().zip(covariances) {
             fit.covariance = Some(covariance);
         }
@@ -219,7 +232,7 @@ fn train(
         dropped_rows: gathered.dropped,
         largest_weight: gathered.largest_weight,
     };
-    Ok(Trained { model, inflation })
+    Ok(Trained { model, inflation, vcov })
 }
 
 /// Variance inflation of every reported coefficient; none of the intercept.
@@ -263,7 +276,7 @@ fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
 }
 
 /// The coded design as columns of the state, behind the targets.
-fn columns(coding: &Coding, targets: usize) -> Columns {
+pub fn columns(coding: &Coding, targets: usize) -> Columns {
     let state: Vec<Option<usize>> =
         coding.columns.iter().chain(&coding.auxiliary).map(|column| column.state_column.map(|c| c + targets)).collect();
     let orthogonal = |group: &PolynomialGroup| -> Option<Orthogonal> {

@@ -1,6 +1,7 @@
 //! The program `hat`: least squares as attention, from files.
 
 mod args;
+mod drift;
 mod explain;
 mod failure;
 mod fit;
@@ -13,13 +14,14 @@ mod predict;
 mod progress;
 mod render;
 mod selftest;
+mod transformer;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{Cli, Command};
-use failure::Failure;
+use failure::{DRIFT, Failure};
 
 /// Threads that can be asked for: starting more takes longer than they could save.
 const MOST_THREADS: usize = 1024;
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     output::clean_up_on_interrupt();
     match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::from(failure.code)
@@ -36,7 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
+/// Runs the command; the exit code that is its answer.
+fn run(cli: &Cli) -> Result<u8, Failure> {
     if let Some(threads) = cli.threads {
         if !(1..=MOST_THREADS).contains(&threads) {
             let message = format!("--threads is {threads}, expected 1 to {MOST_THREADS}");
@@ -48,11 +51,14 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             .map_err(|e| Failure::usage(format!("cannot start {threads} threads: {e}"), "ask for fewer"))?;
     }
     match &cli.command {
+        Command::Drift(args) => return Ok(if drift::run(args, cli.quiet)? { DRIFT } else { 0 }),
         Command::Fit(args) => fit::run(args, cli.quiet),
         Command::Predict(args) => predict::run(args, cli.quiet),
         Command::Explain(args) => explain::run(args, cli.quiet),
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),
         Command::Lab(command) => lab::run(command, cli.quiet),
-    }
+        Command::Transformer(command) => transformer::run(command, cli.quiet),
+    }?;
+    Ok(0)
 }

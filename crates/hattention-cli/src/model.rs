@@ -24,6 +24,15 @@ pub struct TableModel {
     pub largest_weight: f64,
 }
 
+/// The bytes of a file that holds a model, or why there are none.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let metadata = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    if !metadata.is_file() || metadata.len() > LARGEST_BYTES {
+        return Err(format!("it is not a file of at most {} GiB", LARGEST_BYTES >> 30));
+    }
+    std::fs::read(path).map_err(|e| e.to_string())
+}
+
 impl TableModel {
     /// Columns that were text in training: levels such as `7` must not be read as numbers.
     pub fn labels(&self) -> Vec<String> {
@@ -36,12 +45,36 @@ impl TableModel {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&mut self, path: &Path) -> Result<(), Failure> {
+        self.describe()?;
+        output::write(path, &self.model.to_bytes()?)
+    }
+
+    /// Puts the table's design beside the model, as files have it.
+    ///
+    /// # Errors
+    /// If a level cannot be written as JSON.
+    pub fn describe(&mut self) -> Result<(), Failure> {
         self.model.extra = json!({
             "design": self.frozen.to_json()?,
             "dropped_rows": self.dropped_rows,
             "largest_weight": self.largest_weight,
         });
-        output::write(path, &self.model.to_bytes()?)
+        Ok(())
+    }
+
+    /// A model as a file has it.
+    ///
+    /// # Errors
+    /// If the table's design is not beside it, or is another one.
+    pub fn of(model: Model) -> Result<Self, Failure> {
+        let frozen = Frozen::from_json(&model.extra["design"])?;
+        let names: Vec<String> = frozen.coding().names().into_iter().map(str::to_owned).collect();
+        if names != model.whitening.coefficient_names() {
+            return Err(Failure::usage("its design and its coefficients differ", ""));
+        }
+        let count = |key: &str| model.extra.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let largest_weight = model.extra["largest_weight"].as_f64().unwrap_or(0.0);
+        Ok(Self { dropped_rows: count("dropped_rows"), largest_weight, model, frozen })
     }
 
     /// Reads a model.
@@ -53,21 +86,10 @@ impl TableModel {
         let unreadable = |why: &dyn std::fmt::Display| {
             Failure::usage(format!("cannot read the model {name}: {why}"), "name a file written by `hat fit … -o FILE`")
         };
-        let metadata = std::fs::metadata(path).map_err(|e| unreadable(&e))?;
-        if !metadata.is_file() || metadata.len() > LARGEST_BYTES {
-            return Err(unreadable(&format!("it is not a file of at most {} GiB", LARGEST_BYTES >> 30)));
-        }
-        let bytes = std::fs::read(path).map_err(|e| unreadable(&e))?;
+        let bytes = read_file(path).map_err(|why| unreadable(&why))?;
         let model = Model::from_bytes(&bytes).map_err(|e| {
             Failure::usage(format!("{name} is not a usable model: {e}"), "fit it again with `hat fit … -o FILE`")
         })?;
-        let frozen = Frozen::from_json(&model.extra["design"])?;
-        let names: Vec<String> = frozen.coding().names().into_iter().map(str::to_owned).collect();
-        if names != model.whitening.coefficient_names() {
-            return Err(unreadable(&"its design and its coefficients differ"));
-        }
-        let count = |key: &str| model.extra.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let largest_weight = model.extra["largest_weight"].as_f64().unwrap_or(0.0);
-        Ok(Self { dropped_rows: count("dropped_rows"), largest_weight, model, frozen })
+        Self::of(model).map_err(|failure| Failure { message: unreadable(&failure.message).message, ..failure })
     }
 }

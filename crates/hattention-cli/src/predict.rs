@@ -21,7 +21,7 @@ use crate::pass::owned;
 use crate::progress::Progress;
 
 /// One column of the result: a number a row, or nothing.
-type Values = Vec<Option<f64>>;
+pub type Values = Vec<Option<f64>>;
 
 /// Runs the command.
 pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
@@ -156,14 +156,18 @@ fn scatter(encoded: &EncodedBlock, values: &[f64]) -> Values {
 }
 
 /// Where the result goes.
-enum Sink {
+pub enum Sink {
     Print(std::io::BufWriter<std::io::Stdout>),
     Csv(Whole),
     Parquet(Option<Box<ArrowWriter<std::fs::File>>>, Whole, Arc<Schema>),
 }
 
 impl Sink {
-    fn open(path: Option<&Path>, names: &[String]) -> Result<Self, Failure> {
+    /// Opens it and writes the header.
+    ///
+    /// # Errors
+    /// If the file cannot be created, or its name does not tell its format.
+    pub fn open(path: Option<&Path>, names: &[String]) -> Result<Self, Failure> {
         let quote = |name: &String| {
             if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() }
         };
@@ -203,7 +207,11 @@ impl Sink {
         }
     }
 
-    fn write(&mut self, first_row: u64, rows: usize, values: &[Values]) -> Result<(), Failure> {
+    /// Writes a batch: the numbers of its rows, and their values.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn write(&mut self, first_row: u64, rows: usize, values: &[Values]) -> Result<(), Failure> {
         if let Self::Parquet(writer, _, schema) = self {
             let numbers = UInt64Array::from_iter_values((1..=rows as u64).map(|row| first_row + row));
             let mut arrays: Vec<ArrayRef> = vec![Arc::new(numbers)];
@@ -229,7 +237,11 @@ impl Sink {
         self.text(&text)
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    /// Writes what is left and gives the file its name.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Print(mut out) => out.flush().or_else(|e| output::stdout_failed(&e)),
             Self::Csv(whole) => whole.finish(),

@@ -21,6 +21,8 @@
 //! | leverage | a row's attention to itself | `hᵢ = ‖kᵢ‖²` | [`attention::Keys::leverages`] |
 //! | coefficients | reading the memory with basis queries | `β̂ = L (KᵀV)` | [`Fit::estimates`] |
 //! | `LᵀXᵀy` | fast-weight memory | `M = KᵀV` | [`FastMemory`], [`Fit::memory`] |
+//! | second moments of new rows in whitened units | state of the fast memory | `S = (1/n*) Σ k̂ k̂ᵀ`, `I` in training | [`State`], [`drift`] |
+//! | observation weights `γ^(T−t)` | decay | `M ← γ M + k yᵀ` | [`FastMemory::decay`] |
 //! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
@@ -38,6 +40,7 @@ mod components;
 mod dense;
 pub mod design;
 pub mod double_double;
+pub mod drift;
 pub mod error;
 mod exact;
 pub mod fit;
@@ -58,7 +61,7 @@ pub use design::{Aliased, Design, Filter, Orthogonal, RankTolerance};
 pub use error::Error;
 pub use fit::{Fit, Vcov};
 pub use matrix::Matrix;
-pub use memory::FastMemory;
+pub use memory::{FastMemory, State};
 pub use moments::Moments;
 pub use transformer::Transformer;
 pub use whitening::{Arithmetic, Method, Whitening, WhiteningOptions};

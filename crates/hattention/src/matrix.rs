@@ -1,6 +1,7 @@
 //! Matrices of tokens and weights, and the numbers they are made of.
 
 use crate::error::Error;
+use crate::linalg;
 
 pub use crate::dense::real::Real;
 
@@ -126,5 +127,20 @@ impl<T: Real> Matrix<T> {
                 value: self.data[at].to_f64(),
             }),
         }
+    }
+}
+
+impl Matrix<f64> {
+    /// The singular values, descending; the first is the spectral norm.
+    ///
+    /// # Equals
+    /// `svd(a)$d` in R, `numpy.linalg.svd(a, compute_uv=False)`.
+    ///
+    /// # Errors
+    /// - [`Error::NonFinite`] for NaN or infinity.
+    /// - [`Error::NoConvergence`] if the iteration fails.
+    pub fn singular_values(&self) -> Result<Vec<f64>, Error> {
+        self.check_finite()?;
+        Ok(linalg::svd(self)?.values)
     }
 }

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "laws/any_data.rs"]
 mod any_data;
+#[path = "laws/decay.rs"]
+mod decay;
 #[path = "laws/dependence.rs"]
 mod dependence;
 #[path = "laws/fits.rs"]
@@ -28,3 +30,5 @@ mod state;
 mod table;
 #[path = "laws/transformer.rs"]
 mod transformer;
+#[path = "laws/weights.rs"]
+mod weights;

@@ -48,6 +48,13 @@ impl Contestant {
         }
     }
 
+    /// Notes how far its predictions are from the exact ones, relative to the largest of these.
+    pub(crate) fn compare_to_size(&mut self, got: &[f64], exact: &[f64]) {
+        let size = exact.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        let gap = got.iter().zip(exact).fold(0.0f64, |m, (g, e)| m.max((g - e).abs()));
+        self.difference = (got.len() == exact.len() && gap.is_finite()).then_some(gap / size);
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let mut value = json!({
             "name": self.name,

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: hattention beside its peers, in one run.
 
+mod attention;
 mod contestant;
 mod data;
 mod files;
@@ -19,15 +20,16 @@ const HELP: &str = "\
 cargo xtask bench [OPTIONS]
 
 Times hattention and its peers on the same data, in alternating rounds of one run, with equal threads, and writes
-latest.json (everything) and latest.md (tables of medians and ratios).
+latest.json (everything) and latest.md (tables of medians and ratios); of attention, attention.json and attention.md.
 
   --python PATH       a Python with numpy and as many of scipy, scikit-learn, statsmodels, polars, polars-ols, polars-ds,
-                      duckdb, pandas and pyarrow as are to be timed; also HATTENTION_PEERS_PYTHON. Without one only
+                      duckdb, pandas and pyarrow as are to be timed, and torch for attention; also HATTENTION_PEERS_PYTHON. Without one only
                       hattention and R are timed
   --rscript PATH      R [default: Rscript, if installed]
   --hat PATH          the program to time on files [default: built by cargo]
   --date YYYY-MM-DD   written into the results; nothing reads the calendar
-  --only WORD         `memory` (arrays), `files` (whole processes), or a part of a contestant's name; can be repeated.
+  --only WORD         `memory` (arrays), `files` (whole processes), `attention` (forward passes), or a part of a
+                      contestant's name; can be repeated.
                       hattention always runs
   --shape NxP         rows x columns; can be repeated [default: 1000000x10, 100000x100, 10000x1000]
   --rows N            this many rows in every shape
@@ -83,7 +85,9 @@ impl Options {
                 "--rscript" => options.rscript = PathBuf::from(value),
                 "--hat" => options.hat = Some(PathBuf::from(value)),
                 "--date" => options.date = Some(date(value)?),
-                "--only" if ["memory", "files"].contains(&value.as_str()) => options.sections.push(value.clone()),
+                "--only" if ["memory", "files", "attention"].contains(&value.as_str()) => {
+                    options.sections.push(value.clone())
+                }
                 "--only" => options.names.push(value.to_lowercase()),
                 "--shape" => options.shapes.push(shape(value)?),
                 "--rows" => rows = Some(number(option, value)?),
@@ -178,18 +182,29 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if options.section("files") {
         files::run(&options, &mut results)?;
     }
-    let page = report::markdown(&results);
-    println!("{page}");
-    if let Some(folder) = options.folder() {
-        write(&folder, &results, &page)
-            .map_err(|e| Failure::work(format!("cannot write to {}: {e}", folder.display())))?;
-        eprintln!("written: {0}/latest.json, {0}/latest.md", folder.display());
+    if options.section("memory") || options.section("files") {
+        publish(&options, "latest", &results, &report::markdown(&results))?;
+    }
+    if options.section("attention") {
+        let results = attention::run(&options)?;
+        publish(&options, "attention", &results, &report::attention(&results))?;
     }
     Ok(())
 }
 
-fn write(folder: &std::path::Path, results: &Value, page: &str) -> std::io::Result<()> {
+/// Prints a page, and writes it where results go.
+fn publish(options: &Options, name: &str, results: &Value, page: &str) -> Result<(), Failure> {
+    println!("{page}");
+    if let Some(folder) = options.folder() {
+        write(&folder, name, results, page)
+            .map_err(|e| Failure::work(format!("cannot write to {}: {e}", folder.display())))?;
+        eprintln!("written: {0}/{name}.json, {0}/{name}.md", folder.display());
+    }
+    Ok(())
+}
+
+fn write(folder: &std::path::Path, name: &str, results: &Value, page: &str) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("latest.json"), format!("{results:#}\n"))?;
-    std::fs::write(folder.join("latest.md"), page)
+    std::fs::write(folder.join(format!("{name}.json")), format!("{results:#}\n"))?;
+    std::fs::write(folder.join(format!("{name}.md")), page)
 }

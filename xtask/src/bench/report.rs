@@ -27,6 +27,38 @@ pub(crate) fn markdown(results: &Value) -> String {
     page
 }
 
+/// The page of forward passes.
+pub(crate) fn attention(results: &Value) -> String {
+    let mut page = String::new();
+    head(&mut page, results);
+    let (rows, columns) = (results["rows"].as_f64().unwrap_or(0.0), results["columns"].as_f64().unwrap_or(0.0));
+    let _ = writeln!(
+        page,
+        "\n## Self-attention among {rows} rows of {columns} columns and an intercept, one target\n\n\
+         Predictions `Q ((1/n) KᵀV) W_p` of linear attention, the state summed before it is read. Peers get their tokens \
+         ready-made; hattention takes the means off and puts the constant in front while it reads.\n"
+    );
+    for layout in ["doubles", "singles"] {
+        let all = results["contestants"].as_array().into_iter().flatten().filter(|c| c["layout"] == layout);
+        let section = serde_json::json!({
+            "contestants": all.collect::<Vec<_>>(), "cores_of_others": results["cores_of_others"],
+        });
+        let _ = writeln!(page, "\n### In {layout}\n");
+        table(&mut page, results, &section, "hattention", false);
+    }
+    let _ = writeln!(
+        page,
+        "\n- *times hattention*: the contestant's median over that of hattention with shared keys. The constructed weights are \
+         shared, W_Q = W_K = W_V, so one projection and half of a symmetric state are enough; with three projections every \
+         one is computed.\n- *the product X W alone* is the floor: what a matrix library takes for one of the projections.\n\
+         - *coefficient difference* is here the largest difference of 100 predictions over the largest of them."
+    );
+    for note in results["notes"].as_array().into_iter().flatten() {
+        let _ = writeln!(page, "- {}", text(note));
+    }
+    page
+}
+
 fn head(page: &mut String, results: &Value) {
     let machine = &results["machine"];
     let list = |value: &Value| value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(", ");

@@ -20,6 +20,7 @@ pub struct EncodedBlock {
     pub(crate) kept: Option<Vec<u32>>,
     pub(crate) missing: Vec<(String, usize)>,
     pub(crate) unseen: usize,
+    pub(crate) unseen_levels: Vec<(String, String)>,
     pub(crate) columns: Vec<(usize, Storage)>,
     pub(crate) targets: Vec<Numbers>,
     pub(crate) weights: Option<ScalarBuffer<f64>>,
@@ -70,6 +71,11 @@ impl EncodedBlock {
     /// Rows left out for a level that the model does not know.
     pub fn unseen(&self) -> usize {
         self.unseen
+    }
+
+    /// Columns and their levels, as printed, for which rows were left out.
+    pub fn unseen_levels(&self) -> &[(String, String)] {
+        &self.unseen_levels
     }
 
     /// The positions in the batch of the kept rows, ascending; `None` when all are kept. Shape: `[rows]`.

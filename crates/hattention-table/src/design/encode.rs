@@ -17,6 +17,9 @@ use super::read::{ColumnKind, TooWide, Unreadable, mark_missing, numbers, wrong_
 use super::{NaPolicy, Unseen};
 use crate::error::{TableError, nearest};
 
+/// Columns and their levels that the dictionary does not know.
+type UnseenLevels = Vec<(String, String)>;
+
 /// The level of every kept row, shared by the columns that indicate levels.
 type SharedCodes = Arc<Vec<u32>>;
 
@@ -58,7 +61,7 @@ impl Encoder<'_> {
         let arrays = self.arrays(batch)?;
         let mut reading = Reading { encoder: self, arrays, rows: batch.num_rows(), first_row, keep: None };
         let missing = reading.drop_missing()?;
-        let (factor_codes, unseen) = reading.factor_codes()?;
+        let (factor_codes, unseen, unseen_levels) = reading.factor_codes()?;
         let inputs = reading.numeric_inputs()?;
         let rows = reading.kept_rows();
         let targets = if self.targets { reading.targets(&inputs)? } else { Vec::new() };
@@ -75,6 +78,7 @@ impl Encoder<'_> {
             kept: keep,
             missing,
             unseen,
+            unseen_levels,
             columns,
             targets,
             weights,
@@ -152,23 +156,25 @@ impl Reading<'_> {
         }
     }
 
-    /// The level codes of every factor in every kept row; rows of unseen levels are dropped where that is asked for.
-    fn factor_codes(&mut self) -> Result<(Vec<SharedCodes>, usize), TableError> {
+    /// The level codes of every factor in every kept row; rows of unseen levels are dropped where that is asked for,
+    /// and counted, and the levels named.
+    fn factor_codes(&mut self) -> Result<(Vec<SharedCodes>, usize, UnseenLevels), TableError> {
         let factors = self.encoder.plan.factors.len();
-        let mut all = (0..factors).map(|factor| self.codes_of(factor)).collect::<Result<Vec<_>, _>>()?;
+        let mut names = UnseenLevels::new();
+        let mut all = (0..factors).map(|factor| self.codes_of(factor, &mut names)).collect::<Result<Vec<_>, _>>()?;
         let rows = self.kept_rows();
         let unseen = |row: &usize| all.iter().any(|codes| codes[*row] == UNSEEN);
         let null_rows_possible = matches!(self.encoder.mode, Mode::Frozen { unseen: Unseen::Null, .. });
         if !null_rows_possible || !(0..rows).any(|row| unseen(&row)) {
-            return Ok((all.into_iter().map(Arc::new).collect(), 0));
+            return Ok((all.into_iter().map(Arc::new).collect(), 0, names));
         }
         let seen: Vec<usize> = (0..rows).filter(|row| !unseen(row)).collect();
         self.keep = Some(seen.iter().map(|&row| self.keep.as_ref().map_or(row as u32, |keep| keep[row])).collect());
         all.iter_mut().for_each(|codes| *codes = seen.iter().map(|&row| codes[row]).collect());
-        Ok((all.into_iter().map(Arc::new).collect(), rows - seen.len()))
+        Ok((all.into_iter().map(Arc::new).collect(), rows - seen.len(), names))
     }
 
-    fn codes_of(&self, factor: usize) -> Result<Vec<u32>, TableError> {
+    fn codes_of(&self, factor: usize, names: &mut UnseenLevels) -> Result<Vec<u32>, TableError> {
         let Encoder { plan, dictionary, mode, .. } = self.encoder;
         let input = plan.factors[factor].input;
         let name = &plan.inputs[input].name;
@@ -177,7 +183,10 @@ impl Reading<'_> {
             Mode::Discover => dictionary.discover_level(factor, level).map_err(Some),
             Mode::Frozen { unseen, .. } => match (dictionary.read(|inner| inner.code(factor, level)), unseen) {
                 (Some(code), _) => Ok(code),
-                (None, Unseen::Null) => Ok(UNSEEN),
+                (None, Unseen::Null) => {
+                    names.push((name.clone(), level.to_string()));
+                    Ok(UNSEEN)
+                }
                 (None, Unseen::Error) => Err(None),
             },
         };

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::dense::kernel::TILE;
-use crate::dense::packed::{CHUNK, Packed};
+use crate::dense::packed::{CHAIN, CHUNK, Packed, product_rows};
 use crate::error::Error;
 use crate::matrix::{Matrix, Real};
 
@@ -76,7 +76,7 @@ impl Default for Scoring<'_> {
 ///
 /// # Numerics
 /// Cost `2 · queries · keys · (d + m)` operations, whatever the score; memory beside keys and values is one tile of scores
-/// a thread. Sums run over the keys in the order of their rows, in chains of 240: threads do not show. Exponentials of
+/// a thread. Sums run over the keys in the order of their rows, in chains of 30: threads do not show. Exponentials of
 /// normalised scores are taken relative to the largest so far, so that they neither overflow nor vanish together.
 ///
 /// # Errors
@@ -112,8 +112,7 @@ pub fn attend<T: Real>(
         .into_par_iter()
         .map(|first| {
             let rows = first..keys.rows.min(first + CHUNK);
-            let copy = |row: &[T], target: &mut [T]| target.copy_from_slice(row);
-            let keys = Packed::by_rows(keys, rows.clone(), keys.columns, copy);
+            let keys = &keys.data[first * keys.columns..rows.end * keys.columns];
             Context { first, keys, values: Packed::by_columns(values, rows) }
         })
         .collect();
@@ -156,10 +155,10 @@ fn check<T: Real>(
     }
 }
 
-/// Rows of the context: keys by rows, values by columns.
-struct Context<T: Real> {
+/// Rows of the context: keys row by row, values by columns.
+struct Context<'a, T: Real> {
     first: usize,
-    keys: Packed<T>,
+    keys: &'a [T],
     values: Packed<T>,
 }
 
@@ -180,22 +179,28 @@ impl<T: Real> QueryPanel<T> {
     fn new(queries: &Matrix<T>, first: usize, columns: usize) -> Self {
         let rows = first..queries.rows.min(first + T::PANEL);
         let count = rows.len();
-        let packed = Packed::by_rows(queries, rows, queries.columns, |row, target| target.copy_from_slice(row));
+        let packed = Packed::by_rows(queries, rows);
         let mut largest = T::ZERO_ROW;
         largest.as_mut().fill(T::from_f64(f64::NEG_INFINITY));
         let sums = vec![T::ZERO_ROW; columns.next_multiple_of(TILE)];
         Self { first, count, queries: packed, sums, columns, totals: T::ZERO_ROW, largest }
     }
 
-    fn read(&mut self, chunk: &Context<T>, scoring: &Scoring<'_>) {
+    fn read(&mut self, chunk: &Context<'_, T>, scoring: &Scoring<'_>) {
         let rows = chunk.values.inner;
         let mut scores = vec![T::ZERO_ROW; rows];
-        crate::dense::packed::product_panel(&self.queries, 0, &chunk.keys, &mut scores);
+        product_rows(&self.queries, 0, chunk.keys, &mut scores);
         self.score(chunk.first, &mut scores, scoring);
         let per_panel = T::PANEL / TILE;
         for (group, sums) in self.sums.chunks_exact_mut(TILE).enumerate() {
-            let Some(sums) = sums.as_mut_array::<TILE>() else { continue };
-            T::multiply(&scores, chunk.values.panel(group / per_panel), group % per_panel, sums);
+            let values = chunk.values.panel(group / per_panel);
+            for (scores, values) in scores.chunks(CHAIN).zip(values.chunks(CHAIN)) {
+                let mut tile = [T::ZERO_ROW; TILE];
+                T::multiply(scores, values, group % per_panel, &mut tile);
+                for (sum, more) in sums.iter_mut().zip(&tile) {
+                    sum.as_mut().iter_mut().zip(more.as_ref()).for_each(|(s, x)| *s = *s + *x);
+                }
+            }
         }
     }
 

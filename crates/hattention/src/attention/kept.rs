@@ -8,7 +8,7 @@ use crate::double_double::{DoubleDouble, fast_two_sum, two_product, two_sum};
 use crate::whitening::Whitening;
 
 /// A kept column of a design in a block of rows.
-pub(super) enum Kept<'a> {
+pub(crate) enum Kept<'a> {
     /// One of the block's columns; `None` is zero.
     Plain(Option<Column<'a>>),
     /// `constant + Σ factor · column`.
@@ -17,7 +17,7 @@ pub(super) enum Kept<'a> {
 
 impl<'a> Kept<'a> {
     /// The kept columns of a block whose columns are `ids` of the state; absent ones are zero.
-    pub(super) fn all(whitening: &Whitening, block: &Block<'a>, ids: &[usize]) -> Vec<Self> {
+    pub(crate) fn all(whitening: &Whitening, block: &Block<'a>, ids: &[usize]) -> Vec<Self> {
         let design = &whitening.design;
         let known: HashMap<usize, Column<'a>> = ids.iter().copied().zip(block.columns.iter().copied()).rev().collect();
         let formed = design.formed();
@@ -40,7 +40,7 @@ impl<'a> Kept<'a> {
     }
 
     /// `x − mean` of some rows as doubles.
-    pub(super) fn centre(&self, rows: Range<usize>, mean: DoubleDouble, target: &mut [f64]) {
+    pub(crate) fn centre(&self, rows: Range<usize>, mean: DoubleDouble, target: &mut [f64]) {
         match self {
             Self::Plain(column) => centre(column.map(|c| c.slice(rows)), mean, target),
             Self::Formed { .. } => {

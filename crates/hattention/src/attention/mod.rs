@@ -12,8 +12,7 @@ use crate::fit::Fit;
 use crate::moments::Moments;
 use crate::whitening::Whitening;
 
-use kept::Kept;
-pub(crate) use kept::Numbers;
+pub(crate) use kept::{Kept, Numbers};
 
 /// Rows read at a time: their keys stay in the second-level cache.
 const CHUNK: usize = 1024;
@@ -157,7 +156,7 @@ fn add_squares(x: &[f64], sum: &mut [f64]) {
     )
 }
 
-fn check_lengths(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
+pub(crate) fn check_lengths(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
     if ids.len() != block.columns.len() {
         return Err(Error::Shape { what: "the list of columns", expected: block.columns.len(), got: ids.len() });
     }

@@ -1,4 +1,7 @@
-//! Models as bytes: safetensors with metadata. Callers read and write the files.
+//! Models and transformers as bytes: safetensors with metadata, and ONNX. Callers read and write the files.
+
+pub mod onnx;
+mod transformer;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,6 +14,8 @@ use crate::double_double::DoubleDouble;
 use crate::error::{Dependence, Error};
 use crate::fit::{Covariance, Fit, Vcov, covariance::Middle};
 use crate::whitening::{Method, Whitening};
+
+pub use transformer::Weights;
 
 /// The version this release writes; it reads no other.
 pub const FORMAT_VERSION: u64 = 2;
@@ -105,23 +110,8 @@ impl Model {
     /// [`Error::Format`] for anything that is not a whole model file of this version: cut short, foreign, of another
     /// version, with missing or wrongly shaped tensors.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let text = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("");
-        if text("format") != FORMAT_NAME {
-            return Err(mismatch(format!("a `{FORMAT_NAME}` file"), format!("format `{}`", text("format"))));
-        }
-        if text("version") != FORMAT_VERSION.to_string() {
-            return Err(mismatch(
-                format!("model format version {FORMAT_VERSION}"),
-                format!("version `{}`", text("version")),
-            ));
-        }
-        let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
-        let parse = |key: &str| -> Result<Value, Error> {
-            serde_json::from_str(text(key)).map_err(|e| mismatch(format!("JSON under `{key}`"), e.to_string()))
-        };
-        let (description, extra) = (parse("model")?, parse("extra")?);
+        let (metadata, tensors) = open(bytes, FORMAT_NAME, "model", FORMAT_VERSION)?;
+        let (description, extra) = (metadata.json("model")?, metadata.json("extra")?);
         let whitening = read_whitening(&description, &tensors)?;
         let targets = description["targets"].as_array().ok_or_else(|| missing("targets"))?;
         let fits = targets
@@ -131,6 +121,34 @@ impl Model {
             .collect::<Result<_, _>>()?;
         Ok(Self { whitening, fits, extra })
     }
+}
+
+/// What a file says of itself.
+struct Metadata(HashMap<String, String>);
+
+impl Metadata {
+    /// The text under a key, empty if it is not there.
+    fn text(&self, key: &str) -> &str {
+        self.0.get(key).map(String::as_str).unwrap_or("")
+    }
+
+    fn json(&self, key: &str) -> Result<Value, Error> {
+        serde_json::from_str(self.text(key)).map_err(|e| mismatch(format!("JSON under `{key}`"), e.to_string()))
+    }
+}
+
+/// Opens a file of one format and version.
+fn open<'a>(bytes: &'a [u8], format: &str, what: &str, version: u64) -> Result<(Metadata, SafeTensors<'a>), Error> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
+    let metadata = Metadata(header.metadata().clone().unwrap_or_default());
+    if metadata.text("format") != format {
+        return Err(mismatch(format!("a `{format}` file"), format!("format `{}`", metadata.text("format"))));
+    }
+    if metadata.text("version") != version.to_string() {
+        let got = format!("version `{}`", metadata.text("version"));
+        return Err(mismatch(format!("{what} format version {version}"), got));
+    }
+    Ok((metadata, SafeTensors::deserialize(bytes).map_err(not_safetensors)?))
 }
 
 fn read_whitening(description: &Value, tensors: &SafeTensors<'_>) -> Result<Whitening, Error> {
@@ -243,26 +261,34 @@ fn read_fit(target: &Value, t: usize, tensors: &SafeTensors<'_>, whitening: &Whi
 
 /// Tensors in the order they were added, as bytes.
 #[derive(Default)]
-struct Tensors(Vec<(String, Vec<usize>, Vec<u8>)>);
+struct Tensors(Vec<(String, Dtype, Vec<usize>, Vec<u8>)>);
 
 impl Tensors {
     fn vector(&mut self, name: &str, values: &[f64]) {
-        self.0.push((name.to_owned(), vec![values.len()], values.iter().flat_map(|x| x.to_le_bytes()).collect()));
+        self.doubles(name, vec![values.len()], values.iter().flat_map(|x| x.to_le_bytes()).collect());
+    }
+
+    fn doubles(&mut self, name: &str, shape: Vec<usize>, bytes: Vec<u8>) {
+        self.0.push((name.to_owned(), Dtype::F64, shape, bytes));
+    }
+
+    fn bytes(&mut self, name: &str, bytes: Vec<u8>) {
+        self.0.push((name.to_owned(), Dtype::U8, vec![bytes.len()], bytes));
     }
 
     fn pairs(&mut self, name: &str, values: &[DoubleDouble]) {
         let bytes = values.iter().flat_map(|x| [x.hi, x.lo]).flat_map(f64::to_le_bytes).collect();
-        self.0.push((name.to_owned(), vec![values.len(), 2], bytes));
+        self.doubles(name, vec![values.len(), 2], bytes);
     }
 
     fn matrix(&mut self, name: &str, rows: usize, columns: usize, at: impl Fn(usize, usize) -> f64) {
         let bytes = (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).flat_map(|(i, j)| at(i, j).to_le_bytes());
-        self.0.push((name.to_owned(), vec![rows, columns], bytes.collect()));
+        self.doubles(name, vec![rows, columns], bytes.collect());
     }
 
     fn to_bytes(&self, metadata: HashMap<String, String>) -> Result<Vec<u8>, Error> {
-        let views = self.0.iter().map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F64, shape.clone(), bytes).map(|view| (name.as_str(), view))
+        let views = self.0.iter().map(|(name, dtype, shape, bytes)| {
+            TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.as_str(), view))
         });
         let views: Vec<_> = views.collect::<Result<_, _>>().map_err(not_safetensors)?;
         in_order(&safetensors::serialize(views, Some(metadata)).map_err(not_safetensors)?)

@@ -55,10 +55,13 @@ pub trait Kernel: Sized + 'static {
 
     /// `tile[j][i] += Σ_k left[k][i] · right[k][8 part + j]`, each a chain over k.
     fn multiply(left: &[Self::Row], right: &[Self::Row], part: usize, tile: &mut [Self::Row; TILE]);
+
+    /// `tile[j][i] += Σ_k left[k][i] · right[j][k]`, each a chain over k; rows are at least as long as the panel is deep.
+    fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], tile: &mut [Self::Row; TILE]);
 }
 
 macro_rules! real {
-    ($number:ident, $panel:literal, $multiply:path) => {
+    ($number:ident, $panel:literal, $multiply:path, $multiply_rows:path) => {
         impl Real for $number {
             const EPSILON: f64 = $number::EPSILON as f64;
             const NAME: &'static str = stringify!($number);
@@ -101,12 +104,16 @@ macro_rules! real {
             fn multiply(left: &[Self::Row], right: &[Self::Row], part: usize, tile: &mut [Self::Row; TILE]) {
                 $multiply(left, right, part, tile);
             }
+
+            fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], tile: &mut [Self::Row; TILE]) {
+                $multiply_rows(left, right, tile);
+            }
         }
     };
 }
 
-real!(f64, 24, kernel::multiply);
-real!(f32, 48, kernel::multiply_singles);
+real!(f64, 24, kernel::multiply, kernel::multiply_rows);
+real!(f32, 48, kernel::multiply_singles, kernel::multiply_rows_singles);
 
 /// The exponential that is the same on every machine.
 mod libm_exp {

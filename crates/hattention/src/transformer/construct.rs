@@ -105,7 +105,8 @@ pub fn inputs(whitening: &Whitening, block: &Block<'_>, ids: &[usize]) -> Result
     let mut x = Matrix::zeros(block.rows, whitening.design.names.len());
     for (position, values) in whitening.kept.iter().zip(kept_rows(whitening, block, ids)?) {
         for (row, value) in values.into_iter().enumerate() {
-            x.row_mut(row)[*position] = value;
+            // An indicator less a mean of nothing is minus zero.
+            x.row_mut(row)[*position] = value + 0.0;
         }
     }
     Ok(x)

@@ -3,9 +3,9 @@
 //! With the second moments `S = (1/n) KᵀK` of the context's keys, each layer takes one step of Newton's iteration for the
 //! inverse, `M ← M (2I − S M)`, so that `I − M_k S = (I − M₀ S)^(2^k)`: digits double from layer to layer.
 //!
-//! It is attention: rows of M are tokens of memory, and `M S M = (1/n) (M Kᵀ)(K M)` is what they read when they attend,
-//! linearly, to the context's keys with the values `K M`. A layer is that read, subtracted, beside a residual
-//! connection of weight two; its weights know nothing of the context.
+//! It is attention: rows of M are tokens of memory, and `M S = (1/n) (M Kᵀ) K` is what they read when they attend, linearly,
+//! to the context's keys. A layer corrects the memory by what is missing, `M ← M + (I − M S) M`; its weights know nothing of
+//! the context.
 //!
 //! # References
 //! Schulz (1933); Ben-Israel & Cohen (1966) for the start; Fu, Chen, Jia & Sharan (2024), arXiv 2310.17086, for the layers.
@@ -72,8 +72,7 @@ impl NewtonSchulz {
         let mut steps = vec![self.first(s)?];
         for layer in 0..self.layers {
             let m = &steps[layer];
-            let read = m.product(&s.product(m));
-            steps.push(twice_less(m, &read));
+            steps.push(corrected(m, &m.product(s)));
         }
         Ok(steps)
     }
@@ -91,9 +90,7 @@ impl NewtonSchulz {
         let scoring = Scoring { scale: 1.0 / keys.rows as f64, ..Scoring::default() };
         for layer in 0..self.layers {
             let m = &steps[layer];
-            // M is symmetric up to rounding, and its rows are the queries.
-            let read = attend(m, keys, &keys.product(m), &scoring)?;
-            steps.push(twice_less(m, &read));
+            steps.push(corrected(m, &attend(m, keys, keys, &scoring)?));
         }
         Ok(steps)
     }
@@ -195,9 +192,12 @@ pub fn second_moments<T: Real>(keys: &Matrix<T>) -> Result<Matrix<T>, Error> {
     Ok(s)
 }
 
-/// `2M − read`.
-fn twice_less<T: Real>(m: &Matrix<T>, read: &Matrix<T>) -> Matrix<T> {
-    let data = m.data.iter().zip(&read.data).map(|(m, r)| *m + *m - *r).collect();
+/// `M + (I − read) M`.
+///
+/// As `2M − (MS)M` the same step would cancel: its rounding is `ε κ(S)` of M, and `ε κ(S)²` of `M S`.
+fn corrected<T: Real>(m: &Matrix<T>, read: &Matrix<T>) -> Matrix<T> {
+    let missing = Matrix::from_fn(m.rows, m.columns, |i, j| T::from_f64((i == j) as u8 as f64) - read.at(i, j));
+    let data = missing.product(m).data.iter().zip(&m.data).map(|(step, m)| *m + *step).collect();
     Matrix { rows: m.rows, columns: m.columns, data }
 }
 

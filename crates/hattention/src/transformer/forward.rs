@@ -6,7 +6,7 @@ use super::mesa::Mesa;
 use super::{Convention, Layout, Transformer};
 use crate::attention::attend::{Scoring, attend};
 use crate::dense::kernel::TILE;
-use crate::dense::packed::{CHUNK, Packed, product_panel};
+use crate::dense::packed::{CHAIN, CHUNK, Packed, product_panel, product_rows};
 use crate::design::Aliased;
 use crate::error::Error;
 use crate::matrix::{Matrix, Real};
@@ -21,7 +21,7 @@ const NARROW: usize = 8;
 /// # Numerics
 /// A pass over n rows costs `2 n d r` operations for each of the three projections (one if the weights are the same),
 /// `2 n r²` for the state `KᵀV` (half if keys are values) and `2 n r m` for reading it: linear in n, for linear scores may
-/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 240, chains in the order of the
+/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 30, chains in the order of the
 /// rows and in doubles: the number of threads does not show.
 #[derive(Clone, Debug)]
 pub struct Layer<T: Real> {
@@ -171,6 +171,18 @@ impl<T: Real> Layer<T> {
         Ok(result)
     }
 
+    /// The keys of some rows, `X̃ W_K`.
+    ///
+    /// # Shapes
+    /// `[rows][r]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    pub fn keys(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        Ok(unpack(&self.project(x, self.keys.as_ref().unwrap_or(&self.queries)), x.rows))
+    }
+
     /// The state `(1/n) KᵀV` of some rows: the identity on the training rows, `LᵀΣ*L` on others.
     ///
     /// # Shapes
@@ -196,13 +208,24 @@ impl<T: Real> Layer<T> {
     /// `predict(lm(targets ~ context), x)` in R for α = 0.
     ///
     /// # Numerics
-    /// The context is taken in row by row by rotations ([`Mesa`]): the error is `ε κ` of the context's *keys*, which the
-    /// model's own training rows have of condition one.
+    /// The context is taken in by rotations ([`Mesa`]), in blocks that threads share and in doubles also where the keys are
+    /// singles: the error is `ε κ` of the context's *keys*, which the model's own training rows have of condition one.
     ///
     /// # Errors
     /// As [`Layer::forward`]; [`Error::RankDeficient`] if the keys of the context depend on each other and α is 0.
     pub fn solve(&self, x: &Matrix<T>, context: &Matrix<T>, targets: &Matrix<T>) -> Result<Matrix<T>, Error> {
         self.check(x)?;
+        self.recall(x, &self.learn(context, targets)?)
+    }
+
+    /// What the solve layout learns from a context: `(KᵀK + αI)⁻¹ KᵀY`, to be read by [`Layer::recall`].
+    ///
+    /// # Shapes
+    /// `context`: `[context][p]`; `targets`: `[context][m]`, any m; the result: `[r][m]`.
+    ///
+    /// # Errors
+    /// As [`Layer::solve`].
+    pub fn learn(&self, context: &Matrix<T>, targets: &Matrix<T>) -> Result<Matrix, Error> {
         self.check(context)?;
         targets.check_finite()?;
         if targets.rows != context.rows {
@@ -211,17 +234,54 @@ impl<T: Real> Layer<T> {
         if context.rows == 0 {
             return Err(Error::NoRows);
         }
-        let mut mesa = Mesa::new(self.model.keys(), targets.columns);
+        let mut mesa = Mesa::<f64>::new(self.model.keys(), targets.columns);
         if self.model.alpha > 0.0 {
             mesa = mesa.with_ridge(self.model.alpha, self.model.intercept as usize)?;
         }
         let keys = unpack(&self.project(context, self.keys.as_ref().unwrap_or(&self.queries)), context.rows);
-        for i in 0..context.rows {
-            mesa.push(keys.row(i), targets.row(i), 1.0)?;
+        // Memories of blocks are made at once, and merged in the order of the rows.
+        let block = (2 * self.model.keys()).max(CHUNK);
+        let blocks: Vec<usize> = (0..context.rows).step_by(block).collect();
+        let doubles = |row: &[T]| row.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+        let memory = |first: usize| -> Result<Mesa<f64>, Error> {
+            let mut memory = Mesa::new(self.model.keys(), targets.columns);
+            for i in first..context.rows.min(first + block) {
+                memory.push(&doubles(keys.row(i)), &doubles(targets.row(i)), 1.0)?;
+            }
+            Ok(memory)
+        };
+        for memory in blocks.into_par_iter().map(memory).collect::<Result<Vec<_>, _>>()? {
+            mesa.merge(&memory)?;
         }
-        let state = mesa.coefficients(Aliased::Error)?;
-        let state = Matrix::from_fn(state.rows, state.columns, |i, j| state.at(i, j).to_f64());
-        Ok(self.read(&self.project(x, &self.queries), &state, x.rows))
+        mesa.coefficients(Aliased::Error)
+    }
+
+    /// Queries times a state that is at hand: `X̃ W_Q S`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; `state`: `[r][m]`; the result: `[rows][m]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`]; [`Error::Shape`] for a state of other keys.
+    pub fn recall(&self, x: &Matrix<T>, state: &Matrix) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        if state.rows != self.model.keys() {
+            return Err(Error::Shape { what: "the state", expected: self.model.keys(), got: state.rows });
+        }
+        Ok(self.read(&self.project(x, &self.queries), state, x.rows))
+    }
+
+    /// Rows as queries, `X̃ W_Q`.
+    ///
+    /// # Shapes
+    /// `x`: `[rows][p]`; the result: `[rows][r]`.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    pub fn queries(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
+        self.check(x)?;
+        let queries = unpack(&self.project(x, &self.queries), x.rows);
+        Ok(if x.rows > 0 { queries } else { Matrix::zeros(0, self.model.keys()) })
     }
 
     fn check(&self, x: &Matrix<T>) -> Result<(), Error> {
@@ -246,9 +306,12 @@ impl<T: Real> Layer<T> {
             let rows = first..x.rows.min(first + CHUNK);
             let mut chunk = Packed::zeros(weights.outer, rows.len());
             let features = self.embedding.features();
-            let tokens = Packed::by_rows(x, rows, features, |row, token| self.embedding.token(row, token));
+            let mut tokens = vec![T::default(); rows.len() * features];
+            for (token, i) in tokens.chunks_exact_mut(features.max(1)).zip(rows) {
+                self.embedding.token(x.row(i), token);
+            }
             for q in 0..chunk.panels() {
-                product_panel(weights, q, &tokens, chunk.panel_mut(q));
+                product_rows(weights, q, &tokens, chunk.panel_mut(q));
             }
             chunk
         };
@@ -333,13 +396,16 @@ fn add_products<T: Real>(keys: &Packed<T>, values: &Packed<T>, symmetric: bool, 
             if symmetric && p * T::PANEL > first + TILE - 1 {
                 continue;
             }
-            let mut tile = [T::ZERO_ROW; TILE];
             let per_panel = T::PANEL / TILE;
-            T::multiply(values.panel(p), keys.panel(group / per_panel), group % per_panel, &mut tile);
-            for (row, products) in sums[first * size..].chunks_mut(size).zip(&tile) {
-                let width = T::PANEL.min(size - p * T::PANEL);
-                let target = &mut row[p * T::PANEL..][..width];
-                target.iter_mut().zip(products.as_ref()).for_each(|(sum, x)| *sum += x.to_f64());
+            let (values, keys) = (values.panel(p).chunks(CHAIN), keys.panel(group / per_panel).chunks(CHAIN));
+            for (values, keys) in values.zip(keys) {
+                let mut tile = [T::ZERO_ROW; TILE];
+                T::multiply(values, keys, group % per_panel, &mut tile);
+                for (row, products) in sums[first * size..].chunks_mut(size).zip(&tile) {
+                    let width = T::PANEL.min(size - p * T::PANEL);
+                    let target = &mut row[p * T::PANEL..][..width];
+                    target.iter_mut().zip(products.as_ref()).for_each(|(sum, x)| *sum += x.to_f64());
+                }
             }
         }
     }

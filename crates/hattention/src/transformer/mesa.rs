@@ -139,6 +139,31 @@ impl<T: Real> Mesa<T> {
         Ok(())
     }
 
+    /// Takes in everything another memory holds; Λ stays as it is here.
+    ///
+    /// Merging partial memories of a long context is more exact than one long row of rotations, and they can be made at
+    /// once. Equal to one pass to `ε κ`, not in bits.
+    ///
+    /// # Errors
+    /// [`Error::IncompatibleStates`] for another number of keys or values.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        if (self.keys, self.values) != (other.keys, other.values) {
+            let describe = |m: &Self| format!("a memory of {} keys and {} values", m.keys, m.values);
+            return Err(Error::IncompatibleStates { left: describe(self), right: describe(other) });
+        }
+        for j in 0..self.keys {
+            let mut row = other.factor.row(j).to_vec();
+            rotate_in(&mut self.factor, j, &mut row);
+            // What is left of the row has no key any more: it is residual.
+            for (sum, rest) in self.residual_sums.iter_mut().zip(&row[self.keys..]) {
+                *sum = *sum + *rest * *rest;
+            }
+        }
+        self.residual_sums.iter_mut().zip(&other.residual_sums).for_each(|(sum, more)| *sum = *sum + *more);
+        self.rows += other.rows;
+        Ok(())
+    }
+
     /// The regression of the values on the keys: what basis queries read.
     ///
     /// # Shapes
@@ -264,20 +289,26 @@ fn rotate_in<T: Real>(factor: &mut Matrix<T>, first: usize, row: &mut [T]) {
         || {
             let columns = factor.columns;
             for j in first..factor.rows {
-                let (head, target) = (row[j], &mut factor.data[j * columns + j..(j + 1) * columns]);
+                let head = row[j];
                 if head == T::default() {
                     continue;
                 }
-                let (c, s) = rotation(target[0], head);
-                for (t, x) in target.iter_mut().zip(&mut row[j..]) {
-                    let (a, b) = (*t, *x);
-                    *t = b.mul_add(s, a * c);
-                    *x = b.mul_add(c, -(a * s));
-                }
+                rotate(&mut factor.data[j * columns + j..(j + 1) * columns], &mut row[j..], head);
                 row[j] = T::default();
             }
         },
     );
+}
+
+/// One rotation of two rows, which takes the first entry of the second to zero.
+#[inline(always)]
+fn rotate<T: Real>(target: &mut [T], row: &mut [T], head: T) {
+    let (c, s) = rotation(target[0], head);
+    for (t, x) in target.iter_mut().zip(row) {
+        let (a, b) = (*t, *x);
+        *t = b.mul_add(s, a * c);
+        *x = b.mul_add(c, -(a * s));
+    }
 }
 
 /// Cosine and sine of the rotation that takes `(a, b)` to `(√(a² + b²), 0)`, without overflow.
@@ -395,6 +426,25 @@ mod tests {
         let beta = mesa.coefficients(Aliased::Error).unwrap();
         let rss: f64 = rows.iter().map(|[a, b, y]| (y - a * beta.at(0, 0) - b * beta.at(1, 0)).powi(2)).sum();
         assert!((mesa.residual_sums()[0] - rss).abs() < 30.0 * f64::EPSILON * rss);
+    }
+
+    #[test]
+    fn merged_memories_are_one() {
+        let mut next = numbers(4);
+        let (mut whole, mut first, mut second) = (Mesa::new(3, 2), Mesa::new(3, 2), Mesa::new(3, 2));
+        for i in 0..50 {
+            let (key, values) = ([next(), next(), next()], [next(), next()]);
+            whole.push(&key, &values, 1.0).unwrap();
+            let part = if i < 20 { &mut first } else { &mut second };
+            part.push(&key, &values, 1.0).unwrap();
+        }
+        first.merge(&second).unwrap();
+        assert_eq!(first.rows(), 50);
+        let (a, b) = (first.coefficients(Aliased::Error).unwrap(), whole.coefficients(Aliased::Error).unwrap());
+        let close = |a: &f64, b: &f64| (a - b).abs() < 50.0 * f64::EPSILON * b.abs().max(1.0);
+        assert!(a.data.iter().zip(&b.data).all(|(a, b)| close(a, b)));
+        assert!(first.residual_sums().iter().zip(&whole.residual_sums()).all(|(a, b)| close(a, b)));
+        assert!(matches!(first.merge(&Mesa::new(2, 2)), Err(Error::IncompatibleStates { .. })));
     }
 
     #[test]

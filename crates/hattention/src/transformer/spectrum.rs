@@ -2,6 +2,7 @@
 
 use super::Spectrum;
 use crate::design::Filter;
+use crate::double_double::{fast_two_sum, two_product, two_sum};
 use crate::error::Error;
 use crate::linalg;
 use crate::matrix::Matrix;
@@ -52,7 +53,8 @@ impl Rotated {
         // Small singular values of L are large eigenvalues of XᵀX.
         let order: Vec<usize> = (0..rank).rev().collect();
         let unit = if spectrum == Spectrum::Scaled { whitening.weight_total } else { 1.0 };
-        let rotation = Matrix::from_fn(map.columns, rank, |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j]));
+        let signs: Vec<f64> = order.iter().map(|&j| sign(&svd.left, j)).collect();
+        let rotation = polished(Matrix::from_fn(map.columns, rank, |i, j| svd.right.at(i, order[j]) * signs[j]));
         Ok(Self {
             map: product(map, &rotation),
             rotation,
@@ -80,7 +82,8 @@ impl Rotated {
         let gate = |j: usize| (1.0 - svd.values[j]) * (1.0 + svd.values[j]);
         let order: Vec<usize> = order.into_iter().filter(|&j| gate(j) > LEAST_GATE).collect();
         let gates: Vec<f64> = order.iter().map(|&j| gate(j)).collect();
-        let rotation = Matrix::from_fn(keys, order.len(), |i, j| svd.right.at(i, order[j]) * sign(&svd.left, order[j]));
+        let signs: Vec<f64> = order.iter().map(|&j| sign(&svd.left, j)).collect();
+        let rotation = polished(Matrix::from_fn(keys, order.len(), |i, j| svd.right.at(i, order[j]) * signs[j]));
         let factors: Vec<f64> = gates.iter().map(|g| 1.0 / g.sqrt()).collect();
         let mut rotated = product(map, &rotation);
         for c in 0..rows {
@@ -134,11 +137,39 @@ fn sign(vectors: &Matrix, column: usize) -> f64 {
     if largest < 0.0 { -1.0 } else { 1.0 }
 }
 
+/// The nearest rotation, by one step of Newton's: `U ← U + U (I − UᵀU)/2`. A decomposition leaves columns some tens of
+/// roundings off their length, and every key would be so much too long.
+fn polished(rotation: Matrix) -> Matrix {
+    let gram = product(&rotation.transposed(), &rotation);
+    let missing = Matrix::from_fn(gram.rows, gram.columns, |i, j| 0.5 * ((i == j) as u8 as f64 - gram.at(i, j)));
+    let step = rotation.product(&missing);
+    Matrix::from_fn(rotation.rows, rotation.columns, |i, j| rotation.at(i, j) + step.at(i, j))
+}
+
 /// `map · rotation`, summed in doubled arithmetic: the entries of L differ in size, and every one counts.
 fn product(map: &Matrix, rotation: &Matrix) -> Matrix {
-    use crate::double_double::{DoubleDouble, two_product};
-    Matrix::from_fn(map.rows, rotation.columns, |c, j| {
-        let terms = map.row(c).iter().enumerate().map(|(i, l)| two_product(*l, rotation.at(i, j)));
-        terms.fold(DoubleDouble::ZERO, |sum, (hi, lo)| sum + DoubleDouble::new(hi, lo)).to_f64()
-    })
+    let mut product = Matrix::zeros(map.rows, rotation.columns);
+    let mut sums = vec![(0.0, 0.0); rotation.columns];
+    for c in 0..map.rows {
+        sums.fill((0.0, 0.0));
+        for (i, factor) in map.row(c).iter().enumerate().filter(|(_, factor)| **factor != 0.0) {
+            add_product(&mut sums, *factor, rotation.row(i));
+        }
+        product.row_mut(c).iter_mut().zip(&sums).for_each(|(x, (hi, lo))| *x = hi + lo);
+    }
+    product
+}
+
+/// Adds `factor · row` to pairs.
+fn add_product(sums: &mut [(f64, f64)], factor: f64, row: &[f64]) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for ((hi, lo), x) in sums.iter_mut().zip(row) {
+                let (p, e) = two_product(factor, *x);
+                let (s, t) = two_sum(*hi, p);
+                (*hi, *lo) = fast_two_sum(s, *lo + t + e);
+            }
+        },
+    );
 }

@@ -129,6 +129,7 @@ fn unseen_levels_are_errors_or_null_rows() {
     );
     let block = encode(Unseen::Null).unwrap();
     assert_eq!((block.rows(), block.unseen(), block.kept()), (2, 1, Some(&[0u32, 2][..])));
+    assert_eq!(block.unseen_levels(), [("a".to_owned(), "P".to_owned())]);
     assert_eq!(frozen_matrix(&frozen, &block), [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]);
 }
 

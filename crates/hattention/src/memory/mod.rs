@@ -1,14 +1,21 @@
 //! Fast memory: what a stream of rows leaves behind under a slow memory, and what queries read from it.
 
+mod older;
+mod state;
+
 use std::hash::{DefaultHasher, Hasher};
 
 use crate::attention::{Keys, Numbers, add_multiple};
 use crate::block::{Block, Column};
+use crate::double_double::DoubleDouble;
 use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::exact::float::Float;
 use crate::moments::Moments;
 use crate::whitening::Whitening;
+
+use older::Older;
+pub use state::State;
 
 /// The fast-weight memory `M = Kᵀ W V` of a context: its keys beside its targets, under one slow memory.
 ///
@@ -29,6 +36,9 @@ use crate::whitening::Whitening;
 ///   [`FastMemory::weight_total`] to the slow memory's.
 /// - [`FastMemory::merge`] is associative and commutative *in bits*, and equal to one pass in any order and any blocks;
 ///   an empty memory is its identity; what is removed was never seen.
+/// - [`FastMemory::decay`] by one changes nothing; the merged memory decayed is the decayed ones merged. Once something
+///   has decayed, merging is still commutative in bits, and associative and free of the order of rows to about `2⁻¹⁰⁴`
+///   of the sums of sizes: rows since the last decay are exact sums, older ones doubled arithmetic.
 /// - Rotating the keys changes the memory and the queries, and no reading.
 ///
 /// # Numerics
@@ -68,6 +78,8 @@ pub struct FastMemory {
     constant: f64,
     /// Which slow memory made the keys.
     metric: u64,
+    /// What has decayed.
+    older: Older,
 }
 
 impl FastMemory {
@@ -75,17 +87,24 @@ impl FastMemory {
     pub fn new(whitening: &Whitening, targets: usize) -> Self {
         let keys = whitening.keys();
         let constant = if whitening.design.intercept { 1.0 / whitening.weight_total.sqrt() } else { 0.0 };
-        Self { sums: Moments::new(keys + targets), keys, targets, constant, metric: metric(whitening) }
+        Self {
+            sums: Moments::new(keys + targets),
+            keys,
+            targets,
+            constant,
+            metric: metric(whitening),
+            older: Older::default(),
+        }
     }
 
-    /// Rows of the context with positive weight.
+    /// Rows of the context with positive weight, those that have decayed among them.
     pub fn rows(&self) -> u64 {
-        self.sums.rows()
+        self.sums.rows() + self.older.rows
     }
 
-    /// `Σ wᵢ` of the context.
+    /// `Σ wᵢ` of the context, with the weights that the rows have by now.
     pub fn weight_total(&self) -> f64 {
-        self.centred().total().to_f64()
+        self.sum(&self.centred(), 0, 0)
     }
 
     /// Adds the rows of a block. `ids[c]` is the state's column of the block's column `c`, as for [`Keys::of`]; weights
@@ -113,7 +132,8 @@ impl FastMemory {
     /// Takes out rows that were pushed before, exactly.
     ///
     /// # Errors
-    /// As [`FastMemory::push`]; [`Error::RemovedTooMany`].
+    /// As [`FastMemory::push`]; [`Error::RemovedTooMany`]; [`Error::Parameter`] after a decay, when the rows may have
+    /// another weight by now: [`FastMemory::remove_decayed`] asks which.
     pub fn remove(
         &mut self,
         whitening: &Whitening,
@@ -121,7 +141,84 @@ impl FastMemory {
         ids: &[usize],
         targets: &[Column<'_>],
     ) -> Result<(), Error> {
+        if self.older.clock != 0 {
+            return Err(Error::Parameter {
+                name: "the memory",
+                got: "one that has decayed".into(),
+                allowed: "one that has not: `remove_decayed` takes out rows with the weight that they have by now",
+            });
+        }
         self.accumulate(whitening, block, ids, targets, Moments::remove)
+    }
+
+    /// Takes out rows whose weight has become `decayed` times what it was when they were pushed: the product of the
+    /// factors since. With 1, the rows since the last decay are taken out exactly; older ones to `2⁻¹⁰⁴` of the sums.
+    ///
+    /// # Errors
+    /// As [`FastMemory::push`]; [`Error::RemovedTooMany`]; [`Error::Parameter`] for a factor that is not in `0 ..= 1`.
+    pub fn remove_decayed(
+        &mut self,
+        whitening: &Whitening,
+        block: &Block<'_>,
+        ids: &[usize],
+        targets: &[Column<'_>],
+        decayed: f64,
+    ) -> Result<(), Error> {
+        check_factor(decayed)?;
+        if decayed == 1.0 {
+            return self.accumulate(whitening, block, ids, targets, Moments::remove);
+        }
+        let mut rows = Self { sums: Moments::new(self.keys + self.targets), older: Older::default(), ..self.clone() };
+        rows.accumulate(whitening, block, ids, targets, Moments::push)?;
+        if rows.sums.rows() > self.older.rows {
+            return Err(Error::RemovedTooMany { rows: self.older.rows, removed: rows.sums.rows() });
+        }
+        let columns = 1 + self.keys + self.targets;
+        self.older.add(&rows.centred(), columns, DoubleDouble::from(-decayed));
+        self.older.rows -= rows.sums.rows();
+        Ok(())
+    }
+
+    /// Lets everything seen so far fade: the weight of every row is multiplied by `factor`, from 0 to 1.
+    ///
+    /// Pushing `t` rows with a decay by γ before each is the memory of the rows with weights `γ^(t−i)`: the mesa layer's
+    /// forgetting, recursive least squares with a forgetting factor. A factor of one changes nothing, in bits.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a factor that is not in `0 ..= 1`, or sums beyond the range of doubles; then nothing
+    /// has decayed.
+    ///
+    /// # Example
+    /// ```
+    /// use hattention::{Block, Column, Design, FastMemory, Filter, Moments, Whitening};
+    /// let (x, y) = ([1.0, 2.0, 4.0, 5.0], [3.0, 5.0, 9.0, 11.0]);
+    /// let rows = Block { rows: 4, columns: vec![Column::Dense(&x)], weights: None };
+    /// let moments = Moments::of(&rows).unwrap();
+    /// let slow = Whitening::of(&moments, &Design::plain(["x"], true), Filter::Ols, Default::default(), None).unwrap();
+    /// let mut memory = FastMemory::new(&slow, 1);
+    /// memory.push(&slow, &rows, &[0], &[Column::Dense(&y)]).unwrap();
+    /// memory.decay(0.5).unwrap();
+    /// assert_eq!((memory.rows(), memory.weight_total()), (4, 2.0));
+    /// assert!((memory.coefficients(&slow).unwrap()[0][1].unwrap() - 1.0).abs() < 1e-14); // half of the slope 2
+    /// ```
+    ///
+    /// # References
+    /// von Oswald et al. (2023), the mesa layer; Haykin, Adaptive Filter Theory, ch. 10.
+    pub fn decay(&mut self, factor: f64) -> Result<(), Error> {
+        check_factor(factor)?;
+        if factor == 1.0 {
+            return Ok(());
+        }
+        let columns = 1 + self.keys + self.targets;
+        let mut older = self.older.clone();
+        older.decay(&self.centred(), self.sums.rows(), columns, factor);
+        if !older.is_finite() {
+            let allowed = "sums within the range of doubles: exact sums have no limit, decayed ones have";
+            return Err(Error::Parameter { name: "the memory", got: "one with larger sums".into(), allowed });
+        }
+        self.sums = Moments::new(columns - 1);
+        self.older = older;
+        Ok(())
     }
 
     fn accumulate(
@@ -136,7 +233,21 @@ impl FastMemory {
         if targets.len() != self.targets {
             return Err(Error::Shape { what: "the list of targets", expected: self.targets, got: targets.len() });
         }
-        let keys = Keys::of(whitening, block, ids)?;
+        self.accumulate_keys(&Keys::of(whitening, block, ids)?, block, targets, change)
+    }
+
+    /// As [`FastMemory::push`] of a block whose keys are at hand.
+    pub(crate) fn push_keys(&mut self, keys: &Keys, block: &Block<'_>, targets: &[Column<'_>]) -> Result<(), Error> {
+        self.accumulate_keys(keys, block, targets, Moments::push)
+    }
+
+    fn accumulate_keys(
+        &mut self,
+        keys: &Keys,
+        block: &Block<'_>,
+        targets: &[Column<'_>],
+        change: fn(&mut Moments, &Block<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let columns = keys.components[1..].iter().map(|k| Column::Dense(k)).chain(targets.iter().copied()).collect();
         let pairs = Block { rows: block.rows, columns, weights: block.weights };
         change(&mut self.sums, &pairs).map_err(|error| self.name_place(error, block))
@@ -166,16 +277,29 @@ impl FastMemory {
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         self.check_like(other)?;
         self.sums.merge(&other.sums);
+        self.older.merge(&other.older);
         Ok(())
     }
 
     /// Takes out the context of another memory made under the same slow memory.
     ///
+    /// Both must have decayed alike: a memory that was merged in and is to be taken out again decays beside this one.
+    ///
     /// # Errors
-    /// As [`FastMemory::merge`]; [`Error::RemovedTooMany`] if the other memory has more rows than this one.
+    /// As [`FastMemory::merge`]; [`Error::IncompatibleStates`] if they have decayed by other factors;
+    /// [`Error::RemovedTooMany`] if the other memory has more rows than this one.
     pub fn subtract(&mut self, other: &Self) -> Result<(), Error> {
         self.check_like(other)?;
-        self.sums.subtract(&other.sums)
+        if self.older.clock != other.older.clock {
+            let describe = |memory: &Self| format!("a memory that decayed as {:016x}", memory.older.clock);
+            return Err(Error::IncompatibleStates { left: describe(self), right: describe(other) });
+        }
+        if other.older.rows > self.older.rows {
+            return Err(Error::RemovedTooMany { rows: self.older.rows, removed: other.older.rows });
+        }
+        self.sums.subtract(&other.sums)?;
+        self.older.subtract(&other.older);
+        Ok(())
     }
 
     /// The memory in numbers: of each target `Σᵢ k̃ᵢ wᵢ yᵢ` with `k̃ = (1/√Σw, k)`, each entry rounded once.
@@ -186,11 +310,15 @@ impl FastMemory {
     /// `[targets][1 + keys]`.
     pub fn values(&self) -> Vec<Vec<f64>> {
         let sums = self.centred();
-        let constant = Float::from_f64(self.constant);
+        let constant = DoubleDouble::from(self.constant);
         (1 + self.keys..1 + self.keys + self.targets)
             .map(|target| {
-                let along_keys = (1..=self.keys).map(|key| sums.raw(key, target).to_f64());
-                std::iter::once((sums.raw(0, target) * constant).to_f64()).chain(along_keys).collect()
+                let along_keys = (1..=self.keys).map(|key| self.sum(&sums, key, target));
+                let total = match self.older.is_any() {
+                    true => ((sums.raw(0, target).to_double_double() + self.older.at(0, target)) * constant).to_f64(),
+                    false => (sums.raw(0, target) * Float::from_f64(self.constant)).to_f64(),
+                };
+                std::iter::once(total).chain(along_keys).collect()
             })
             .collect()
     }
@@ -244,6 +372,17 @@ impl FastMemory {
         Centred::new(&self.sums.sums, false)
     }
 
+    /// `Σ w y²` of the first target.
+    pub(crate) fn target_squares(&self) -> f64 {
+        self.sum(&self.centred(), 1 + self.keys, 1 + self.keys)
+    }
+
+    /// `Σ w aᵢ bᵢ` of a pair of columns, rounded.
+    fn sum(&self, recent: &Centred<'_, 4>, a: usize, b: usize) -> f64 {
+        let recent = recent.raw(a, b);
+        if self.older.is_any() { (recent.to_double_double() + self.older.at(a, b)).to_f64() } else { recent.to_f64() }
+    }
+
     fn check_metric(&self, whitening: &Whitening) -> Result<(), Error> {
         let other = metric(whitening);
         if other == self.metric {
@@ -261,6 +400,13 @@ impl FastMemory {
             |memory: &Self| format!("a memory of {} targets under slow memory {:016x}", memory.targets, memory.metric);
         Err(Error::IncompatibleStates { left: describe(self), right: describe(other) })
     }
+}
+
+fn check_factor(factor: f64) -> Result<(), Error> {
+    if (0.0..=1.0).contains(&factor) {
+        return Ok(());
+    }
+    Err(Error::Parameter { name: "the factor of decay", got: factor.to_string(), allowed: "a number from 0 to 1" })
 }
 
 /// A number that differs for slow memories that make different keys, and is kept when one is written and read.

@@ -1,0 +1,269 @@
+//! `hat transformer verify`: the construction beside the engine, on any rows.
+
+use hattention::attention::{self, Keys};
+use hattention::matrix::Matrix;
+use hattention::transformer::{Convention, Layer, Layout};
+use hattention::{Column, FastMemory, Filter};
+use hattention_table::design::{EncodedBlock, FrozenOptions};
+use hattention_table::source::ScanOrder;
+
+use super::args::VerifyArgs;
+use super::context::{Context, Solved, open};
+use super::report::{Comparison, Errors, PROMISE, Report};
+use super::weights::{TableWeights, append, column};
+use crate::failure::Failure;
+use crate::output;
+use crate::pass::owned;
+use crate::progress::Progress;
+
+/// Runs the command.
+pub fn run(args: &VerifyArgs, quiet: bool) -> Result<(), Failure> {
+    let weights = TableWeights::load(&args.weights)?;
+    if weights.transformer.alpha > 0.0 {
+        let message =
+            format!("a penalty of {} on the keys: the engine has none to compare with", weights.transformer.alpha);
+        return Err(Failure::usage(message, "verify weights whose alpha is 0"));
+    }
+    let context = Context::read(&args.context, &weights, quiet)?;
+    let mut verifier = Verifier::new(&weights, context.as_ref())?;
+    let source = crate::fit::open(&args.source, &weights.table.labels())?;
+    // Where rows count by weights, so do those that attend to each other, and those that are compared with training.
+    let named = weights.table.frozen.spec().weights.as_deref();
+    let alone = weights.transformer.layout == Layout::SelfAttention;
+    let there = named.is_some_and(|name| source.schema().column_with_name(name).is_some());
+    let options = FrozenOptions { weights: weights.weighted() && (alone || there), ..FrozenOptions::default() };
+    let encoder = weights.encoder(&source, &options)?;
+    let progress = Progress::new(source.bytes_total(), "verifying", quiet);
+    for batch in source.scan(&owned(&encoder.input_columns()), ScanOrder::File)? {
+        let batch = batch?;
+        let encoded = encoder.encode(&batch.batch, batch.first_row.unwrap_or(0)).map_err(Failure::from);
+        encoded.and_then(|encoded| verifier.push(&encoded)).map_err(|failure| failure.placed(&source))?;
+        progress.add(batch.bytes);
+    }
+    drop(progress);
+    if verifier.rows == 0 {
+        let message = "no row of the source has all its values";
+        return Err(Failure::no_answer(message, "name a source with rows to compare predictions of"));
+    }
+    let report = verifier.finish()?;
+    let text = if args.json { format!("{:#}\n", report.json()) } else { report.text() };
+    output::print(&text)?;
+    if report.holds() {
+        return Ok(());
+    }
+    Err(Failure::no_answer(
+        format!("the construction misses {} by more than {PROMISE} ε κ", report.reference()),
+        "build the weights again; if that does not help, the design is too close to dependence",
+    ))
+}
+
+/// Runs the layers beside the engine, batch by batch.
+struct Verifier<'a> {
+    weights: &'a TableWeights,
+    double: Layer<f64>,
+    single: Layer<f32>,
+    /// The weights as one head in the covariance convention, whose state says how far rows are from the training rows.
+    plain: Layer<f64>,
+    /// `‖W_FFN W_p‖` of every target: with the length of a query, the size of its prediction.
+    lengths: Vec<f64>,
+    solve: Option<Solve>,
+    errors: Comparison,
+    /// The sums of keys that the state is made of, and of weights.
+    state: Matrix,
+    total: f64,
+    rows: usize,
+    alone: Option<Alone>,
+}
+
+/// The layout solve: what both precisions learned, and the engine's fit of the context.
+struct Solve {
+    double: Matrix,
+    single: Matrix,
+    engine: Solved,
+    /// `√Σ y²` of every target in the context.
+    lengths: Vec<f64>,
+}
+
+/// The layout self: all rows, and the engine's reading of the shift law.
+struct Alone {
+    tokens: Matrix,
+    expected: Matrix,
+    weights: Vec<f64>,
+    memory: FastMemory,
+    keys: Vec<Keys>,
+}
+
+impl<'a> Verifier<'a> {
+    fn new(weights: &'a TableWeights, context: Option<&Context>) -> Result<Self, Failure> {
+        let t = &weights.transformer;
+        let (double, single) = (t.layer::<f64>()?, t.layer::<f32>()?);
+        let readout = t.w_ffn.times(&t.w_p)?;
+        let solve = |context: &Context| -> Result<Solve, Failure> {
+            let (low, high) = (context.learned(&single, weights)?, context.learned(&double, weights)?);
+            let engine = context.solve(weights).map_err(open)?;
+            Ok(Solve { double: high, single: low, engine, lengths: lengths(&context.targets) })
+        };
+        let solve = context.map(solve).transpose()?;
+        let mut plain = t.clone().in_convention(Convention::Covariance);
+        plain.heads = std::iter::once(0..t.keys()).collect();
+        let plain = plain.layer()?;
+        let mut state = Matrix::zeros(t.keys(), t.keys());
+        let mut total = 0.0;
+        if let Some(context) = context {
+            (state, total) = (plain.remember(&context.rows, None)?, context.rows.rows as f64);
+            state.data.iter_mut().for_each(|x| *x *= total);
+        }
+        Ok(Self {
+            weights,
+            double,
+            single,
+            plain,
+            lengths: lengths(&readout),
+            solve,
+            errors: Comparison::new(t.targets.len()),
+            state,
+            total,
+            rows: 0,
+            alone: (t.layout == Layout::SelfAttention).then(|| Alone {
+                tokens: Matrix::zeros(0, t.names.len()),
+                expected: Matrix::zeros(0, t.targets.len()),
+                weights: Vec::new(),
+                memory: FastMemory::new(&weights.table.model.whitening, t.targets.len()),
+                keys: Vec::new(),
+            }),
+        })
+    }
+
+    fn push(&mut self, encoded: &EncodedBlock) -> Result<(), Failure> {
+        if encoded.rows() == 0 {
+            return Ok(());
+        }
+        let x = self.weights.inputs(encoded)?;
+        self.rows += x.rows;
+        let (ids, mut block) = encoded.block();
+        block.columns.truncate(ids.len());
+        let model = &self.weights.table.model;
+        let (whitening, fits) = match &self.solve {
+            Some(solve) => (&solve.engine.whitening, &solve.engine.fits),
+            None => (&model.whitening, &model.fits),
+        };
+        let predict = |fit| attention::predict(whitening, fit, &block, &ids);
+        let expected: Vec<Vec<f64>> = fits.iter().map(predict).collect::<Result<_, _>>()?;
+        let sizes = match &self.solve {
+            Some(_) => Keys::of(whitening, &block, &ids)?.squared_norms().iter().map(|norm| norm.sqrt()).collect(),
+            None => row_lengths(&self.double.queries(&x)?),
+        };
+        if self.solve.is_none() {
+            let total = block.weights.map_or(x.rows as f64, |weights| weights.iter().sum());
+            if total > 0.0 {
+                let state = self.plain.remember(&x, block.weights)?;
+                self.state.data.iter_mut().zip(state.data).for_each(|(sum, s)| *sum += s * total);
+                self.total += total;
+            }
+        }
+        if let Some(alone) = &mut self.alone {
+            let values: Vec<Column<'_>> = expected.iter().map(|values| Column::Dense(values)).collect();
+            alone.memory.push(whitening, &block, &ids, &values)?;
+            alone.keys.push(Keys::of(whitening, &block, &ids)?);
+            append(&mut alone.tokens, &x);
+            append(&mut alone.expected, &Matrix::from_fn(x.rows, expected.len(), |i, t| expected[t][i]));
+            alone.weights.extend_from_slice(encoded.weights().unwrap_or_default());
+            return Ok(());
+        }
+        let single = x.cast::<f32>();
+        let (double, single, lengths) = match &self.solve {
+            Some(solve) => {
+                let double = self.double.recall(&x, &solve.double)?;
+                (double, self.single.recall(&single, &solve.single)?.cast(), &solve.lengths)
+            }
+            None => (self.double.cross(&x)?, self.single.cross(&single)?.cast(), &self.lengths),
+        };
+        for (t, expected) in expected.iter().enumerate() {
+            for (i, y) in expected.iter().enumerate() {
+                let size = sizes[i] * lengths[t];
+                self.errors.engine[t].push(*y);
+                self.errors.double[t].push(double.at(i, t), *y, size);
+                self.errors.single[t].push(single.at(i, t), *y, size);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Report, Failure> {
+        let law = self.alone.take().map(|alone| self.among(&alone)).transpose()?;
+        let t = &self.weights.transformer;
+        let condition = match &self.solve {
+            Some(solve) => solve.engine.whitening.condition.max(t.condition),
+            None => t.condition,
+        };
+        let identity = Matrix::<f64>::identity(t.keys());
+        let gaps = self.state.data.iter().zip(&identity.data).map(|(s, i)| s / self.total - i);
+        Ok(Report {
+            formula: self.weights.formula().to_owned(),
+            transformer: t.clone(),
+            rows: self.rows,
+            condition,
+            state_distance: gaps.fold(0.0, |sum: f64, gap| sum.hypot(gap)),
+            errors: self.errors,
+            law,
+        })
+    }
+
+    /// The layout self: against least squares, and against the law that it obeys where rows are not the training rows.
+    fn among(&mut self, alone: &Alone) -> Result<&'static str, Failure> {
+        let t = &self.weights.transformer;
+        let weights = self.weights.weighted().then_some(&alone.weights[..]);
+        let double = self.double.among(&alone.tokens, weights)?;
+        let single: Matrix = self.single.among(&alone.tokens.cast(), weights)?.cast();
+        let state = self.double.remember(&alone.tokens, weights)?;
+        let whitening = &self.weights.table.model.whitening;
+        let by_engine = t.heads.len() == 1 && whitening.filter == Filter::Ols;
+        let law = if by_engine {
+            engine_law(t.convention, alone, whitening.weight_total)?
+        } else {
+            self.double.queries(&alone.tokens)?.times(&state.times(&t.w_ffn.times(&t.w_p)?)?)?
+        };
+        // Largest sum of a row: no smaller than the largest eigenvalue.
+        let stretch = (0..state.rows).map(|i| state.row(i).iter().map(|x| x.abs()).sum::<f64>()).fold(0.0, f64::max);
+        let sizes = row_lengths(&self.double.queries(&alone.tokens)?);
+        self.errors.law = Some(vec![Errors::default(); t.targets.len()]);
+        for target in 0..t.targets.len() {
+            for (i, size) in sizes.iter().enumerate() {
+                let size = size * self.lengths[target] * stretch;
+                let y = alone.expected.at(i, target);
+                self.errors.engine[target].push(y);
+                self.errors.double[target].push(double.at(i, target), y, size);
+                self.errors.single[target].push(single.at(i, target), y, size);
+                if let Some(errors) = &mut self.errors.law {
+                    errors[target].push(double.at(i, target), law.at(i, target), size);
+                }
+            }
+        }
+        Ok(if by_engine { "engine" } else { "weights" })
+    }
+}
+
+/// `X̃ Σ⁻¹ Σ* β̂` by the engine: the batch's own predictions, remembered under its own keys and read by them.
+fn engine_law(convention: Convention, alone: &Alone, trained: f64) -> Result<Matrix, Failure> {
+    let share = match convention {
+        Convention::Covariance => trained / alone.memory.weight_total(),
+        Convention::Gram => 1.0,
+    };
+    let mut law = Matrix::zeros(0, alone.expected.columns);
+    for keys in &alone.keys {
+        let read = alone.memory.read(keys)?;
+        append(&mut law, &Matrix::from_fn(keys.rows, read.len(), |i, t| read[t][i] * share));
+    }
+    Ok(law)
+}
+
+/// Lengths of the columns.
+fn lengths(matrix: &Matrix) -> Vec<f64> {
+    let length = |t: usize| column(matrix, t).iter().fold(0.0f64, |sum, x| sum.hypot(*x));
+    (0..matrix.columns).map(length).collect()
+}
+
+/// Lengths of the rows.
+fn row_lengths(matrix: &Matrix) -> Vec<f64> {
+    (0..matrix.rows).map(|i| matrix.row(i).iter().fold(0.0f64, |sum, x| sum.hypot(*x))).collect()
+}

@@ -1,0 +1,88 @@
+//! Weights on disk, with the model that forms their inputs.
+
+use std::path::Path;
+
+use hattention::codec::Weights;
+use hattention::matrix::Matrix;
+use hattention::transformer::{Transformer, inputs};
+use hattention_table::design::{EncodedBlock, FrozenDesign, FrozenOptions};
+use hattention_table::source::Source;
+
+use crate::failure::Failure;
+use crate::fit::explain_text;
+use crate::model::{TableModel, read_file};
+
+/// A transformer and its model.
+pub struct TableWeights {
+    /// The weights.
+    pub transformer: Transformer,
+    /// The model they were built from.
+    pub table: TableModel,
+}
+
+impl TableWeights {
+    /// Reads weights.
+    ///
+    /// # Errors
+    /// If the file is missing or is not a whole file of weights of this version, with its model.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let name = path.display();
+        let again = "make it with `hat transformer build FORMULA SOURCE -o FILE`, or of a model with `hat transformer build MODEL -o FILE`";
+        let unusable =
+            |why: &dyn std::fmt::Display| Failure::usage(format!("{name} has no usable weights: {why}"), again);
+        let bytes =
+            read_file(path).map_err(|why| Failure::usage(format!("cannot read the weights {name}: {why}"), again))?;
+        let weights = Weights::from_bytes(&bytes).map_err(|e| unusable(&e))?;
+        let model = weights.model.ok_or_else(|| unusable(&"the model that they were built from is not in it"))?;
+        let table = TableModel::of(model).map_err(|failure| unusable(&failure.message))?;
+        Ok(Self { transformer: weights.transformer, table })
+    }
+
+    /// The formula that the model was fitted by.
+    pub fn formula(&self) -> &str {
+        &self.table.frozen.spec().formula
+    }
+
+    /// Whether rows count by a column of weights.
+    pub fn weighted(&self) -> bool {
+        self.table.frozen.spec().weights.is_some()
+    }
+
+    /// How batches of a source become rows of the design.
+    ///
+    /// # Errors
+    /// If a column is missing or holds something else than in training.
+    pub fn encoder(&self, source: &Source, options: &FrozenOptions) -> Result<FrozenDesign, Failure> {
+        self.table.frozen.encoder(&source.schema(), options).map_err(|e| explain_text(source, e))
+    }
+
+    /// The design's columns of a batch, targets and weights apart.
+    ///
+    /// # Errors
+    /// None that encoding has not found.
+    pub fn inputs(&self, encoded: &EncodedBlock) -> Result<Matrix, Failure> {
+        let (ids, mut block) = encoded.block();
+        block.columns.truncate(ids.len());
+        Ok(inputs(&self.table.model.whitening, &block, &ids)?)
+    }
+
+    /// Names of the columns of predictions, as `hat predict` has them.
+    pub fn predictions(&self) -> Vec<String> {
+        match &self.transformer.targets[..] {
+            [_] => vec!["prediction".to_owned()],
+            targets => targets.iter().map(|target| format!("{target}.prediction")).collect(),
+        }
+    }
+}
+
+/// Column `t` of a matrix.
+pub fn column(matrix: &Matrix, t: usize) -> Vec<f64> {
+    (0..matrix.rows).map(|i| matrix.at(i, t)).collect()
+}
+
+/// Rows below rows.
+pub fn append(all: &mut Matrix, rows: &Matrix) {
+    all.columns = rows.columns;
+    all.rows += rows.rows;
+    all.data.extend_from_slice(&rows.data);
+}

@@ -1,0 +1,291 @@
+//! # Ordinary least squares is one forward pass
+//!
+//! Tan & Zhao (2026, arXiv 2604.13656): with `W_Q = W_K = W_V = L`, `W_FFN = I` and `W_p = P`, made of the spectrum of the
+//! training rows, one layer of linear attention predicts what least squares predicts. Here the construction is built and
+//! run as attention, and compared with exact least squares (coefficients correct to the last bit, predictions in doubled
+//! arithmetic).
+//!
+//! **World.** Rows are normal with eigenvalues in equal ratios, randomly rotated, so that the column-scaled design has a
+//! condition κ from 1 to about 1e10; d from 1 to 30 columns and an intercept; n from d + 2 to 3,000 rows. Half of the targets'
+//! variance is noise, and the rest is spread over all directions of the rows alike, the shortest too. Fresh rows are of the
+//! same law. 20 replicates of every cell.
+//!
+//! **Cells.** Conventions covariance and Gram; layouts `self`, `cross`, `cross` by tiles of scores (the whole table of
+//! weights computed, none kept) and `solve`; heads 1, 2 and d; doubles and singles.
+//!
+//! **Measured** is the relative error of predictions, `‖ŷ − ŷ_OLS‖ / ‖ŷ_OLS‖`, in units of `ε κ` (κ as the engine reports
+//! it).
+//!
+//! **Thresholds.** Training rows, every layout, convention and head split: at most 20 ε κ, and 1e-12 up to κ = 1e4
+//! (partly: 20 ε κ there, 4.4e-11; the worst of all cells is judged). Fresh
+//! rows, `cross` and `solve`: the same. Singles: 20 ε₃₂ κ. The layer is a projector: its state `(1/n) KᵀK` is the identity
+//! to 20 ε κ, entry by entry. Errors grow no faster than κ: exponent of the median error at most 1.1. Ridge as gates: 20 ε κ. Components as
+//! gates: 20 ε κ λ_k/(λ_k − λ_(k+1)), for directions of nearly equal eigenvalues are not defined to rounding by any method.
+//!
+//! **Time**: two minutes on two cores.
+
+use hattention::Filter;
+use hattention::transformer::{Convention, Layout, Options, Spectrum, Transformer};
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::claim::{Claim, Threshold};
+use crate::designs::{distance_relative, fit, graded, predict, regression};
+use crate::error::Error;
+use crate::experiment::{Context, Experiment, Judgement, Plan, Results, Seeds, Size, Table, Unit};
+use crate::plot::{Axis, Mark, Plot, Stroke};
+use crate::rows::Row;
+use crate::statistics;
+
+/// The experiment.
+pub const EXPERIMENT: Experiment = Experiment {
+    name: "ols-construction",
+    summary: "The constructed transformer predicts what least squares predicts, in one forward pass",
+    source: "Tan & Zhao 2026, arXiv 2604.13656",
+    file: include_str!("ols_construction.rs"),
+    version: 1,
+    hours: 0.04,
+    seeds: Seeds { full: 20, smoke: 2 },
+    units,
+    run,
+    judge,
+};
+
+const PROMISE: f64 = 20.0;
+/// `20 ε κ` at κ = 1e4: what the promise leaves where 1e-12 is asked for.
+const MODERATE: f64 = PROMISE * f64::EPSILON * 1e4;
+/// Scores beyond this many are not computed by tiles.
+const MOST_TILED: usize = 600;
+
+fn units(plan: &Plan) -> Vec<Unit> {
+    let (columns, conditions): (&[usize], &[f64]) = match plan.size {
+        Size::Smoke => (&[3], &[1.0, 1e4, 1e8]),
+        Size::Full => (&[1, 3, 10, 30], &[1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e8, 1e10]),
+    };
+    columns
+        .iter()
+        .map(|d| {
+            let conditions = if *d == 1 { &conditions[..1] } else { conditions };
+            Unit::new(format!("columns-{d}"), json!({"columns": d, "conditions": conditions}))
+        })
+        .collect()
+}
+
+fn run(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
+    let d = unit.count("columns")?;
+    let conditions: Vec<f64> =
+        unit.parameters["conditions"].as_array().into_iter().flatten().filter_map(|c| c.as_f64()).collect();
+    let sizes = [d + 2, 20 * d.max(5), 3000];
+    let cells: Vec<(f64, usize, usize)> = conditions
+        .iter()
+        .flat_map(|c| sizes.iter().map(move |n| (*c, *n)))
+        .flat_map(|(c, n)| (0..context.plan.seeds).map(move |seed| (c, n, seed)))
+        .collect();
+    let rows: Vec<Vec<Row>> = cells
+        .par_iter()
+        .map(|&(condition, n, seed)| {
+            let cell = Cell { d, n, condition, seed };
+            cell.measure(&mut context.generator(&format!("rows {n} {condition}"), seed))
+        })
+        .collect::<Result<_, _>>()?;
+    context.progress(1.0);
+    Ok(rows.concat())
+}
+
+struct Cell {
+    d: usize,
+    n: usize,
+    condition: f64,
+    seed: usize,
+}
+
+impl Cell {
+    fn measure(&self, generator: &mut crate::seeds::Generator) -> Result<Vec<Row>, Error> {
+        // Training and fresh rows share one rotation.
+        let (all, targets) = regression(2 * self.n, &graded(self.d, self.condition * self.condition), generator);
+        let part = |first: usize| hattention::Matrix::from_fn(self.n, self.d, |i, j| all.at(first + i, j));
+        let (train, fresh) = (part(0), part(self.n));
+        let y = hattention::Matrix::from_fn(self.n, 1, |i, _| targets[i]);
+        let (whitening, fits) = fit(&train, &y, true, Filter::Ols)?;
+        let expected = [predict(&whitening, &fits, &train)?, predict(&whitening, &fits, &fresh)?];
+        let unit = whitening.condition * f64::EPSILON;
+        let row = |layout: &str, rows: &str, heads: usize, convention: Convention, error: f64, unit: f64| {
+            Row::new()
+                .label("layout", layout)
+                .label("rows", rows)
+                .label("heads", heads)
+                .label("convention", convention.name())
+                .label("d", self.d)
+                .label("n", self.n)
+                .label("condition asked", self.condition)
+                .label("seed", self.seed)
+                .value("condition", whitening.condition)
+                .value("error", error)
+                .value("error in units", error / unit)
+        };
+        let mut rows = Vec::new();
+        for convention in [Convention::Covariance, Convention::Gram] {
+            let options = Options { convention, layout: Layout::Cross, spectrum: Spectrum::Scaled };
+            let model = Transformer::of(&whitening, &fits, &options)?;
+            let mut splits = vec![1, 2.min(self.d), self.d];
+            splits.dedup();
+            for heads in splits {
+                let layer = model.clone().with_heads(heads)?.layer::<f64>()?;
+                let mut add = |layout: &str, fresh: bool, got: &hattention::Matrix| {
+                    let name = if fresh { "fresh" } else { "training" };
+                    let error = distance_relative(got, &expected[fresh as usize]);
+                    rows.push(row(layout, name, heads, convention, error, unit));
+                };
+                add("self", false, &layer.among(&train, None)?);
+                add("cross", false, &layer.cross(&train)?);
+                add("cross", true, &layer.cross(&fresh)?);
+                if self.n <= MOST_TILED {
+                    add("tiles", false, &layer.attend(&train, &train, None)?);
+                    add("tiles", true, &layer.attend(&fresh, &train, None)?);
+                }
+                if heads == 1 {
+                    add("solve", false, &layer.solve(&train, &train, &y)?);
+                    add("solve", true, &layer.solve(&fresh, &train, &y)?);
+                }
+            }
+            let layer = model.layer::<f64>()?;
+            let state = layer.remember(&train, None)?;
+            let entry = |k: usize| state.data[k] - (k / state.columns == k % state.columns) as u8 as f64;
+            let gap = (0..state.data.len()).map(|k| entry(k).abs()).fold(0.0, f64::max);
+            rows.push(row("state", "training", 1, convention, gap, unit));
+            let single = model.layer::<f32>()?;
+            let error = distance_relative(&single.cross(&fresh.cast())?.cast(), &expected[1]);
+            rows.push(row("singles", "fresh", 1, convention, error, whitening.condition * f64::from(f32::EPSILON)));
+        }
+        for (what, error, factor) in self.gates(&train, &y, &whitening, &fits)? {
+            rows.push(row(what, "training", self.d, Convention::Covariance, error, factor * unit));
+        }
+        Ok(rows)
+    }
+
+    /// Gates of the heads against fits with the filter: the error, and the condition of what is asked beside κ.
+    fn gates(
+        &self,
+        x: &hattention::Matrix,
+        y: &hattention::Matrix,
+        whitening: &hattention::Whitening,
+        fits: &[hattention::Fit],
+    ) -> Result<[(&'static str, f64, f64); 2], Error> {
+        let options = Options { spectrum: Spectrum::Unscaled, ..Options::default() };
+        let model = Transformer::of(whitening, fits, &options)?.with_heads(self.d)?;
+        let (alpha, count) = (0.1 * self.n as f64, self.d.div_ceil(2));
+        let error = |filter: Filter, gated: Transformer| -> Result<f64, Error> {
+            let (filtered, fits) = fit(x, y, true, filter)?;
+            Ok(distance_relative(&gated.layer::<f64>()?.among(x, None)?, &predict(&filtered, &fits, x)?))
+        };
+        let last = model.eigenvalues[count - 1];
+        let gap = model.eigenvalues.get(count).map_or(1.0, |next| last / (last - next));
+        let ridge = Filter::Ridge { alpha, standardize: false };
+        let components = Filter::Components { count, standardize: false };
+        Ok([
+            ("ridge gates", error(ridge, model.clone().gated_as_ridge(alpha)?)?, 1.0),
+            ("component gates", error(components, model.gated_as_components(count)?)?, gap),
+        ])
+    }
+}
+
+fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
+    let worst = |keep: &dyn Fn(&Row) -> bool, value: &str| -> Option<f64> {
+        let found = results.rows().filter(|row| keep(row)).filter_map(|row| row.get(value));
+        found.fold(None, |most: Option<f64>, x| Some(most.map_or(x, |m| if x.is_nan() { x } else { m.max(x) })))
+    };
+    let is_layout = |row: &Row| ["self", "cross", "tiles", "solve"].iter().any(|layout| row.is("layout", *layout));
+    let moderate = |row: &Row| row.get("condition").is_some_and(|c| c <= 1e4);
+    let source = "Tan & Zhao 2026; layouts derived";
+    let promise = || Threshold::at_most(PROMISE);
+    let claim = |id: &str, sentence: &str, keep: &dyn Fn(&Row) -> bool| {
+        Claim::new(id, sentence, source, "at most 20 ε κ", promise()).measured(worst(keep, "error in units"), None)
+    };
+    let digits = |id: &str, sentence: &str, keep: &dyn Fn(&Row) -> bool| {
+        Claim::new(id, sentence, source, "at most 1e-12", Threshold::at_most(1e-12).partly_at_most(MODERATE))
+            .measured(worst(keep, "error"), None)
+    };
+    let training = |row: &Row| is_layout(row) && row.is("rows", "training");
+    let fresh = |row: &Row| is_layout(row) && row.is("rows", "fresh");
+    let mut claims = vec![
+        claim(
+            "identity",
+            "On the training rows every layout, convention and head split predicts as OLS does (worst of all, in ε κ)",
+            &training,
+        ),
+        digits("identity-to-1e-12", "… and to 1e-12 up to κ = 1e4", &|row| training(row) && moderate(row)),
+        claim("fresh-rows", "On fresh rows cross-attention and solve predict as OLS does (worst, in ε κ)", &fresh),
+        digits("fresh-rows-to-1e-12", "… and to 1e-12 up to κ = 1e4", &|row| fresh(row) && moderate(row)),
+        claim(
+            "projector",
+            "The layer is a projector: (1/n) KᵀK is the identity (largest difference of an entry, in ε κ)",
+            &|row| row.is("layout", "state"),
+        ),
+        claim("singles", "In singles, fresh rows: the same promise with the ε of singles", &|row| {
+            // Beyond 1/ε the promise promises nothing.
+            row.is("layout", "singles") && row.get("condition").is_some_and(|c| c <= 1e6)
+        }),
+        claim("ridge-gates", "Gates λ/(λ+α) on heads of one eigenvector are ridge (worst, in ε κ)", &|row| {
+            row.is("layout", "ridge gates")
+        }),
+        claim(
+            "component-gates",
+            "Closing the heads of the smallest eigenvalues is principal components regression (worst, in ε κ over the gap of eigenvalues)",
+            &|row| row.is("layout", "component gates"),
+        ),
+    ];
+    let layouts = ["self", "cross", "tiles", "solve", "singles"];
+    let median = |layout: &str, rows: &str, condition: f64| -> Option<(f64, f64)> {
+        let of = |name: &str| {
+            let keep = |row: &&Row| {
+                row.is("layout", layout) && row.is("rows", rows) && row.number("condition asked") == Some(condition)
+            };
+            let mut found: Vec<f64> = results.rows().filter(keep).filter_map(|row| row.get(name)).collect();
+            found.sort_by(f64::total_cmp);
+            found
+        };
+        let (conditions, errors) = (of("condition"), of("error"));
+        (!errors.is_empty()).then(|| (statistics::quantile(&conditions, 0.5), statistics::quantile(&errors, 0.5)))
+    };
+    let mut conditions: Vec<f64> = results.rows().filter_map(|row| row.number("condition asked")).collect();
+    conditions.sort_by(f64::total_cmp);
+    conditions.dedup();
+    let curve = |layout: &str| -> Vec<(f64, f64)> {
+        let rows = if layout == "self" { "training" } else { "fresh" };
+        conditions.iter().filter_map(|c| median(layout, rows, *c)).collect()
+    };
+    let growth: Vec<(f64, f64)> = curve("cross").into_iter().filter(|(c, e)| *c > 50.0 && *e > 0.0).collect();
+    let logs: (Vec<f64>, Vec<f64>) = growth.iter().map(|(c, e)| (c.ln(), e.ln())).unzip();
+    let exponent = statistics::line(&logs.0, &logs.1).ok().map(|line| line.slope);
+    claims.push(
+        Claim::new(
+            "growth",
+            "The median error on fresh rows grows no faster than κ (exponent)",
+            source,
+            "1 at most",
+            Threshold::at_most(1.1),
+        )
+        .measured(exponent.map(|e| e.value), exponent.and_then(|e| e.interval)),
+    );
+    let promised = |c: f64| (c, PROMISE * f64::EPSILON * c);
+    let ends: Vec<f64> = results.rows().filter_map(|row| row.get("condition")).collect();
+    let range = (ends.iter().copied().fold(f64::INFINITY, f64::min), ends.iter().copied().fold(0.0, f64::max));
+    let mut plot = Plot::new(
+        "One forward pass is least squares, to rounding",
+        Axis::log("condition κ of the column-scaled design"),
+        Axis::log("relative error of predictions, median"),
+    );
+    for layout in layouts {
+        plot = plot.series(layout, curve(layout), Mark::Line(Stroke::Solid));
+    }
+    plot = plot.series("20 ε κ", vec![promised(range.0), promised(range.1)], Mark::Line(Stroke::Dashed));
+    let mut table = Table::new("Worst error in units of ε κ", ["layout", "training rows", "fresh rows"]);
+    for layout in ["self", "cross", "tiles", "solve", "singles", "state", "ridge gates", "component gates"] {
+        let cell = |rows: &str| {
+            let found = worst(&|row| row.is("layout", layout) && row.is("rows", rows), "error in units");
+            found.map_or("–".to_owned(), |x| format!("{x:.2}"))
+        };
+        table.push([layout.to_owned(), cell("training"), cell("fresh")]);
+    }
+    Ok(Judgement { claims, tables: vec![table], plots: vec![plot], ..Judgement::default() })
+}
