@@ -276,7 +276,7 @@ fn gains(results: &Results, worlds: &[World]) -> Option<Plot> {
         return None;
     }
     let mut plot = Plot::new(
-        "The trained layer shrinks each direction as A* says, more where context is short",
+        "The trained layer has the gains of A*, but for directions in which inputs hardly vary",
         Axis::log("eigenvalue of Σ"),
         Axis::linear("gain vᵀAv"),
     );
@@ -311,7 +311,7 @@ fn losses(results: &Results, worlds: &[World], spectrum: &str, variance: f64) ->
         (false, true) => "Round inputs, with noise: trained layer, A* and one step are one",
         (false, false) => "Round inputs, no noise: trained layer, A* and one step are one",
     };
-    let axis = Axis::linear(format!("test loss over variance of y, {noise}")).range(0.0, 1.0);
+    let axis = Axis::linear(format!("loss over variance, {noise}")).range(0.0, 1.0);
     let mut plot = Plot::new(title, Axis::log("rows of context over regressors"), axis);
     for (method, name) in METHODS {
         let points = here

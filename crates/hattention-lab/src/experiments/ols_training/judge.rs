@@ -274,7 +274,7 @@ fn many_targets(results: &Results, d: usize) -> Vec<Claim> {
         )
         .measured((!wrong.is_empty()).then_some(reached), None)
         .note(format!(
-            "{} such starts; with the right sign the share is {}. In other columns: wrong sign {}, right sign {}",
+            "{} such starts (a finite step can jump over det = 0, the flow cannot); with the right sign the share is {}. In other columns: wrong sign {}, right sign {}",
             wrong.len(),
             of(true, 1.0),
             of(false, 0.0),
