@@ -82,7 +82,7 @@ impl Folder {
         let plan = model.into_optimized().unwrap().into_runnable().unwrap();
         let result = plan.run(inputs.iter().map(|input| input.tensor(dtype)).collect()).unwrap();
         let cast = result[0].cast_to::<f64>().unwrap();
-        let plain = cast.try_as_plain().unwrap();
+        let plain = cast.try_as_plain_ram().unwrap();
         plain.as_slice::<f64>().unwrap().to_vec()
     }
 }
