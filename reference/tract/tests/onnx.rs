@@ -82,8 +82,7 @@ impl Folder {
         let plan = model.into_optimized().unwrap().into_runnable().unwrap();
         let result = plan.run(inputs.iter().map(|input| input.tensor(dtype)).collect()).unwrap();
         let cast = result[0].cast_to::<f64>().unwrap();
-        let plain = cast.try_as_plain().unwrap();
-        plain.as_slice::<f64>().unwrap().to_vec()
+        cast.to_plain_array_view::<f64>().unwrap().iter().copied().collect()
     }
 }
 
