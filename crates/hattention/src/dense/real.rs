@@ -56,8 +56,9 @@ pub trait Kernel: Sized + 'static {
     /// `tile[j][i] += Σ_k left[k][i] · right[k][8 part + j]`, each a chain over k.
     fn multiply(left: &[Self::Row], right: &[Self::Row], part: usize, tile: &mut [Self::Row; TILE]);
 
-    /// `tile[j][i] += Σ_k left[k][i] · right[j][k]`, each a chain over k; rows are at least as long as the panel is deep.
-    fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], tile: &mut [Self::Row; TILE]);
+    /// `tile[j][i] += Σ_k left[k][i] · right[j][k]` for the first `width` outer indices of the panel (others may be left
+    /// out), each a chain over k; rows are at least as long as the panel is deep.
+    fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], width: usize, tile: &mut [Self::Row; TILE]);
 }
 
 macro_rules! real {
@@ -105,8 +106,8 @@ macro_rules! real {
                 $multiply(left, right, part, tile);
             }
 
-            fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], tile: &mut [Self::Row; TILE]) {
-                $multiply_rows(left, right, tile);
+            fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], width: usize, tile: &mut [Self::Row; TILE]) {
+                $multiply_rows(left, right, width, tile);
             }
         }
     };

@@ -21,7 +21,7 @@ const NARROW: usize = 8;
 /// # Numerics
 /// A pass over n rows costs `2 n d r` operations for each of the three projections (one if the weights are the same),
 /// `2 n r²` for the state `KᵀV` (half if keys are values) and `2 n r m` for reading it: linear in n, for linear scores may
-/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 30, chains in the order of the
+/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 60, chains in the order of the
 /// rows and in doubles: the number of threads does not show.
 #[derive(Clone, Debug)]
 pub struct Layer<T: Real> {
