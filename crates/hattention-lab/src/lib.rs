@@ -18,6 +18,7 @@ pub mod designs;
 pub mod error;
 pub mod experiment;
 pub mod experiments;
+pub mod learner;
 pub mod plot;
 pub mod report;
 pub mod rows;

@@ -1,16 +1,26 @@
 //! The experiments, one file each.
 
 pub mod hopfield_capacity;
+pub mod icl_one_layer;
 pub mod ols_construction;
 pub mod ols_depth;
+pub mod ols_evolution;
 pub mod ols_shift;
+pub mod ols_training;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 4] =
-    [ols_construction::EXPERIMENT, ols_shift::EXPERIMENT, ols_depth::EXPERIMENT, hopfield_capacity::EXPERIMENT];
+pub const ALL: [Experiment; 7] = [
+    ols_construction::EXPERIMENT,
+    ols_training::EXPERIMENT,
+    ols_shift::EXPERIMENT,
+    ols_depth::EXPERIMENT,
+    ols_evolution::EXPERIMENT,
+    icl_one_layer::EXPERIMENT,
+    hopfield_capacity::EXPERIMENT,
+];
 
 /// The experiment of that name.
 ///

@@ -1,0 +1,145 @@
+//! The plots of the report.
+
+use super::judge::{column, of, share_within};
+use super::{CONDITIONS, ROOTS, STARTS};
+use crate::experiment::Results;
+use crate::plot::{Axis, Heat, Mark, Plot, Scale, Stroke};
+use crate::rows::Row;
+
+/// Errors below this are drawn at it: descents stop there.
+const FLOOR: f64 = 1e-8;
+
+pub fn plots(results: &Results) -> Vec<Plot> {
+    let mut plots = vec![paths(results), scatter(results), curve(results)];
+    plots.extend([3, 10].into_iter().filter_map(|d| shares(results, d)));
+    plots.extend([basin(results), saddle(results)]);
+    plots
+}
+
+fn paths(results: &Results) -> Plot {
+    let mut plot = Plot::new(
+        "One regressor: L goes to theory from above zero, and stalls at zero from below",
+        Axis::linear("epoch, at rate 2e-5"),
+        Axis::linear("L over theory"),
+    );
+    let rows = of(results, "path");
+    let mut seeds: Vec<usize> = rows.iter().filter_map(|r| r.count("seed")).collect();
+    seeds.dedup();
+    for seed in seeds {
+        let points: Vec<(f64, f64)> = rows
+            .iter()
+            .filter(|r| r.is("seed", seed))
+            .filter_map(|r| Some((r.number("epoch")?, r.get("ratio")?)))
+            .collect();
+        let above = points.first().is_some_and(|p| p.1 > 0.0);
+        let name = if above { "start above 0" } else { "start below 0" };
+        plot = plot.series(name, points, Mark::Line(Stroke::Solid));
+    }
+    plot.level(1.0, "theory")
+}
+
+fn scatter(results: &Results) -> Plot {
+    let points = |rows: Vec<&Row>, most: usize| -> Vec<(f64, f64)> {
+        let rows = rows.into_iter().filter(|r| r.get("function").is_some_and(|f| f <= 0.01)).take(most);
+        rows.filter_map(|r| Some((r.get("structure")?.max(FLOOR), r.get("function")?.max(FLOOR)))).collect()
+    };
+    let d10 =
+        |cell: &str| of(results, cell).into_iter().filter(|r| !r.is("start_kind", "near theory")).collect::<Vec<_>>();
+    let many = d10("many targets").into_iter().filter(|r| r.is("condition", "rate 0.3")).collect();
+    Plot::new(
+        "Where predictions are least squares', the structure is theory's only if it is determined",
+        Axis::log("structure error ‖LLᵀ − Σ⁻¹‖/‖Σ⁻¹‖"),
+        Axis::log("function error"),
+    )
+    .series("d = 1", points(of(results, "published"), 200), Mark::Points)
+    .series("d = 1, P free", points(of(results, "free"), 200), Mark::Points)
+    .series("one target", points(d10("one target"), 400), Mark::Points)
+    .series("many targets", points(many, 400), Mark::Points)
+}
+
+fn curve(results: &Results) -> Plot {
+    let rows = of(results, "free");
+    let ends = |arrived: bool| -> Vec<(f64, f64)> {
+        let wanted = |r: &&&Row| r.get("function").is_some_and(|f| (f <= 0.5) == arrived);
+        rows.iter().filter(wanted).filter_map(|r| Some((r.get("l_ratio")?, r.get("p_ratio")?))).take(300).collect()
+    };
+    let branch = |sign: f64| (40..=300).map(|k| f64::from(k) / 100.0).map(|l| (sign * l, sign * l.powi(-3))).collect();
+    Plot::new(
+        "P free: descents end anywhere on the curve of minima, or at L = 0",
+        Axis::linear("L over theory").range(-2.6, 2.6),
+        Axis::linear("P over theory").range(-2.0, 2.0),
+    )
+    .series("minima", branch(1.0), Mark::Line(Stroke::Solid))
+    .series("minima", branch(-1.0), Mark::Line(Stroke::Solid))
+    .series("arrived", ends(true), Mark::Points)
+    .series("stalled", ends(false), Mark::Points)
+    .series("theory", vec![(1.0, 1.0)], Mark::Points)
+}
+
+fn shares(results: &Results, d: usize) -> Option<Plot> {
+    let all: Vec<&Row> = of(results, "many targets").into_iter().filter(|r| r.is("d", d)).collect();
+    if all.is_empty() {
+        return None;
+    }
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for root in ROOTS {
+        for kind in STARTS {
+            let cell = |condition: &str| {
+                let wanted = |r: &&Row| r.is("root", root) && r.is("start_kind", kind) && r.is("condition", condition);
+                let rows: Vec<&Row> = all.iter().copied().filter(wanted).collect();
+                if column(&rows, "parameter").is_empty() {
+                    f64::NAN
+                } else {
+                    share_within(&rows, "parameter", 0.01).value
+                }
+            };
+            values.push(CONDITIONS.iter().map(|(name, _)| cell(name)).collect());
+            rows.push(format!("{kind}, {}", if root == ROOTS[0] { "V Λ^(−1/2)" } else { "Σ^(−1/2)" }));
+        }
+    }
+    let columns = CONDITIONS.iter().map(|(name, _)| name.trim_end_matches(" columns").to_owned()).collect();
+    let heat = Heat { columns, rows, values, range: (0.0, 1.0), scale: Scale::Linear };
+    let title = format!("d = {d}: many targets pin L, and the root decides from where it is found");
+    Some(Plot::heat(title, "share of starts that find L", "start, root of Σ⁻¹", heat))
+}
+
+/// Where descents end, by start and rate.
+fn basin(results: &Results) -> Plot {
+    let rows = of(results, "basin");
+    let starts: Vec<f64> = (-2..=6).map(|half| f64::from(half) / 2.0).collect();
+    let rates = [0.01, 0.03, 0.1, 0.3, 1.0];
+    let cell = |rho: f64, start: f64| {
+        let here = rows.iter().find(|r| r.number("rho") == Some(rho) && r.number("start_ratio") == Some(start));
+        // To three digits: what stalls is at some 1e-3 and still moving.
+        here.and_then(|r| r.get("ratio")).map_or(f64::NAN, |l| (1000.0 * l).round() / 1000.0 + 0.0)
+    };
+    let heat = Heat {
+        columns: starts.iter().map(|s| format!("{s}")).collect(),
+        rows: rates.iter().map(|r| format!("rate {r}")).collect(),
+        values: rates.iter().map(|r| starts.iter().map(|s| cell(*r, *s)).collect()).collect(),
+        range: (0.0, 1.0),
+        scale: Scale::Linear,
+    };
+    let title = "One regressor: the saddle has the starts below zero, and with large steps those far above";
+    Plot::heat(title, "start over theory; cells: L over theory at the end (empty: diverged)", "", heat)
+}
+
+fn saddle(results: &Results) -> Plot {
+    let rows = of(results, "saddle");
+    let of = |name: &str| -> Vec<(f64, f64)> {
+        rows.iter().filter_map(|r| Some((r.number("delta")?, r.get(name)?))).collect()
+    };
+    let mut predicted: Vec<(f64, f64)> = rows
+        .iter()
+        .filter(|r| r.is("seed", 0))
+        .filter_map(|r| Some((r.number("delta")?, r.get("predicted")?)))
+        .collect();
+    predicted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    Plot::new(
+        "Leaving the saddle takes epochs as one over the start",
+        Axis::log("start over theory"),
+        Axis::log("epochs to 1 %"),
+    )
+    .series("measured", of("epochs"), Mark::Points)
+    .series("predicted", predicted, Mark::Line(Stroke::Dashed))
+}
