@@ -16,7 +16,7 @@ pub(crate) type Tile = [Row; TILE];
 pub(crate) const ZERO_TILE: Tile = [[0.0; PANEL]; TILE];
 
 /// Outer indices of a panel of singles: three vectors of sixteen.
-const SINGLES: usize = 48;
+pub(super) const SINGLES: usize = 48;
 
 /// `tile[j][i] += Σ_k left[k][i] · right[k][8 part + j]`, each a chain over k.
 pub(crate) fn multiply(left: &[Row], right: &[Row], part: usize, tile: &mut Tile) {
@@ -31,23 +31,6 @@ pub(crate) fn multiply_singles(
     tile: &mut [[f32; SINGLES]; TILE],
 ) {
     pulp::Arch::new().dispatch(MultiplySingles { left, right, part, tile });
-}
-
-/// `tile[j][i] += Σ_k left[k][i] · right[j][k]`: [`multiply`] with a right factor that is stored row by row.
-///
-/// Of a panel of fewer than 24 outer indices only the vectors that hold the first `width` are computed.
-pub(crate) fn multiply_rows(left: &[Row], right: [&[f64]; TILE], width: usize, tile: &mut Tile) {
-    pulp::Arch::new().dispatch(MultiplyRows { left, right, width, tile });
-}
-
-/// [`multiply_rows`] of singles.
-pub(crate) fn multiply_rows_singles(
-    left: &[[f32; SINGLES]],
-    right: [&[f32]; TILE],
-    width: usize,
-    tile: &mut [[f32; SINGLES]; TILE],
-) {
-    pulp::Arch::new().dispatch(MultiplyRowsSingles { left, right, width, tile });
 }
 
 /// `hi[j][i] + lo[j][i] = Σ_k left[k][i] · (right_hi + right_lo)[k][8 part + j]` in doubled arithmetic, over zeros.
@@ -167,7 +150,7 @@ struct Multiply<'a> {
 }
 
 /// Vectors of the left factor that a step of the loops holds.
-const VECTORS: usize = 3;
+pub(super) const VECTORS: usize = 3;
 
 impl WithSimd for Multiply<'_> {
     type Output = ();
@@ -225,138 +208,6 @@ columns!(eight_columns_singles, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, 
     0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2, 4 e0 e1 e2, 5 f0 f1 f2, 6 g0 g1 g2, 7 h0 h1 h2);
 columns!(four_columns_singles, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_f32s,
     0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2);
-
-/// The same with the right factor's outer indices as rows, for one to three vectors of the left factor.
-macro_rules! rows {
-    ($name:ident, $number:ty, $row:ty, $vectors:ident, $vectors_mut:ident, $splat:ident, $mul_add:ident,
-        [$($x:ident $v:literal),*], $($c:literal $y:ident [$($s:ident $of:ident $t:literal),*]),*) => {
-        #[inline(always)]
-        fn $name<S: Simd>(simd: S, left: &[$row], right: &[&[$number]], first: usize, tile: &mut [$row]) {
-            let depth = left.len();
-            $(
-                let $y = &right[$c][..depth];
-                let row = S::$vectors(&tile[$c]).0;
-                $(let mut $s = row[first + $t];)*
-            )*
-            for k in 0..depth {
-                let row = S::$vectors(&left[k]).0;
-                $(let $x = row[first + $v];)*
-                $(
-                    let y = simd.$splat($y[k]);
-                    $($s = simd.$mul_add($of, y, $s);)*
-                )*
-            }
-            $(
-                let row = S::$vectors_mut(&mut tile[$c]).0;
-                $(row[first + $t] = $s;)*
-            )*
-        }
-    };
-}
-
-/// Names for the sums of eight or four rows, by vectors.
-macro_rules! of_rows {
-    ($rows:ident, $eight:ident, $four:ident, $eight_of_two:ident, $eight_of_one:ident, $($kind:tt)*) => {
-        $rows!($eight, $($kind)*, [x0 0, x1 1, x2 2],
-            0 r0 [a0 x0 0, a1 x1 1, a2 x2 2], 1 r1 [b0 x0 0, b1 x1 1, b2 x2 2], 2 r2 [c0 x0 0, c1 x1 1, c2 x2 2], 3 r3 [d0 x0 0, d1 x1 1, d2 x2 2],
-            4 r4 [e0 x0 0, e1 x1 1, e2 x2 2], 5 r5 [f0 x0 0, f1 x1 1, f2 x2 2], 6 r6 [g0 x0 0, g1 x1 1, g2 x2 2], 7 r7 [h0 x0 0, h1 x1 1, h2 x2 2]);
-        $rows!($four, $($kind)*, [x0 0, x1 1, x2 2],
-            0 r0 [a0 x0 0, a1 x1 1, a2 x2 2], 1 r1 [b0 x0 0, b1 x1 1, b2 x2 2], 2 r2 [c0 x0 0, c1 x1 1, c2 x2 2], 3 r3 [d0 x0 0, d1 x1 1, d2 x2 2]);
-        $rows!($eight_of_two, $($kind)*, [x0 0, x1 1],
-            0 r0 [a0 x0 0, a1 x1 1], 1 r1 [b0 x0 0, b1 x1 1], 2 r2 [c0 x0 0, c1 x1 1], 3 r3 [d0 x0 0, d1 x1 1],
-            4 r4 [e0 x0 0, e1 x1 1], 5 r5 [f0 x0 0, f1 x1 1], 6 r6 [g0 x0 0, g1 x1 1], 7 r7 [h0 x0 0, h1 x1 1]);
-        $rows!($eight_of_one, $($kind)*, [x0 0],
-            0 r0 [a0 x0 0], 1 r1 [b0 x0 0], 2 r2 [c0 x0 0], 3 r3 [d0 x0 0], 4 r4 [e0 x0 0], 5 r5 [f0 x0 0], 6 r6 [g0 x0 0], 7 r7 [h0 x0 0]);
-    };
-}
-
-of_rows!(
-    rows,
-    eight_rows,
-    four_rows,
-    eight_rows_of_two,
-    eight_rows_of_one,
-    f64,
-    Row,
-    as_simd_f64s,
-    as_mut_simd_f64s,
-    splat_f64s,
-    mul_add_f64s
-);
-of_rows!(
-    rows,
-    eight_rows_singles,
-    four_rows_singles,
-    eight_rows_of_two_singles,
-    eight_rows_of_one_singles,
-    f32,
-    [f32; SINGLES],
-    as_simd_f32s,
-    as_mut_simd_f32s,
-    splat_f32s,
-    mul_add_f32s
-);
-
-/// The two products of panels with rows.
-macro_rules! multiply_rows {
-    ($name:ident, $number:ty, $row:ty, $panel:expr, $lanes:ident, $wide:literal, $three:ident, $two:ident, $one:ident,
-        $four:ident) => {
-        struct $name<'a> {
-            left: &'a [$row],
-            right: [&'a [$number]; TILE],
-            width: usize,
-            tile: &'a mut [$row; TILE],
-        }
-
-        impl WithSimd for $name<'_> {
-            type Output = ();
-
-            #[inline(always)]
-            fn with_simd<S: Simd>(self, simd: S) {
-                let Self { left, right, width, tile } = self;
-                let wanted = width.div_ceil(S::$lanes);
-                for first in (0..$panel / S::$lanes).step_by(VECTORS).take_while(|first| *first < wanted) {
-                    if S::$lanes == $wide {
-                        match wanted - first {
-                            1 => $one(simd, left, &right, first, tile),
-                            2 => $two(simd, left, &right, first, tile),
-                            _ => $three(simd, left, &right, first, tile),
-                        }
-                    } else {
-                        let (lower, upper) = tile.split_at_mut(TILE / 2);
-                        $four(simd, left, &right[..TILE / 2], first, lower);
-                        $four(simd, left, &right[TILE / 2..], first, upper);
-                    }
-                }
-            }
-        }
-    };
-}
-
-multiply_rows!(
-    MultiplyRows,
-    f64,
-    Row,
-    PANEL,
-    F64_LANES,
-    8,
-    eight_rows,
-    eight_rows_of_two,
-    eight_rows_of_one,
-    four_rows
-);
-multiply_rows!(
-    MultiplyRowsSingles,
-    f32,
-    [f32; SINGLES],
-    SINGLES,
-    F32_LANES,
-    16,
-    eight_rows_singles,
-    eight_rows_of_two_singles,
-    eight_rows_of_one_singles,
-    four_rows_singles
-);
 
 struct MultiplySingles<'a> {
     left: &'a [[f32; SINGLES]],
@@ -467,6 +318,7 @@ fn doubled_columns<S: Simd>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_rows::{MultiplyRows, MultiplyRowsSingles, Read};
     use super::*;
 
     /// Numbers of both signs and several sizes (Marsaglia's xorshift).
@@ -535,6 +387,26 @@ mod tests {
                     assert!(gap.abs() < 37.0 * 2f64.powi(-103) && hi + lo == hi, "{gap}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn rows_read_a_few_columns_alike_on_every_machine() {
+        let (rows, columns) = ([panel(31, 8), panel(31, 9)], [panel(3, 10), panel(3, 11)]);
+        let panels = [(&rows[0][..], &columns[0][..]), (&rows[1][..], &columns[1][..])];
+        let results: Vec<Vec<f64>> = machines()
+            .into_iter()
+            .map(|machine| {
+                let mut target = vec![0.0; 31 * 3];
+                machine.dispatch(Read { panels: &panels, count: 3, target: &mut target });
+                target
+            })
+            .collect();
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+        for (at, got) in results[0].iter().enumerate() {
+            let (k, j) = (at / 3, at % 3);
+            let sum: f64 = panels.iter().flat_map(|(r, c)| r[k].iter().zip(&c[j])).map(|(a, b)| a * b).sum();
+            assert!((got - sum).abs() < 48.0 * f64::EPSILON, "{got} {sum}");
         }
     }
 

@@ -20,9 +20,22 @@ pub(crate) struct Packed<T: Real> {
     rows: Vec<T::Row>,
 }
 
+impl<T: Real> Default for Packed<T> {
+    fn default() -> Self {
+        Self::zeros(0, 0)
+    }
+}
+
 impl<T: Real> Packed<T> {
     pub(crate) fn zeros(outer: usize, inner: usize) -> Self {
         Self { inner, outer, rows: vec![T::ZERO_ROW; outer.div_ceil(T::PANEL) * inner] }
+    }
+
+    /// Makes it a matrix of zeros of another size, where it is.
+    pub(crate) fn clear(&mut self, outer: usize, inner: usize) {
+        (self.inner, self.outer) = (inner, outer);
+        self.rows.clear();
+        self.rows.resize(outer.div_ceil(T::PANEL) * inner, T::ZERO_ROW);
     }
 
     /// Some rows of a matrix, the columns outside.

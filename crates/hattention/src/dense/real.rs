@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use super::by_rows;
 use super::kernel::{self, TILE};
 
 /// Doubles and singles.
@@ -59,10 +60,13 @@ pub trait Kernel: Sized + 'static {
     /// `tile[j][i] += Σ_k left[k][i] · right[j][k]` for the first `width` outer indices of the panel (others may be left
     /// out), each a chain over k; rows are at least as long as the panel is deep.
     fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], width: usize, tile: &mut [Self::Row; TILE]);
+
+    /// `target[k · count + j] = Σ rows[k] · columns[j]` over the entries of all panels `(rows, columns)`.
+    fn read(panels: &[(&[Self::Row], &[Self::Row])], count: usize, target: &mut [Self]);
 }
 
 macro_rules! real {
-    ($number:ident, $panel:literal, $multiply:path, $multiply_rows:path) => {
+    ($number:ident, $panel:literal, $multiply:path, $multiply_rows:path, $read:path) => {
         impl Real for $number {
             const EPSILON: f64 = $number::EPSILON as f64;
             const NAME: &'static str = stringify!($number);
@@ -109,12 +113,16 @@ macro_rules! real {
             fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], width: usize, tile: &mut [Self::Row; TILE]) {
                 $multiply_rows(left, right, width, tile);
             }
+
+            fn read(panels: &[(&[Self::Row], &[Self::Row])], count: usize, target: &mut [Self]) {
+                $read(panels, count, target);
+            }
         }
     };
 }
 
-real!(f64, 24, kernel::multiply, kernel::multiply_rows);
-real!(f32, 48, kernel::multiply_singles, kernel::multiply_rows_singles);
+real!(f64, 24, kernel::multiply, by_rows::multiply_rows, by_rows::read);
+real!(f32, 48, kernel::multiply_singles, by_rows::multiply_rows_singles, by_rows::read_singles);
 
 /// The exponential that is the same on every machine.
 mod libm_exp {
