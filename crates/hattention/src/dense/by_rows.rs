@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{PANEL, Row, SINGLES, TILE, Tile, VECTORS};
+use super::real::Pair;
 
 /// `tile[j][i] += Σ_k left[k][i] · right[j][k]`: [`multiply`](super::kernel::multiply) with a right factor that is stored row by row.
 ///
@@ -157,13 +158,13 @@ multiply_rows!(
 macro_rules! read {
     ($function:ident, $name:ident, $number:ty, $row:ty, $panel:expr, $lanes:ident, $vectors:ident, $vectors_mut:ident,
         $splat:ident, $mul_add:ident) => {
-        /// `target[k · count + j] = Σ rows[k] · columns[j]` over the entries of all panels `(rows, columns)`.
-        pub(crate) fn $function(panels: &[(&[$row], &[$row])], count: usize, target: &mut [$number]) {
+        /// `target[k · count + j] = Σ rows[k] · columns[j]` over the entries of all panels.
+        pub(crate) fn $function(panels: &[Pair<'_, $row>], count: usize, target: &mut [$number]) {
             pulp::Arch::new().dispatch($name { panels, count, target });
         }
 
         pub(super) struct $name<'a> {
-            pub(super) panels: &'a [(&'a [$row], &'a [$row])],
+            pub(super) panels: &'a [Pair<'a, $row>],
             pub(super) count: usize,
             pub(super) target: &'a mut [$number],
         }
@@ -178,7 +179,7 @@ macro_rules! read {
                     let mut lanes: $row = [0.0; $panel];
                     for first in (0..$panel / S::$lanes).step_by(VECTORS) {
                         let (mut a, mut b, mut c) = (simd.$splat(0.0), simd.$splat(0.0), simd.$splat(0.0));
-                        for (rows, columns) in self.panels {
+                        for Pair { rows, columns } in self.panels {
                             let (x, y) = (S::$vectors(&rows[k]).0, S::$vectors(&columns[j]).0);
                             a = simd.$mul_add(x[first], y[first], a);
                             b = simd.$mul_add(x[first + 1], y[first + 1], b);

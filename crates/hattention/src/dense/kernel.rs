@@ -319,6 +319,7 @@ fn doubled_columns<S: Simd>(
 #[cfg(test)]
 mod tests {
     use super::super::by_rows::{MultiplyRows, MultiplyRowsSingles, Read};
+    use super::super::real::Pair;
     use super::*;
 
     /// Numbers of both signs and several sizes (Marsaglia's xorshift).
@@ -393,7 +394,7 @@ mod tests {
     #[test]
     fn rows_read_a_few_columns_alike_on_every_machine() {
         let (rows, columns) = ([panel(31, 8), panel(31, 9)], [panel(3, 10), panel(3, 11)]);
-        let panels = [(&rows[0][..], &columns[0][..]), (&rows[1][..], &columns[1][..])];
+        let panels = [0, 1].map(|q| Pair { rows: &rows[q][..], columns: &columns[q][..] });
         let results: Vec<Vec<f64>> = machines()
             .into_iter()
             .map(|machine| {
@@ -405,7 +406,7 @@ mod tests {
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
         for (at, got) in results[0].iter().enumerate() {
             let (k, j) = (at / 3, at % 3);
-            let sum: f64 = panels.iter().flat_map(|(r, c)| r[k].iter().zip(&c[j])).map(|(a, b)| a * b).sum();
+            let sum: f64 = panels.iter().flat_map(|p| p.rows[k].iter().zip(&p.columns[j])).map(|(a, b)| a * b).sum();
             assert!((got - sum).abs() < 48.0 * f64::EPSILON, "{got} {sum}");
         }
     }

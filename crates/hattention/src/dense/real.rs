@@ -61,8 +61,17 @@ pub trait Kernel: Sized + 'static {
     /// out), each a chain over k; rows are at least as long as the panel is deep.
     fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], width: usize, tile: &mut [Self::Row; TILE]);
 
-    /// `target[k · count + j] = Σ rows[k] · columns[j]` over the entries of all panels `(rows, columns)`.
-    fn read(panels: &[(&[Self::Row], &[Self::Row])], count: usize, target: &mut [Self]);
+    /// `target[k · count + j] = Σ rows[k] · columns[j]` over the entries of all panels.
+    fn read(panels: &[Pair<'_, Self::Row>], count: usize, target: &mut [Self]);
+}
+
+/// A panel of rows, and one of the columns they are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a, Row> {
+    /// The rows.
+    pub(crate) rows: &'a [Row],
+    /// The columns.
+    pub(crate) columns: &'a [Row],
 }
 
 macro_rules! real {
@@ -114,7 +123,7 @@ macro_rules! real {
                 $multiply_rows(left, right, width, tile);
             }
 
-            fn read(panels: &[(&[Self::Row], &[Self::Row])], count: usize, target: &mut [Self]) {
+            fn read(panels: &[Pair<'_, Self::Row>], count: usize, target: &mut [Self]) {
                 $read(panels, count, target);
             }
         }

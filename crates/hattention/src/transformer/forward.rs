@@ -7,6 +7,7 @@ use super::{Convention, Layout, Transformer};
 use crate::attention::attend::{Scoring, attend};
 use crate::dense::kernel::TILE;
 use crate::dense::packed::{CHAIN, CHUNK, Packed, product_panel, product_rows};
+use crate::dense::real::Pair;
 use crate::design::Aliased;
 use crate::error::Error;
 use crate::matrix::{Matrix, Real};
@@ -456,8 +457,8 @@ fn weighted<T: Real>(values: &Packed<T>, weights: &[f64]) -> Packed<T> {
 /// Queries times a few columns (packed by the columns' rows).
 fn read_narrow<T: Real>(queries: &Packed<T>, columns: &Packed<T>, target: &mut [T]) {
     let count = columns.inner;
-    let panels: Vec<(&[T::Row], &[T::Row])> =
-        (0..columns.panels()).map(|q| (queries.panel(q), columns.panel(q))).collect();
+    let pair = |q: usize| Pair { rows: queries.panel(q), columns: columns.panel(q) };
+    let panels: Vec<Pair<'_, T::Row>> = (0..columns.panels()).map(pair).collect();
     T::read(&panels, count, target);
 }
 
