@@ -285,7 +285,7 @@ fn heat(results: &Results, what: &str, title: &str) -> Plot {
 /// Errors along the road, one series a world.
 fn road(results: &Results) -> Plot {
     let mut plot = Plot::new(
-        "From least squares to softmax the error grows; heads, layers and training win most of it back",
+        "From least squares to softmax the error grows (step 3 is off the scale); heads, layers, training win most of it back",
         Axis::linear("1 linear … 4 softmax, 5 heads, 6 layers, 7 norm, 8 mask, 9 trained"),
         Axis::log("error over variance").range(1e-4, 1e2),
     );
