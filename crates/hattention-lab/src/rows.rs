@@ -40,6 +40,11 @@ impl Row {
         self
     }
 
+    /// The same labels, and no numbers.
+    pub fn without_values(&self) -> Self {
+        Self { labels: self.labels.clone(), values: Vec::new() }
+    }
+
     /// The number of that name.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(n, _)| n == name).map(|(_, v)| *v)

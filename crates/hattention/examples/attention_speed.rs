@@ -41,7 +41,7 @@ fn measure<T: Real>(
 ) -> Result<(), hattention::Error> {
     let x: Matrix<T> = x.cast();
     let (same, different) = (same.layer::<T>()?, different.layer::<T>()?);
-    let mut times = [const { Vec::new() }; 3];
+    let mut times = [const { Vec::new() }; 5];
     for _ in 0..rounds {
         let mut time = |at: usize, run: &dyn Fn() -> Result<Matrix<T>, hattention::Error>| {
             let start = Instant::now();
@@ -51,9 +51,13 @@ fn measure<T: Real>(
         };
         time(0, &|| same.among(&x, None))?;
         time(1, &|| different.among(&x, None))?;
-        time(2, &|| Ok(same.keys(&x)?))?;
+        time(2, &|| same.keys(&x))?;
+        time(3, &|| same.remember(&x, None).map(|_| Matrix::zeros(0, 0)))?;
+        time(4, &|| same.cross(&x))?;
     }
-    for (what, times) in ["one projection", "three projections", "the product X L alone"].iter().zip(&mut times) {
+    for (what, times) in
+        ["one projection", "three projections", "the product X L alone", "state", "read"].iter().zip(&mut times)
+    {
         times.sort_by(f64::total_cmp);
         println!("{}  {what:<24}{:>8.1} ms median {:>8.1} ms least", T::NAME, times[times.len() / 2], times[0]);
     }

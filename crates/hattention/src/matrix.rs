@@ -1,9 +1,22 @@
 //! Matrices of tokens and weights, and the numbers they are made of.
 
+use rayon::prelude::*;
+
 use crate::error::Error;
 use crate::linalg;
 
 pub use crate::dense::real::Real;
+
+/// Entries that are checked together.
+const BLOCK: usize = 1 << 14;
+
+/// Whether no number of a block is NaN or infinite.
+fn all_finite<T: Real>(block: &[T]) -> bool {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || block.iter().fold(true, |all, x| all & x.is_finite()),
+    )
+}
 
 /// A dense matrix, row by row.
 ///
@@ -119,14 +132,15 @@ impl<T: Real> Matrix<T> {
 
     /// The first entry that is not finite, as an error; the matrix is named as the caller knows it.
     pub(crate) fn check_finite(&self) -> Result<(), Error> {
-        match self.data.iter().position(|x| !x.is_finite()) {
-            None => Ok(()),
-            Some(at) => Err(Error::NonFinite {
-                row: at / self.columns.max(1),
-                column: at % self.columns.max(1),
-                value: self.data[at].to_f64(),
-            }),
-        }
+        // Blocks are looked at as a whole, which vectors can do.
+        let broken = self.data.par_chunks(BLOCK).position_first(|block| !all_finite(block));
+        let Some(at) =
+            broken.and_then(|b| self.data[b * BLOCK..].iter().position(|x| !x.is_finite()).map(|i| b * BLOCK + i))
+        else {
+            return Ok(());
+        };
+        let (row, column) = (at / self.columns.max(1), at % self.columns.max(1));
+        Err(Error::NonFinite { row, column, value: self.data[at].to_f64() })
     }
 }
 

@@ -76,7 +76,7 @@ impl Default for Scoring<'_> {
 ///
 /// # Numerics
 /// Cost `2 · queries · keys · (d + m)` operations, whatever the score; memory beside keys and values is one tile of scores
-/// a thread. Sums run over the keys in the order of their rows, in chains of 30: threads do not show. Exponentials of
+/// a thread. Sums run over the keys in the order of their rows, in chains of 60: threads do not show. Exponentials of
 /// normalised scores are taken relative to the largest so far, so that they neither overflow nor vanish together.
 ///
 /// # Errors

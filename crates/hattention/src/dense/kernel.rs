@@ -16,7 +16,7 @@ pub(crate) type Tile = [Row; TILE];
 pub(crate) const ZERO_TILE: Tile = [[0.0; PANEL]; TILE];
 
 /// Outer indices of a panel of singles: three vectors of sixteen.
-const SINGLES: usize = 48;
+pub(super) const SINGLES: usize = 48;
 
 /// `tile[j][i] += Σ_k left[k][i] · right[k][8 part + j]`, each a chain over k.
 pub(crate) fn multiply(left: &[Row], right: &[Row], part: usize, tile: &mut Tile) {
@@ -31,16 +31,6 @@ pub(crate) fn multiply_singles(
     tile: &mut [[f32; SINGLES]; TILE],
 ) {
     pulp::Arch::new().dispatch(MultiplySingles { left, right, part, tile });
-}
-
-/// `tile[j][i] += Σ_k left[k][i] · right[j][k]`: [`multiply`] with a right factor that is stored row by row.
-pub(crate) fn multiply_rows(left: &[Row], right: [&[f64]; TILE], tile: &mut Tile) {
-    pulp::Arch::new().dispatch(MultiplyRows { left, right, tile });
-}
-
-/// [`multiply_rows`] of singles.
-pub(crate) fn multiply_rows_singles(left: &[[f32; SINGLES]], right: [&[f32]; TILE], tile: &mut [[f32; SINGLES]; TILE]) {
-    pulp::Arch::new().dispatch(MultiplyRowsSingles { left, right, tile });
 }
 
 /// `hi[j][i] + lo[j][i] = Σ_k left[k][i] · (right_hi + right_lo)[k][8 part + j]` in doubled arithmetic, over zeros.
@@ -160,7 +150,7 @@ struct Multiply<'a> {
 }
 
 /// Vectors of the left factor that a step of the loops holds.
-const VECTORS: usize = 3;
+pub(super) const VECTORS: usize = 3;
 
 impl WithSimd for Multiply<'_> {
     type Output = ();
@@ -218,77 +208,6 @@ columns!(eight_columns_singles, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, 
     0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2, 4 e0 e1 e2, 5 f0 f1 f2, 6 g0 g1 g2, 7 h0 h1 h2);
 columns!(four_columns_singles, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_f32s,
     0 a0 a1 a2, 1 b0 b1 b2, 2 c0 c1 c2, 3 d0 d1 d2);
-
-/// The same with the right factor's outer indices as rows.
-macro_rules! rows {
-    ($name:ident, $number:ty, $row:ty, $vectors:ident, $vectors_mut:ident, $splat:ident, $mul_add:ident,
-        $($c:literal $y:ident $s0:ident $s1:ident $s2:ident),*) => {
-        #[inline(always)]
-        fn $name<S: Simd>(simd: S, left: &[$row], right: &[&[$number]], first: usize, tile: &mut [$row]) {
-            let depth = left.len();
-            $(
-                let $y = &right[$c][..depth];
-                let row = S::$vectors(&tile[$c]).0;
-                let (mut $s0, mut $s1, mut $s2) = (row[first], row[first + 1], row[first + 2]);
-            )*
-            for k in 0..depth {
-                let row = S::$vectors(&left[k]).0;
-                let (x0, x1, x2) = (row[first], row[first + 1], row[first + 2]);
-                $(
-                    let y = simd.$splat($y[k]);
-                    $s0 = simd.$mul_add(x0, y, $s0);
-                    $s1 = simd.$mul_add(x1, y, $s1);
-                    $s2 = simd.$mul_add(x2, y, $s2);
-                )*
-            }
-            $(
-                let row = S::$vectors_mut(&mut tile[$c]).0;
-                (row[first], row[first + 1], row[first + 2]) = ($s0, $s1, $s2);
-            )*
-        }
-    };
-}
-
-rows!(eight_rows, f64, Row, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_f64s,
-    0 r0 a0 a1 a2, 1 r1 b0 b1 b2, 2 r2 c0 c1 c2, 3 r3 d0 d1 d2, 4 r4 e0 e1 e2, 5 r5 f0 f1 f2, 6 r6 g0 g1 g2, 7 r7 h0 h1 h2);
-rows!(four_rows, f64, Row, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_f64s,
-    0 r0 a0 a1 a2, 1 r1 b0 b1 b2, 2 r2 c0 c1 c2, 3 r3 d0 d1 d2);
-rows!(eight_rows_singles, f32, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_f32s,
-    0 r0 a0 a1 a2, 1 r1 b0 b1 b2, 2 r2 c0 c1 c2, 3 r3 d0 d1 d2, 4 r4 e0 e1 e2, 5 r5 f0 f1 f2, 6 r6 g0 g1 g2, 7 r7 h0 h1 h2);
-rows!(four_rows_singles, f32, [f32; SINGLES], as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_f32s,
-    0 r0 a0 a1 a2, 1 r1 b0 b1 b2, 2 r2 c0 c1 c2, 3 r3 d0 d1 d2);
-
-/// The two products of panels with rows.
-macro_rules! multiply_rows {
-    ($name:ident, $number:ty, $row:ty, $panel:expr, $lanes:ident, $wide:literal, $eight:ident, $four:ident) => {
-        struct $name<'a> {
-            left: &'a [$row],
-            right: [&'a [$number]; TILE],
-            tile: &'a mut [$row; TILE],
-        }
-
-        impl WithSimd for $name<'_> {
-            type Output = ();
-
-            #[inline(always)]
-            fn with_simd<S: Simd>(self, simd: S) {
-                let Self { left, right, tile } = self;
-                for first in (0..$panel / S::$lanes).step_by(VECTORS) {
-                    if S::$lanes == $wide {
-                        $eight(simd, left, &right, first, tile);
-                    } else {
-                        let (lower, upper) = tile.split_at_mut(TILE / 2);
-                        $four(simd, left, &right[..TILE / 2], first, lower);
-                        $four(simd, left, &right[TILE / 2..], first, upper);
-                    }
-                }
-            }
-        }
-    };
-}
-
-multiply_rows!(MultiplyRows, f64, Row, PANEL, F64_LANES, 8, eight_rows, four_rows);
-multiply_rows!(MultiplyRowsSingles, f32, [f32; SINGLES], SINGLES, F32_LANES, 16, eight_rows_singles, four_rows_singles);
 
 struct MultiplySingles<'a> {
     left: &'a [[f32; SINGLES]],
@@ -399,6 +318,8 @@ fn doubled_columns<S: Simd>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_rows::{MultiplyRows, MultiplyRowsSingles, Read};
+    use super::super::real::Pair;
     use super::*;
 
     /// Numbers of both signs and several sizes (Marsaglia's xorshift).
@@ -441,8 +362,14 @@ mod tests {
                     std::array::from_fn(|j| right.iter().map(|row| row[TILE * part + j]).collect());
                 let rows = std::array::from_fn(|j| &rows[j][..]);
                 let mut tile = ZERO_TILE;
-                machine.dispatch(MultiplyRows { left: &left, right: rows, tile: &mut tile });
+                machine.dispatch(MultiplyRows { left: &left, right: rows, width: PANEL, tile: &mut tile });
                 assert_eq!(tile, expected, "rows, {machine:?}");
+                for width in [1, 5, 8, 9, 16, 17, 23] {
+                    let mut tile = ZERO_TILE;
+                    machine.dispatch(MultiplyRows { left: &left, right: rows, width, tile: &mut tile });
+                    let same = tile.iter().zip(&expected).all(|(t, e)| t[..width] == e[..width]);
+                    assert!(same, "{width} of a panel, {machine:?}");
+                }
                 let (mut hi, mut lo) = (ZERO_TILE, ZERO_TILE);
                 let right = (&right[..], &low[..]);
                 machine.dispatch(MultiplyDoubled { left: &left, right, part, hi: &mut hi, lo: &mut lo });
@@ -465,6 +392,26 @@ mod tests {
     }
 
     #[test]
+    fn rows_read_a_few_columns_alike_on_every_machine() {
+        let (rows, columns) = ([panel(31, 8), panel(31, 9)], [panel(3, 10), panel(3, 11)]);
+        let panels = [0, 1].map(|q| Pair { rows: &rows[q][..], columns: &columns[q][..] });
+        let results: Vec<Vec<f64>> = machines()
+            .into_iter()
+            .map(|machine| {
+                let mut target = vec![0.0; 31 * 3];
+                machine.dispatch(Read { panels: &panels, count: 3, target: &mut target });
+                target
+            })
+            .collect();
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+        for (at, got) in results[0].iter().enumerate() {
+            let (k, j) = (at / 3, at % 3);
+            let sum: f64 = panels.iter().flat_map(|p| p.rows[k].iter().zip(&p.columns[j])).map(|(a, b)| a * b).sum();
+            assert!((got - sum).abs() < 48.0 * f64::EPSILON, "{got} {sum}");
+        }
+    }
+
+    #[test]
     fn singles_too() {
         let singles = |rows: Vec<Row>| -> Vec<[f32; SINGLES]> {
             let at = |row: &Row| std::array::from_fn(|i| row[i % PANEL] as f32 * (1.0 + i as f32));
@@ -483,8 +430,14 @@ mod tests {
                     std::array::from_fn(|j| right.iter().map(|row| row[TILE * part + j]).collect());
                 let rows = std::array::from_fn(|j| &rows[j][..]);
                 let mut tile = [[0.0; SINGLES]; TILE];
-                machine.dispatch(MultiplyRowsSingles { left: &left, right: rows, tile: &mut tile });
+                machine.dispatch(MultiplyRowsSingles { left: &left, right: rows, width: SINGLES, tile: &mut tile });
                 assert_eq!(tile, expected, "rows, {machine:?}");
+                for width in [1, 16, 17, 32, 33, 47] {
+                    let mut tile = [[0.0; SINGLES]; TILE];
+                    machine.dispatch(MultiplyRowsSingles { left: &left, right: rows, width, tile: &mut tile });
+                    let same = tile.iter().zip(&expected).all(|(t, e)| t[..width] == e[..width]);
+                    assert!(same, "{width} of a panel, {machine:?}");
+                }
             }
         }
     }

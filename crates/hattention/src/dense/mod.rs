@@ -7,6 +7,7 @@
 //! # References
 //! Goto & van de Geijn (2008) for packed panels; Higham, Accuracy and Stability, 3.1 and 10.1 for the error bounds.
 
+mod by_rows;
 pub(crate) mod factor;
 pub(crate) mod kernel;
 pub(crate) mod packed;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use super::by_rows;
 use super::kernel::{self, TILE};
 
 /// Doubles and singles.
@@ -56,12 +57,25 @@ pub trait Kernel: Sized + 'static {
     /// `tile[j][i] += Σ_k left[k][i] · right[k][8 part + j]`, each a chain over k.
     fn multiply(left: &[Self::Row], right: &[Self::Row], part: usize, tile: &mut [Self::Row; TILE]);
 
-    /// `tile[j][i] += Σ_k left[k][i] · right[j][k]`, each a chain over k; rows are at least as long as the panel is deep.
-    fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], tile: &mut [Self::Row; TILE]);
+    /// `tile[j][i] += Σ_k left[k][i] · right[j][k]` for the first `width` outer indices of the panel (others may be left
+    /// out), each a chain over k; rows are at least as long as the panel is deep.
+    fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], width: usize, tile: &mut [Self::Row; TILE]);
+
+    /// `target[k · count + j] = Σ rows[k] · columns[j]` over the entries of all panels.
+    fn read(panels: &[Pair<'_, Self::Row>], count: usize, target: &mut [Self]);
+}
+
+/// A panel of rows, and one of the columns they are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a, Row> {
+    /// The rows.
+    pub(crate) rows: &'a [Row],
+    /// The columns.
+    pub(crate) columns: &'a [Row],
 }
 
 macro_rules! real {
-    ($number:ident, $panel:literal, $multiply:path, $multiply_rows:path) => {
+    ($number:ident, $panel:literal, $multiply:path, $multiply_rows:path, $read:path) => {
         impl Real for $number {
             const EPSILON: f64 = $number::EPSILON as f64;
             const NAME: &'static str = stringify!($number);
@@ -105,15 +119,19 @@ macro_rules! real {
                 $multiply(left, right, part, tile);
             }
 
-            fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], tile: &mut [Self::Row; TILE]) {
-                $multiply_rows(left, right, tile);
+            fn multiply_rows(left: &[Self::Row], right: [&[Self]; TILE], width: usize, tile: &mut [Self::Row; TILE]) {
+                $multiply_rows(left, right, width, tile);
+            }
+
+            fn read(panels: &[Pair<'_, Self::Row>], count: usize, target: &mut [Self]) {
+                $read(panels, count, target);
             }
         }
     };
 }
 
-real!(f64, 24, kernel::multiply, kernel::multiply_rows);
-real!(f32, 48, kernel::multiply_singles, kernel::multiply_rows_singles);
+real!(f64, 24, kernel::multiply, by_rows::multiply_rows, by_rows::read);
+real!(f32, 48, kernel::multiply_singles, by_rows::multiply_rows_singles, by_rows::read_singles);
 
 /// The exponential that is the same on every machine.
 mod libm_exp {

@@ -7,6 +7,7 @@ use super::{Convention, Layout, Transformer};
 use crate::attention::attend::{Scoring, attend};
 use crate::dense::kernel::TILE;
 use crate::dense::packed::{CHAIN, CHUNK, Packed, product_panel, product_rows};
+use crate::dense::real::Pair;
 use crate::design::Aliased;
 use crate::error::Error;
 use crate::matrix::{Matrix, Real};
@@ -21,7 +22,7 @@ const NARROW: usize = 8;
 /// # Numerics
 /// A pass over n rows costs `2 n d r` operations for each of the three projections (one if the weights are the same),
 /// `2 n r²` for the state `KᵀV` (half if keys are values) and `2 n r m` for reading it: linear in n, for linear scores may
-/// be summed before they are read. Memory is that of the projections. Rows are summed in chains of 30, chains in the order of the
+/// be summed before they are read (queries are projected again where they read). Memory is a few chunks of rows a thread. Rows are summed in chains of 60, chains in the order of the
 /// rows and in doubles: the number of threads does not show.
 #[derive(Clone, Debug)]
 pub struct Layer<T: Real> {
@@ -123,12 +124,7 @@ impl<T: Real> Layer<T> {
     pub fn among(&self, x: &Matrix<T>, weights: Option<&[f64]>) -> Result<Matrix<T>, Error> {
         self.check(x)?;
         let total = total(x.rows, weights)?;
-        let queries = self.project(x, &self.queries);
-        let keys = self.keys.as_ref().map(|w| self.project(x, w));
-        let values = self.values.as_ref().map(|w| self.project(x, w));
-        let keys = keys.as_ref().unwrap_or(&queries);
-        let state = self.state(keys, values.as_ref(), weights, total);
-        Ok(self.read(&queries, &state.product(&self.head), x.rows))
+        Ok(self.read(x, &self.state(x, weights, total).product(&self.head)))
     }
 
     /// The cross layout: rows are queries, and read the state of the training rows.
@@ -141,7 +137,7 @@ impl<T: Real> Layer<T> {
     pub fn cross(&self, x: &Matrix<T>) -> Result<Matrix<T>, Error> {
         self.check(x)?;
         let state = self.within_heads(self.model.memory.clone());
-        Ok(self.read(&self.project(x, &self.queries), &state.product(&self.head), x.rows))
+        Ok(self.read(x, &state.product(&self.head)))
     }
 
     /// The cross layout over rows of a context that is at hand, by tiles of scores: `(1/n) (XW_Q)(CW_K)ᵀ(CW_V) W_FFN W_p`
@@ -193,9 +189,7 @@ impl<T: Real> Layer<T> {
     pub fn remember(&self, context: &Matrix<T>, weights: Option<&[f64]>) -> Result<Matrix, Error> {
         self.check(context)?;
         let total = total(context.rows, weights)?;
-        let keys = self.project(context, self.keys.as_ref().unwrap_or(&self.queries));
-        let values = self.values.as_ref().map(|w| self.project(context, w));
-        Ok(self.state(&keys, values.as_ref(), weights, total))
+        Ok(self.state(context, weights, total))
     }
 
     /// The solve layout: `Q (KᵀK + αI)⁻¹ KᵀY` over a context of rows and their targets, with the weights of the model as
@@ -268,7 +262,7 @@ impl<T: Real> Layer<T> {
         if state.rows != self.model.keys() {
             return Err(Error::Shape { what: "the state", expected: self.model.keys(), got: state.rows });
         }
-        Ok(self.read(&self.project(x, &self.queries), state, x.rows))
+        Ok(self.read(x, state))
     }
 
     /// Rows as queries, `X̃ W_Q`.
@@ -302,48 +296,57 @@ impl<T: Real> Layer<T> {
     /// Rows times weights, in chunks.
     fn project(&self, x: &Matrix<T>, weights: &Packed<T>) -> Chunks<T> {
         let starts: Vec<usize> = (0..x.rows).step_by(CHUNK).collect();
-        let project = |first: usize| {
-            let rows = first..x.rows.min(first + CHUNK);
-            let mut chunk = Packed::zeros(weights.outer, rows.len());
-            let features = self.embedding.features();
-            let mut tokens = vec![T::default(); rows.len() * features];
-            for (token, i) in tokens.chunks_exact_mut(features.max(1)).zip(rows) {
-                self.embedding.token(x.row(i), token);
-            }
-            for q in 0..chunk.panels() {
-                product_rows(weights, q, &tokens, chunk.panel_mut(q));
-            }
+        let project = |tokens: &mut Vec<T>, first: usize| {
+            self.embed(x, first, tokens);
+            let mut chunk = Packed::default();
+            project(weights, tokens, &mut chunk);
             chunk
         };
-        starts.into_par_iter().map(project).collect()
+        starts.into_par_iter().map_init(Vec::new, project).collect()
     }
 
-    /// `share · Σ w k vᵀ`, within heads.
-    fn state(&self, keys: &Chunks<T>, values: Option<&Chunks<T>>, weights: Option<&[f64]>, total: f64) -> Matrix {
+    /// The tokens of a chunk of rows.
+    fn embed(&self, x: &Matrix<T>, first: usize, tokens: &mut Vec<T>) {
+        let features = self.embedding.features();
+        let rows = first..x.rows.min(first + CHUNK);
+        tokens.resize(rows.len() * features, T::default());
+        for (token, i) in tokens.chunks_exact_mut(features.max(1)).zip(rows) {
+            self.embedding.token(x.row(i), token);
+        }
+    }
+
+    /// `share · Σ w k vᵀ` within heads. Keys and values are used where they are made, in the caches: making them again costs
+    /// less than keeping them.
+    fn state(&self, x: &Matrix<T>, weights: Option<&[f64]>, total: f64) -> Matrix {
         let size = self.model.keys();
-        let spans: Vec<usize> = (0..keys.len()).step_by(SPAN).collect();
-        let parts: Vec<Vec<f64>> = spans
-            .into_par_iter()
-            .map(|first| {
-                let mut sums = vec![0.0; size * size];
-                for at in first..keys.len().min(first + SPAN) {
-                    let right = values.map_or(&keys[at], |values| &values[at]);
-                    match weights {
-                        None => add_products(&keys[at], right, values.is_none(), size, &mut sums),
-                        Some(weights) => {
-                            let weighted = weighted(right, &weights[at * CHUNK..]);
-                            add_products(&keys[at], &weighted, false, size, &mut sums);
-                        }
+        let spans: Vec<usize> = (0..x.rows).step_by(SPAN * CHUNK).collect();
+        let one = |buffers: &mut Buffers<T>, first: usize| {
+            let mut sums = vec![0.0; size * size];
+            for start in (first..x.rows.min(first + SPAN * CHUNK)).step_by(CHUNK) {
+                self.embed(x, start, &mut buffers.tokens);
+                project(self.keys.as_ref().unwrap_or(&self.queries), &buffers.tokens, &mut buffers.keys);
+                let right = match &self.values {
+                    None => &buffers.keys,
+                    Some(map) => {
+                        project(map, &buffers.tokens, &mut buffers.values);
+                        &buffers.values
+                    }
+                };
+                match weights {
+                    None => add_products(&buffers.keys, right, self.values.is_none(), size, &mut sums),
+                    Some(weights) => {
+                        add_products(&buffers.keys, &weighted(right, &weights[start..]), false, size, &mut sums);
                     }
                 }
-                sums
-            })
-            .collect();
+            }
+            sums
+        };
+        let parts: Vec<Vec<f64>> = spans.into_par_iter().map_init(Buffers::default, one).collect();
         let mut state = Matrix::zeros(size, size);
         for part in parts {
             state.data.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
         }
-        if values.is_none() && weights.is_none() {
+        if self.values.is_none() && weights.is_none() {
             for i in 0..size {
                 for j in 0..i {
                     state.data[j * size + i] = state.data[i * size + j];
@@ -367,23 +370,52 @@ impl<T: Real> Layer<T> {
         state
     }
 
-    /// Queries times a state.
-    fn read(&self, queries: &Chunks<T>, state: &Matrix, rows: usize) -> Matrix<T> {
+    /// Rows as queries times a state.
+    fn read(&self, x: &Matrix<T>, state: &Matrix) -> Matrix<T> {
         let state = state.cast::<T>();
         let columns = state.columns;
-        let mut result = Matrix::zeros(rows, columns);
+        let mut result = Matrix::zeros(x.rows, columns);
         if columns == 0 {
             return result;
         }
         let narrow = columns < NARROW;
-        let by_columns = Packed::by_columns(
-            &if narrow { state.transposed() } else { state.clone() },
-            0..if narrow { columns } else { state.rows },
-        );
-        result.data.par_chunks_mut(CHUNK * columns).zip(queries).for_each(|(target, chunk)| {
-            if narrow { read_narrow(chunk, &by_columns, target) } else { read_wide(chunk, &by_columns, target) }
+        let by_columns = if narrow {
+            Packed::by_columns(&state.transposed(), 0..columns)
+        } else {
+            Packed::by_columns(&state, 0..state.rows)
+        };
+        let chunks = result.data.par_chunks_mut(CHUNK * columns).enumerate();
+        chunks.for_each_init(Buffers::default, |buffers, (chunk, target)| {
+            self.embed(x, chunk * CHUNK, &mut buffers.tokens);
+            project(&self.queries, &buffers.tokens, &mut buffers.keys);
+            if narrow {
+                read_narrow(&buffers.keys, &by_columns, target);
+            } else {
+                read_wide(&buffers.keys, &by_columns, target);
+            }
         });
         result
+    }
+}
+
+/// What a thread computes in.
+struct Buffers<T: Real> {
+    tokens: Vec<T>,
+    keys: Packed<T>,
+    values: Packed<T>,
+}
+
+impl<T: Real> Default for Buffers<T> {
+    fn default() -> Self {
+        Self { tokens: Vec::new(), keys: Packed::default(), values: Packed::default() }
+    }
+}
+
+/// Tokens, row by row, times weights.
+fn project<T: Real>(weights: &Packed<T>, tokens: &[T], chunk: &mut Packed<T>) {
+    chunk.clear(weights.outer, tokens.len() / weights.inner.max(1));
+    for q in 0..chunk.panels() {
+        product_rows(weights, q, tokens, chunk.panel_mut(q));
     }
 }
 
@@ -422,26 +454,12 @@ fn weighted<T: Real>(values: &Packed<T>, weights: &[f64]) -> Packed<T> {
     weighted
 }
 
-/// Queries times a few columns (packed by the columns' rows): sums within the lanes of a panel, then over them.
+/// Queries times a few columns (packed by the columns' rows).
 fn read_narrow<T: Real>(queries: &Packed<T>, columns: &Packed<T>, target: &mut [T]) {
     let count = columns.inner;
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (k, row) in target.chunks_exact_mut(count).enumerate() {
-                for (j, x) in row.iter_mut().enumerate() {
-                    let mut lanes = T::ZERO_ROW;
-                    for q in 0..columns.panels() {
-                        let (query, state) = (queries.panel(q)[k].as_ref(), columns.panel(q)[j].as_ref());
-                        for ((sum, a), b) in lanes.as_mut().iter_mut().zip(query).zip(state) {
-                            *sum = a.mul_add(*b, *sum);
-                        }
-                    }
-                    *x = lanes.as_ref().iter().fold(T::default(), |sum, lane| sum + *lane);
-                }
-            }
-        },
-    );
+    let pair = |q: usize| Pair { rows: queries.panel(q), columns: columns.panel(q) };
+    let panels: Vec<Pair<'_, T::Row>> = (0..columns.panels()).map(pair).collect();
+    T::read(&panels, count, target);
 }
 
 /// Queries times many columns, by tiles.
