@@ -32,6 +32,7 @@ pub mod depth;
 mod forward;
 pub mod gradient;
 pub mod mesa;
+mod rows;
 mod spectrum;
 
 use std::ops::Range;
