@@ -4,6 +4,8 @@
 //! [`Device::plain`] for everything else. Experiments on regressions want doubles, so [`tensor`] makes them; Burn's own
 //! default is single precision. On the CPU Burn's `flex` backend computes (with AVX-512 where there is any, and rayon for
 //! products of matrices); the order of its sums does not depend on the number of threads in the shapes tested here.
+//! The gradient of a division by a number is rounded to single precision in Burn, whatever the tensor: multiply by the
+//! reciprocal instead.
 //!
 //! # Example
 //! ```

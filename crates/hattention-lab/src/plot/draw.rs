@@ -348,14 +348,16 @@ fn draw_heat(area: &Area<'_>, plot: &Plot, heat: &Heat) -> Drawn {
             let corner = (frame.across(j as f64) + 2, frame.bottom - (frame.bottom - frame.up(i as f64)) + 2);
             let other = (frame.across(j as f64 + 1.0) - 2, frame.up(i as f64 + 1.0) - 2);
             let place = heat.scale.place(*value);
-            if value.is_nan() {
+            let middle = ((corner.0 + other.0) / 2, (corner.1 + other.1) / 2);
+            if !value.is_finite() {
+                let mark = if value.is_nan() { "" } else { "∞" };
+                text(area, mark, middle, size, INK, (HPos::Center, VPos::Center))?;
                 continue;
             }
             // What has no place on a logarithmic scale is below its low end.
             let share = if place.is_nan() { 0.0 } else { ((place - low) / (high - low)).clamp(0.0, 1.0) };
             let (colour, dark) = ramp(share);
             area.draw(&Rectangle::new([corner, other], colour.filled())).map_err(|e| e.to_string())?;
-            let middle = ((corner.0 + other.0) / 2, (corner.1 + other.1) / 2);
             let ink = if dark { WHITE } else { INK };
             text(area, &crate::claim::number(*value), middle, size, ink, (HPos::Center, VPos::Center))?;
         }
@@ -455,15 +457,15 @@ mod tests {
     #[test]
     fn heat_maps_have_a_cell_for_each_number() {
         let heat = Heat {
-            columns: vec!["a".into(), "b".into()],
+            columns: vec!["a".into(), "b".into(), "c".into()],
             rows: vec!["r".into()],
-            values: vec![vec![1.0, f64::NAN]],
+            values: vec![vec![1.0, f64::NAN, f64::INFINITY]],
             range: (0.1, 1.0),
             scale: Scale::Log,
         };
         let svg = Plot::heat("t", "x", "y", heat.clone()).svg().unwrap();
-        // One for the paper, one for the number that is there.
-        assert_eq!(svg.matches("<rect").count(), 2);
+        // One for the paper, one for the number that is there; what is infinite is written.
+        assert_eq!((svg.matches("<rect").count(), svg.matches('∞').count()), (2, 1));
         assert!(Plot::heat("t", "x", "y", Heat { values: vec![vec![1.0]], ..heat }).svg().is_err());
     }
 }

@@ -111,7 +111,9 @@ fn basin(results: &Results) -> Plot {
     let cell = |rho: f64, start: f64| {
         let here = rows.iter().find(|r| r.number("rho") == Some(rho) && r.number("start_ratio") == Some(start));
         // To three digits: what stalls is at some 1e-3 and still moving.
-        here.and_then(|r| r.get("ratio")).map_or(f64::NAN, |l| (1000.0 * l).round() / 1000.0 + 0.0)
+        let rounded = |l: f64| (1000.0 * l).round() / 1000.0 + 0.0;
+        // A descent without an end has diverged; no descent is an empty cell.
+        here.map_or(f64::NAN, |r| r.get("ratio").map_or(f64::INFINITY, rounded))
     };
     let heat = Heat {
         columns: starts.iter().map(|s| format!("{s}")).collect(),
@@ -121,7 +123,7 @@ fn basin(results: &Results) -> Plot {
         scale: Scale::Linear,
     };
     let title = "One regressor: the saddle has the starts below zero, and with large steps those far above";
-    Plot::heat(title, "start over theory; cells: L over theory at the end (empty: diverged)", "", heat)
+    Plot::heat(title, "start over theory; cells: L over theory at the end (∞: diverged)", "", heat)
 }
 
 fn saddle(results: &Results) -> Plot {

@@ -1,54 +1,9 @@
 //! Bad input: what is said, what is named, the exit code, and that nothing is left behind.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-struct Folder(tempfile::TempDir);
-
-/// What a command printed and how it ended.
-struct Outcome {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn hat(&self, args: &[&str]) -> Outcome {
-        let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(self.0.path()).args(args).output().unwrap();
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Runs a command that must fail with this code and say all of these words; it must not panic.
-    fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
-        let outcome = self.hat(args);
-        assert_eq!(outcome.code, code, "{args:?}: {} {}", outcome.out, outcome.err);
-        assert!(outcome.err.starts_with("error: "), "{args:?}: {}", outcome.err);
-        assert!(!outcome.err.contains("panicked"), "{args:?}: {}", outcome.err);
-        for word in words {
-            assert!(outcome.err.contains(word), "{args:?} does not say `{word}`: {}", outcome.err);
-        }
-    }
-}
-
-fn data(file: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.join(file).to_str().unwrap().to_owned()
-}
+use crate::support::{Folder, data};
 
 #[test]
 fn sources_that_are_not_there_or_not_whole() {
@@ -142,10 +97,10 @@ fn models_that_cannot_be_trusted() {
     let cars = data("reference/data/mtcars.csv");
     // A coefficient beyond the doubles: what could not be read is not written.
     folder.refused(&["fit", "mpg ~ I(wt*1e-320)", &cars, "-o", "over.hat"], 2, &["finite numbers"]);
-    assert!(!folder.0.path().join("over.hat").exists());
+    assert!(!folder.path("over.hat").exists());
     let fitted = folder.hat(&["fit", "mpg ~ wt + C(cyl)", &cars, "-o", "m.hat"]);
     assert_eq!(fitted.code, 0, "{}", fitted.err);
-    let whole = std::fs::read(folder.0.path().join("m.hat")).unwrap();
+    let whole = std::fs::read(folder.path("m.hat")).unwrap();
     for cut in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
         folder.file("cut.hat", &whole[..cut]);
         folder.refused(&["predict", "cut.hat", &cars], 2, &["cut.hat"]);
@@ -181,7 +136,7 @@ fn outputs_are_whole_or_absent() {
     let cars = data("reference/data/mtcars.csv");
     folder.refused(&["fit", "mpg ~ wt", &cars, "-o", "no/such/folder/m.hat"], 2, &["no/such/folder/m.hat"]);
     folder.refused(&["fit", "mpg ~ nope", &cars, "-o", "m.hat"], 2, &["nope"]);
-    assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0, "a failed fit leaves nothing");
+    assert_eq!(std::fs::read_dir(folder.path("")).unwrap().count(), 0, "a failed fit leaves nothing");
     assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "m.hat"]).code, 0);
     folder.refused(&["predict", "m.hat", &cars, "-o", "out.xlsx"], 2, &["out.xlsx", ".parquet"]);
     for name in ["out.csv", "out.parquet"] {
@@ -198,8 +153,8 @@ fn a_closed_pipe_ends_quietly() {
     let folder = Folder::new();
     let flights = data("data/flights.parquet");
     assert_eq!(folder.hat(&["fit", "arr_delay ~ hour", &flights, "-o", "m.hat"]).code, 0);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hat"))
-        .current_dir(folder.0.path())
+    let mut child = folder
+        .command()
         .args(["predict", "m.hat", &flights])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -220,10 +175,10 @@ fn an_interrupt_leaves_no_file() {
     let cars = data("reference/data/mtcars.csv");
     assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "m.hat"]).code, 0);
     // Standard input that never ends keeps the command at work.
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hat"))
-        .current_dir(folder.0.path())
+    let mut child = folder
+        .command()
         .args(["fit", "y ~ x", "-", "-o", "out.hat"])
-        .env("TMPDIR", folder.0.path())
+        .env("TMPDIR", folder.path(""))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -239,15 +194,15 @@ fn an_interrupt_leaves_no_file() {
     let mut err = String::new();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{err}");
-    let left: Vec<_> = std::fs::read_dir(folder.0.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(folder.path("")).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert_eq!(left, ["m.hat"], "{err}");
 }
 
 #[test]
 fn standard_input_is_a_source() {
     let folder = Folder::new();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hat"))
-        .current_dir(folder.0.path())
+    let mut child = folder
+        .command()
         .args(["fit", "y ~ x", "-", "--json", "--vcov", "HC1"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -337,17 +292,17 @@ fn pipes_are_neither_read_nor_replaced() {
     let folder = Folder::new();
     let cars = data("reference/data/mtcars.csv");
     for name in ["pipe.csv", "pipe.hat"] {
-        assert!(Command::new("mkfifo").arg(folder.0.path().join(name)).status().unwrap().success());
+        assert!(Command::new("mkfifo").arg(folder.path(name)).status().unwrap().success());
     }
     folder.refused(&["fit", "mpg ~ wt", "pipe.csv"], 2, &["pipe.csv: a device or a pipe", "hint:"]);
     folder.refused(&["fit", "mpg ~ wt", &cars, "-o", "pipe.hat"], 2, &["pipe.hat", "a device or a pipe"]);
-    assert!(folder.0.path().join("pipe.hat").metadata().unwrap().file_type().is_fifo());
+    assert!(folder.path("pipe.hat").metadata().unwrap().file_type().is_fifo());
     folder.refused(&["fit", "mpg ~ wt", &cars, "-o", "."], 2, &["it is a folder"]);
     // A link stays, and its file is replaced.
     folder.file("m.hat", "old");
-    std::os::unix::fs::symlink("m.hat", folder.0.path().join("link.hat")).unwrap();
+    std::os::unix::fs::symlink("m.hat", folder.path("link.hat")).unwrap();
     assert_eq!(folder.hat(&["fit", "mpg ~ wt", &cars, "-o", "link.hat"]).code, 0);
-    assert!(folder.0.path().join("link.hat").is_symlink());
+    assert!(folder.path("link.hat").is_symlink());
     assert_eq!(folder.hat(&["test", "m.hat", "wt = 0"]).code, 0);
     assert_eq!(folder.hat(&["predict", "m.hat", &cars, "-o", "OUT.CSV"]).code, 0);
 }

@@ -1,71 +1,18 @@
 //! `hat transformer`: predictions beside `hat predict`, what is verified, and what is refused.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::Value;
+
+use crate::support::{Folder, data};
 
 const FLIGHTS: &str = "arr_delay ~ dep_delay + distance + hour + carrier + origin";
 const TRAIN: &str = "SELECT * FROM flights WHERE month <= 11";
 const FRESH: &str = "SELECT * FROM flights WHERE month = 12";
 
-struct Folder(tempfile::TempDir);
-
-struct Outcome {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        std::fs::write(self.path(name), bytes).unwrap();
-    }
-
-    fn hat(&self, args: &[&str]) -> Outcome {
-        let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(self.0.path()).args(args).output().unwrap();
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Runs a command that must succeed.
-    fn done(&self, args: &[&str]) -> String {
-        let outcome = self.hat(args);
-        assert_eq!(outcome.code, 0, "{args:?}: {}", outcome.err);
-        outcome.out
-    }
-
-    /// Runs a command that must fail with this code and say all of these words; it must not panic.
-    fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
-        let outcome = self.hat(args);
-        assert_eq!(outcome.code, code, "{args:?}: {} {}", outcome.out, outcome.err);
-        assert!(outcome.err.starts_with("error: "), "{args:?}: {}", outcome.err);
-        assert!(!outcome.err.contains("panicked"), "{args:?}: {}", outcome.err);
-        for word in words {
-            assert!(outcome.err.contains(word), "{args:?} does not say `{word}`: {}", outcome.err);
-        }
-    }
-
     fn verify(&self, args: &[&str]) -> Value {
         let text = self.done(&[&["transformer", "verify"], args, &["--json"]].concat());
         serde_json::from_str(&text).unwrap()
     }
-}
-
-fn data(file: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.join(file).canonicalize().unwrap().to_str().unwrap().to_owned()
 }
 
 /// The columns after `row` of a CSV text; empty cells are NaN.

@@ -1,13 +1,14 @@
 //! Same data, same bits: whatever the order and the format of the files, the number of threads and the size of batches.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use hattention_table::arrow::array::RecordBatch;
 use hattention_table::arrow::compute::concat_batches;
 use hattention_table::arrow::csv::Writer;
 use hattention_table::parquet::arrow::ArrowWriter;
 use hattention_table::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::support::{Folder, data};
 
 const COLUMNS: [&str; 7] = ["arr_delay", "dep_delay", "distance", "carrier", "origin", "dest", "hour"];
 /// Where the flights are cut: a single row, parts of other lengths than a block of rows, and a long one.
@@ -16,19 +17,18 @@ const CUTS: [usize; 5] = [0, 9_001, 9_002, 12_000, 24_000];
 const NAMES: [&str; 4] = ["d", "b", "a", "c"];
 const ORDERS: [[usize; 4]; 3] = [[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]];
 
-struct Parts(tempfile::TempDir);
+struct Parts(Folder);
 
 impl Parts {
     /// The first flights as Parquet and CSV, each whole and in parts.
     fn new() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let file = std::fs::File::open(root.join("data/flights.parquet")).unwrap();
+        let file = std::fs::File::open(data("data/flights.parquet")).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
         let batches: Vec<RecordBatch> = reader.take(24).map(Result::unwrap).collect();
         let flights = concat_batches(&batches[0].schema(), &batches).unwrap();
         let columns: Vec<usize> = COLUMNS.iter().map(|name| flights.schema().index_of(name).unwrap()).collect();
         let flights = flights.project(&columns).unwrap().slice(0, CUTS[4]);
-        let parts = Self(tempfile::tempdir().unwrap());
+        let parts = Self(Folder::new());
         for (part, name) in NAMES.iter().enumerate() {
             parts.write(&flights.slice(CUTS[part], CUTS[part + 1] - CUTS[part]), "parts", name);
         }
@@ -38,7 +38,7 @@ impl Parts {
 
     fn write(&self, rows: &RecordBatch, folder: &str, name: &str) {
         let create = |format: &str| {
-            let folder = self.0.path().join(format!("{folder}.{format}"));
+            let folder = self.0.path(&format!("{folder}.{format}"));
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::File::create(folder.join(format!("{name}.{format}"))).unwrap()
         };
@@ -49,13 +49,11 @@ impl Parts {
     }
 
     fn hat(&self, args: &[&str]) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(self.0.path()).args(args).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.0.done(args)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 }
 

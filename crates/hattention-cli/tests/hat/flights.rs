@@ -1,27 +1,11 @@
 //! The New York flights against exact reference values (`reference/flights_exact.json`).
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::Value;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn hat(args: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use crate::support::{hat_in, hat_json as hat, number, root};
 
 fn reference() -> Value {
-    serde_json::from_str(&std::fs::read_to_string(root().join("reference/flights_exact.json")).unwrap()).unwrap()
-}
-
-/// Reference numbers are JSON numbers or strings of 25 digits.
-fn number(value: &Value) -> f64 {
-    value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(f64::NAN)
+    crate::support::reference("flights_exact.json")
 }
 
 fn close(got: f64, expected: f64, tolerance: f64, what: &str) {
@@ -102,7 +86,7 @@ fn predictions_and_diagnostics_are_right() {
         [("confidence", "confidence_low", "confidence_high"), ("prediction", "prediction_low", "prediction_high")]
     {
         let args = ["predict", model, "data/flights.parquet", "--augment", "--interval", kind];
-        let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
+        let output = hat_in(&root()).args(args).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let mut lines = text.lines();
         let header: Vec<&str> = lines.next().unwrap().split(',').collect();
@@ -224,14 +208,10 @@ fn variance_inflation_is_that_of_each_column_on_the_others() {
         close(number(&coefficients[k + 1]["vif"]), 1.0 / (1.0 - r_squared), 1e-13, target);
     }
     // It is a column of the table too, and refused where it has no meaning.
-    let table = Command::new(env!("CARGO_BIN_EXE_hat"))
-        .current_dir(root())
-        .args(["fit", "arr_delay ~ hour + distance", "data/flights.parquet", "--vif"])
-        .output()
-        .unwrap();
+    let table =
+        hat_in(&root()).args(["fit", "arr_delay ~ hour + distance", "data/flights.parquet", "--vif"]).output().unwrap();
     assert!(String::from_utf8_lossy(&table.stdout).lines().nth(2).is_some_and(|header| header.ends_with("VIF")));
-    let ridge = Command::new(env!("CARGO_BIN_EXE_hat"))
-        .current_dir(root())
+    let ridge = hat_in(&root())
         .args(["fit", "arr_delay ~ hour + distance", "data/flights.parquet", "--vif", "--ridge", "1"])
         .output()
         .unwrap();

@@ -1,31 +1,12 @@
 //! A matrix of formulas, weights and covariances against R (`reference/classics.json`), and ridge and principal
 //! components against 50-digit arithmetic (`reference/ridge_pcr.json`).
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::Value;
+
+use crate::support::{hat_in, hat_json as hat, number, reference, root};
 
 /// R's doubles carry about this much of rounding on these small sets (a 50-digit recomputation found at most 1e-11).
 const R_TOLERANCE: f64 = 2e-10;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn hat(args: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn reference(name: &str) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(root().join("reference").join(name)).unwrap()).unwrap()
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(f64::NAN)
-}
 
 fn close(got: &Value, expected: &Value, tolerance: f64, scale: f64, what: &str) {
     let (got, expected) = (number(got), number(expected));
@@ -99,7 +80,7 @@ fn predictions_and_tests_of_terms_are_those_of_r() {
         hat(&["fit", formula, &data, "--json", "--aliased", "drop", "-o", &model]);
         for interval in ["confidence", "prediction"] {
             let args = ["predict", &model, &data, "--interval", interval];
-            let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(root()).args(args).output().unwrap();
+            let output = hat_in(&root()).args(args).output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
             for (name, key) in [
                 ("prediction", "fit".to_owned()),

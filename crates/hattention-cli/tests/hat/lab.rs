@@ -1,31 +1,19 @@
 //! `hat lab`: what is listed, run, resumed, reported and refused.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-/// What a command printed and how it ended.
-struct Outcome {
-    code: i32,
-    out: String,
-    err: String,
-}
+use crate::support::{Outcome, hat_in};
 
 fn hat(folder: &Path, args: &[&str]) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hat"));
-    let output = command.current_dir(folder).env("HATTENTION_COMMIT", "0123abc").args(args).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Outcome { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    Outcome::of(hat_in(folder).env("HATTENTION_COMMIT", "0123abc").args(args))
 }
 
 fn refused(folder: &Path, args: &[&str], words: &[&str]) {
     let outcome = hat(folder, args);
-    assert_eq!(outcome.code, 2, "{args:?}: {} {}", outcome.out, outcome.err);
-    assert!(outcome.err.starts_with("error: ") && outcome.out.is_empty(), "{args:?}: {}", outcome.err);
-    for word in words {
-        assert!(outcome.err.contains(word), "{args:?} does not say `{word}`: {}", outcome.err);
-    }
+    outcome.is_refusal(args, 2, words);
+    assert_eq!(outcome.out, "", "{args:?}");
 }
 
 #[test]

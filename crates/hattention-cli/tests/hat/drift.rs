@@ -1,38 +1,10 @@
 //! `hat drift`: the alarm, its exit codes, what it says, and what it refuses.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use serde_json::Value;
 
-struct Folder(tempfile::TempDir);
-
-struct Outcome {
-    code: i32,
-    out: String,
-    err: String,
-}
+use crate::support::Folder;
 
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn hat(&self, args: &[&str]) -> Outcome {
-        let output = Command::new(env!("CARGO_BIN_EXE_hat")).current_dir(self.0.path()).args(args).output().unwrap();
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
     fn fit(&self, formula: &str, more: &[&str]) {
         let outcome = self.hat(&[&["fit", formula, "train.csv", "-o", "m.hat"], more].concat());
         assert_eq!(outcome.code, 0, "{}", outcome.err);
@@ -48,15 +20,6 @@ impl Folder {
 
     fn json(&self, args: &[&str], code: i32) -> Value {
         serde_json::from_str(&self.answers(&[args, &["--json"]].concat(), code)).unwrap()
-    }
-
-    fn refused(&self, args: &[&str], code: i32, words: &[&str]) {
-        let outcome = self.hat(args);
-        assert_eq!(outcome.code, code, "{args:?}: {} {}", outcome.out, outcome.err);
-        assert!(outcome.err.starts_with("error: ") && outcome.out.is_empty(), "{args:?}: {}", outcome.err);
-        for word in words {
-            assert!(outcome.err.contains(word), "{args:?} does not say `{word}`: {}", outcome.err);
-        }
     }
 }
 

@@ -1,0 +1,10 @@
+//! The program, run as a user runs it.
+
+mod bad_input;
+mod classics;
+mod drift;
+mod flights;
+mod lab;
+mod orders;
+mod support;
+mod transformer;
