@@ -42,19 +42,19 @@ use blocks::add_block;
 pub struct Moments {
     pub(crate) sums: Accumulator,
     /// Rows with positive weight.
-    rows: u64,
+    pub(crate) rows: u64,
     /// `Σ log wᵢ` beside `Σ wᵢ`-free ones, for the log-likelihood: products of (1, log w).
     pub(crate) log_weights: Option<Accumulator>,
     /// Of the constant and of every column: rows that came as doubles and as pairs. (Not part of equality: a pair may
     /// hold a double.)
-    stored: Vec<Stored>,
+    pub(crate) stored: Vec<Stored>,
 }
 
 /// How many rows of a column came rounded to doubles, and how many to pairs of doubles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Stored {
-    doubles: u64,
-    pairs: u64,
+pub(crate) struct Stored {
+    pub(crate) doubles: u64,
+    pub(crate) pairs: u64,
 }
 
 /// How exactly the entries of a column are known.

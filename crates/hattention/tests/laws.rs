@@ -26,6 +26,8 @@ mod press;
 mod refusals;
 #[path = "laws/state.rs"]
 mod state;
+#[path = "laws/stored.rs"]
+mod stored;
 #[path = "laws/table.rs"]
 mod table;
 #[path = "laws/transformer.rs"]

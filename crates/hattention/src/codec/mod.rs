@@ -1,6 +1,7 @@
-//! Models and transformers as bytes: safetensors with metadata, and ONNX. Callers read and write the files.
+//! Models, states and transformers as bytes: safetensors with metadata, and ONNX. Callers read and write the files.
 
 pub mod onnx;
+mod state;
 mod transformer;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use crate::error::{Dependence, Error};
 use crate::fit::{Covariance, Fit, Vcov, covariance::Middle};
 use crate::whitening::{Method, Whitening};
 
+pub use state::States;
 pub use transformer::Weights;
 
 /// The version this release writes; it reads no other.

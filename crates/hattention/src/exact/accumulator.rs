@@ -5,7 +5,7 @@ use super::wide;
 /// Room for 2⁴⁴ rows, and the sign.
 const ROW_BITS: i32 = 45;
 /// Grids start at multiples of this many bits, so that a slowly growing range rarely moves the table.
-const GRID_STEP: i32 = 32;
+pub(crate) const GRID_STEP: i32 = 32;
 
 /// The upper triangle of `Σᵢ aᵢ bᵢ` over all pairs of columns, entry `(i, j)` in units of `2^(grid[i] + grid[j])`.
 #[derive(Clone, Debug, Default)]
@@ -154,7 +154,7 @@ impl Accumulator {
 }
 
 /// Pairs `(i, j)` with `i ≤ j < columns`.
-fn pairs(columns: usize) -> usize {
+pub(crate) fn pairs(columns: usize) -> usize {
     columns * (columns + 1) / 2
 }
 

@@ -20,4 +20,5 @@ pub(crate) mod kernel;
 pub(crate) mod ldl;
 pub(crate) mod levels;
 pub(crate) mod planes;
+pub(crate) mod stored;
 pub(crate) mod wide;

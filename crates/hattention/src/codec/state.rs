@@ -1,0 +1,153 @@
+//! States as safetensors files.
+
+use std::collections::HashMap;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+use serde_json::{Value, json};
+
+use super::{LARGEST_COUNT, Tensors, mismatch, missing, open};
+use crate::error::Error;
+use crate::exact::accumulator::Accumulator;
+use crate::exact::stored::{Entries, entries, table};
+use crate::moments::{Moments, Stored};
+
+/// What a file of a state says it is.
+const FORMAT_NAME: &str = "hattention-state";
+/// The version of such files that this release writes; it reads no other.
+const FORMAT_VERSION: u64 = 1;
+
+/// States of the same rows, and what the caller wants to keep beside them.
+///
+/// # File
+/// Safetensors. For each state `s`: `s.shapes` (I32, `[pairs, 2]`: exponent and words of the entries `(i, j)`, `i ≤ j`,
+/// column by column, of which column 0 is the constant), `s.words` (U64: odd integers in two's complement, least
+/// significant word first) and `s.logs` (the same of `Σ log w`, if there are weights), so that a sum is
+/// `integer · 2^exponent`, exactly. The metadata hold `format`, `version`, `states` (JSON: name, columns, rows, and how
+/// columns were stored) and `extra` (JSON). Equal states of as many columns are equal bytes, whatever order, chunks,
+/// threads or merges made them.
+///
+/// # Example
+/// ```
+/// use hattention::codec::States;
+/// use hattention::{Block, Column, Moments};
+/// let (x, y) = ([0.1, 0.2, 0.3], [1.0, 2.0, 4.0]);
+/// let block = Block { rows: 3, columns: vec![Column::Dense(&x), Column::Dense(&y)], weights: None };
+/// let moments = Moments::of(&block).unwrap();
+/// let bytes = States { states: vec![("moments".into(), moments.clone())], extra: Default::default() }.to_bytes().unwrap();
+/// assert_eq!(States::from_bytes(&bytes).unwrap().get("moments"), Some(&moments));
+/// assert!(States::from_bytes(&bytes[..bytes.len() - 1]).is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct States {
+    /// The states by name: letters only.
+    pub states: Vec<(String, Moments)>,
+    /// The caller's own description.
+    pub extra: Value,
+}
+
+impl States {
+    /// The state of a name.
+    pub fn get(&self, name: &str) -> Option<&Moments> {
+        self.states.iter().find(|(known, _)| known == name).map(|(_, state)| state)
+    }
+
+    /// The states as a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if the description cannot be written, or a name is there twice.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut tensors = Tensors::default();
+        let mut described = Vec::new();
+        for (name, state) in &self.states {
+            if self.states.iter().filter(|(other, _)| other == name).count() > 1 {
+                return Err(mismatch("states of different names".into(), format!("`{name}` twice")));
+            }
+            write_sums(&mut tensors, name, &state.sums);
+            // (Rows that came and went leave no logarithms.)
+            let logs = state.log_weights.as_ref().filter(|logs| **logs != Accumulator::new(2));
+            if let Some(logs) = logs {
+                write_sums(&mut tensors, &logs_of(name), logs);
+            }
+            let stored: Vec<[u64; 2]> = state.stored.iter().map(|s| [s.doubles, s.pairs]).collect();
+            described.push(json!({
+                "name": name, "columns": state.columns(), "rows": state.rows(), "stored": stored, "logs": logs.is_some(),
+            }));
+        }
+        let metadata = HashMap::from([
+            ("format".to_owned(), FORMAT_NAME.to_owned()),
+            ("version".to_owned(), FORMAT_VERSION.to_string()),
+            ("states".to_owned(), Value::Array(described).to_string()),
+            ("extra".to_owned(), self.extra.to_string()),
+        ]);
+        tensors.to_bytes(metadata)
+    }
+
+    /// Reads a file of states.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for anything that is not a whole file of states of this version: cut short, foreign, of another
+    /// version, with missing or wrongly shaped tensors, or with sums that no rows can have.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let (metadata, tensors) = open(bytes, FORMAT_NAME, "state", FORMAT_VERSION)?;
+        let described = metadata.json("states")?;
+        let described = described.as_array().ok_or_else(|| missing("states"))?;
+        let states = described.iter().map(|state| read(state, &tensors)).collect::<Result<_, _>>()?;
+        Ok(Self { states, extra: metadata.json("extra")? })
+    }
+}
+
+fn logs_of(name: &str) -> String {
+    format!("{name}.log_weights")
+}
+
+fn write_sums(tensors: &mut Tensors, name: &str, sums: &Accumulator) {
+    let Entries { shapes, words } = entries(sums);
+    let flat = shapes.iter().flat_map(|&(exponent, length)| [exponent, length as i32]);
+    let bytes = flat.flat_map(i32::to_le_bytes).collect();
+    tensors.0.push((format!("{name}.shapes"), Dtype::I32, vec![shapes.len(), 2], bytes));
+    let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    tensors.0.push((format!("{name}.words"), Dtype::U64, vec![words.len()], bytes));
+}
+
+fn read_sums(tensors: &SafeTensors<'_>, name: &str, columns: usize) -> Result<Accumulator, Error> {
+    let part = |kind: &str, dtype: Dtype| {
+        let name = format!("{name}.{kind}");
+        let view = tensors.tensor(&name).map_err(|_| missing(&name))?;
+        if view.dtype() == dtype {
+            Ok(view.data())
+        } else {
+            Err(mismatch(format!("tensor `{name}` of {dtype:?}"), format!("{:?}", view.dtype())))
+        }
+    };
+    let (shapes, _) = part("shapes", Dtype::I32)?.as_chunks::<8>();
+    let (words, _) = part("words", Dtype::U64)?.as_chunks::<8>();
+    let half = |bytes: &[u8; 8], from: usize| {
+        i32::from_le_bytes([bytes[from], bytes[from + 1], bytes[from + 2], bytes[from + 3]])
+    };
+    let entries = Entries {
+        // (A negative length is far too many words.)
+        shapes: shapes.iter().map(|bytes| (half(bytes, 0), half(bytes, 4) as u32)).collect(),
+        words: words.iter().map(|word| u64::from_le_bytes(*word)).collect(),
+    };
+    table(columns, &entries).map_err(|got| mismatch(format!("sums of products in `{name}` that rows can have"), got))
+}
+
+fn read(described: &Value, tensors: &SafeTensors<'_>) -> Result<(String, Moments), Error> {
+    let name = described["name"].as_str().ok_or_else(|| missing("name"))?;
+    let columns = described["columns"].as_u64().filter(|c| *c < LARGEST_COUNT as u64);
+    let columns = columns.ok_or_else(|| missing("columns"))? as usize;
+    let rows = described["rows"].as_u64().ok_or_else(|| missing("rows"))?;
+    let count = |pair: &Value, i: usize| pair[i].as_u64();
+    let stored: Option<Vec<Stored>> = described["stored"].as_array().and_then(|all| {
+        all.iter().map(|pair| Some(Stored { doubles: count(pair, 0)?, pairs: count(pair, 1)? })).collect()
+    });
+    let stored = stored.filter(|s| s.len() == columns + 1).ok_or_else(|| missing("stored"))?;
+    let sums = read_sums(tensors, name, columns + 1)?;
+    let log_weights = match described["logs"].as_bool() {
+        Some(true) => Some(read_sums(tensors, &logs_of(name), 2)?),
+        Some(false) => None,
+        None => return Err(missing("logs")),
+    };
+    Ok((name.to_owned(), Moments { sums, rows, log_weights, stored }))
+}
