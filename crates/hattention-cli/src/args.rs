@@ -26,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Fit a formula and print its table.
     Fit(FitArgs),
+    /// Join states of the same formula, and fit them together.
+    Merge(MergeArgs),
     /// Predict every row of a source.
     Predict(PredictArgs),
     /// Show which training rows made each prediction.
@@ -88,21 +90,15 @@ pub enum AliasedArg {
     MinNorm,
 }
 
-/// `hat fit`.
-#[derive(Debug, Args)]
-pub struct FitArgs {
-    /// The model, as in R: `y ~ a + b*c + poly(x, 3) + C(g, ref="b")`.
-    #[arg(allow_hyphen_values = true)]
-    pub formula: String,
-    /// Where the rows are.
-    #[command(flatten)]
-    pub source: SourceArgs,
+/// How a state is read: what is fitted, and what is written and printed.
+#[derive(Clone, Debug, Args)]
+pub struct ReadOutArgs {
     /// Write the model to this file.
     #[arg(short, long, value_name = "MODEL")]
     pub output: Option<PathBuf>,
-    /// Column of observation weights, as R's.
-    #[arg(long, value_name = "COLUMN")]
-    pub weights: Option<String>,
+    /// Write the state to this file: what `hat merge` joins and `--from` continues.
+    #[arg(long, value_name = "STATE")]
+    pub state_out: Option<PathBuf>,
     /// Ridge penalty on XᵀX (scikit-learn's alpha), or `auto` by generalised cross-validation.
     #[arg(long, value_name = "A|auto", conflicts_with = "components", allow_hyphen_values = true)]
     pub ridge: Option<String>,
@@ -112,15 +108,6 @@ pub struct FitArgs {
     /// Let the penalty or the components act on columns divided by their standard deviation.
     #[arg(long)]
     pub standardize: bool,
-    /// Covariance of the coefficients: iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN[+COLUMN].
-    #[arg(long, default_value = "iid", value_name = "KIND")]
-    pub vcov: String,
-    /// Column that orders the rows, for HAC (by default the order of the source).
-    #[arg(long, value_name = "COLUMN")]
-    pub order: Option<String>,
-    /// Rows with missing values.
-    #[arg(long, value_enum, default_value = "drop")]
-    pub na: Na,
     /// Columns that depend on earlier ones.
     #[arg(long, value_enum, default_value = "error")]
     pub aliased: AliasedArg,
@@ -133,6 +120,65 @@ pub struct FitArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `hat fit --help` ends with.
+const FIT_HELP: &str = "\
+States. A state is every sum of products of the columns, exactly: a few kilobytes, whatever the number of rows.
+  hat fit 'y ~ x + g' monday.csv --state-out monday.state     fit, and keep the state
+  hat fit --from monday.state tuesday.csv --state-out s.state go on with more rows (the formula is the state's)
+  hat fit --from s.state --remove monday.csv                  take rows out again
+  hat merge monday.state tuesday.state                        join states
+The result has the same bits as one fit of all rows, in any order. Levels of factors are united.";
+
+/// `hat fit`.
+#[derive(Debug, Args)]
+#[command(after_long_help = FIT_HELP)]
+pub struct FitArgs {
+    /// The model, as in R: `y ~ a + b*c + poly(x, 3) + C(g, ref="b")`. (With --from it may be left out.)
+    #[arg(allow_hyphen_values = true, required_unless_present = "from")]
+    pub formula: Option<String>,
+    /// Paths, globs, directories, or `-` for CSV on standard input (CSV, also gzipped; Parquet; Arrow IPC; JSON lines).
+    #[arg(value_name = "SOURCE", required_unless_present = "from")]
+    pub sources: Vec<String>,
+    /// A query over the sources; each is a table named by its file's stem.
+    #[arg(long, value_name = "QUERY")]
+    pub sql: Option<String>,
+    /// Rows a batch at most (never changes a result).
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = batch_rows)]
+    pub batch_rows: Option<usize>,
+    /// Go on from this state.
+    #[arg(long, value_name = "STATE")]
+    pub from: Option<PathBuf>,
+    /// Take the rows of this source out (may be given several times).
+    #[arg(long, value_name = "SOURCE")]
+    pub remove: Vec<String>,
+    /// Column of observation weights, as R's.
+    #[arg(long, value_name = "COLUMN")]
+    pub weights: Option<String>,
+    /// Covariance of the coefficients: iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN[+COLUMN].
+    #[arg(long, default_value = "iid", value_name = "KIND")]
+    pub vcov: String,
+    /// Column that orders the rows, for HAC (by default the order of the source).
+    #[arg(long, value_name = "COLUMN")]
+    pub order: Option<String>,
+    /// Rows with missing values.
+    #[arg(long, value_enum, default_value = "drop")]
+    pub na: Na,
+    /// What is fitted, written and printed.
+    #[command(flatten)]
+    pub read: ReadOutArgs,
+}
+
+/// `hat merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// States written by `--state-out`, of the same formula.
+    #[arg(required = true, value_name = "STATE")]
+    pub states: Vec<PathBuf>,
+    /// What is fitted, written and printed.
+    #[command(flatten)]
+    pub read: ReadOutArgs,
 }
 
 /// Which interval goes with a prediction.

@@ -5,48 +5,28 @@ use hattention::fit::{Fit, Vcov};
 use hattention::selection;
 use hattention::{Aliased, Design as Columns, Filter, Orthogonal, RankTolerance, Whitening, WhiteningOptions};
 use hattention_table::design::{
-    Coding, Design, DesignOptions, Frozen, FrozenOptions, NaPolicy, PolynomialGroup, Unseen,
+    Coding, DEFAULT_COLUMN_LIMIT, Design, DesignOptions, Frozen, FrozenOptions, NaPolicy, PolynomialGroup, Unseen,
 };
 use hattention_table::error::TableError;
 use hattention_table::formula::Formula;
 use hattention_table::source::{Source, SourceError, SourceOptions};
 use serde_json::Value;
 
-use crate::args::{AliasedArg, FitArgs, Na, SourceArgs};
+use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs, SourceArgs};
 use crate::failure::Failure;
 use crate::model::TableModel;
-use crate::output;
 use crate::pass::{self, Gathered};
 use crate::progress::Progress;
-use crate::render::{self, Context};
+use crate::read_out;
+use crate::state::TableState;
 
 /// Runs the command.
 pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
-    let formula = Formula::parse(&args.formula)?;
-    if !(args.level > 0.0 && args.level < 1.0) {
-        return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
-    }
-    let Trained { mut model, inflation, vcov } = fit(args, &formula, quiet)?;
-    if let Some(path) = &args.output {
-        model.save(path)?;
-    }
-    let formula_text = formula.text().to_owned();
-    let name = vcov.to_string();
-    let context = Context {
-        formula: &formula_text,
-        dropped_rows: model.dropped_rows,
-        vcov: &name,
-        level: args.level,
-        inflation: inflation.as_deref(),
-    };
-    let text = if args.json {
-        format!("{:#}\n", render::json(&context, &model.model.whitening, &model.model.fits))
-    } else {
-        let several = model.model.fits.len() > 1;
-        let tables = model.model.fits.iter().map(|fit| render::table(&context, &model.model.whitening, fit, several));
-        format!("{formula_text}\n\n{}", tables.collect::<Vec<_>>().join("\n"))
-    };
-    output::print(&text)
+    read_out::check(&args.read)?;
+    let asked = Asked::of(args)?;
+    let (state, source) = gathered(args, &asked, quiet)?;
+    let trained = |state: &TableState| trained(args, asked, state, source, quiet);
+    read_out::finish(&args.read, &state, trained)
 }
 
 /// The model of a formula and its data.
@@ -54,28 +34,134 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
 /// # Errors
 /// Those of `hat fit`.
 pub fn model(args: &FitArgs, quiet: bool) -> Result<TableModel, Failure> {
-    Ok(fit(args, &Formula::parse(&args.formula)?, quiet)?.model)
+    let asked = Asked::of(args)?;
+    let (state, source) = gathered(args, &asked, quiet)?;
+    Ok(trained(args, asked, &state, source, quiet)?.model)
 }
 
-fn fit(args: &FitArgs, formula: &Formula, quiet: bool) -> Result<Trained, Failure> {
-    let vcov = Vcov::parse(&args.vcov).ok_or_else(|| {
-        Failure::usage(
-            format!("unknown covariance `{}`", args.vcov),
-            "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
-        )
-    })?;
-    let amount = Amount::parse(args)?;
-    if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
-        return Err(Failure::usage(
-            format!("--order orders the rows for HAC, and --vcov is {vcov}"),
-            "leave it out, or use --vcov HAC:lag",
-        ));
+/// What is asked for, in other words than those of the command line.
+struct Asked {
+    formula: Option<Formula>,
+    sources: Vec<String>,
+    vcov: Vcov,
+    amount: Amount,
+}
+
+impl Asked {
+    fn of(args: &FitArgs) -> Result<Self, Failure> {
+        // Beside --from the formula may be left out: then the first word is a source.
+        let (formula, sources) = match &args.formula {
+            Some(first) if args.from.is_some() && !first.contains('~') => {
+                (None, std::iter::once(first.clone()).chain(args.sources.iter().cloned()).collect())
+            }
+            first => (first.as_deref().map(Formula::parse).transpose()?, args.sources.clone()),
+        };
+        let vcov = Vcov::parse(&args.vcov).ok_or_else(|| {
+            Failure::usage(
+                format!("unknown covariance `{}`", args.vcov),
+                "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
+            )
+        })?;
+        let refuse = |message: String, hint: &str| Err(Failure::usage(message, hint));
+        if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
+            let message = format!("--order orders the rows for HAC, and --vcov is {vcov}");
+            return refuse(message, "leave it out, or use --vcov HAC:lag");
+        }
+        if vcov != Vcov::Iid && (args.from.is_some() || !args.remove.is_empty()) {
+            let message = format!("--vcov {vcov} reads all rows a second time, and a state's rows are gone");
+            return refuse(message, "leave out --vcov, or fit all the rows in one command");
+        }
+        if sources.is_empty() && (formula.is_some() || args.sql.is_some()) {
+            let what = if formula.is_some() { "a formula" } else { "--sql" };
+            return refuse(format!("{what} without a source"), "name the files of its rows");
+        }
+        Ok(Self { formula, sources, vcov, amount: Amount::parse(&args.read)? })
     }
-    if let Some(path) = &args.output {
-        output::check_writable(path)?;
+}
+
+/// The state that is asked for; and its source, if one pass over it made the state.
+fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, Option<Source>), Failure> {
+    let earlier = args.from.as_deref().map(TableState::load).transpose()?;
+    let rows = Rows { sources: &asked.sources, sql: args.sql.as_deref(), batch_rows: args.batch_rows };
+    let (mut state, source) = match (&earlier, &asked.formula) {
+        (_, Some(formula)) => {
+            let source = rows.open_for(formula)?;
+            (gather(args, formula, &source, &asked.vcov, quiet).map_err(|f| f.placed(&source))?, Some(source))
+        }
+        (Some(state), None) if asked.sources.is_empty() => (state.clone(), None),
+        (Some(state), None) => (rows.continuing(state, args, quiet)?, None),
+        (None, None) => return Err(Failure::usage("no formula", "name a formula, as `y ~ x`")),
+    };
+    if let Some(earlier) = earlier.filter(|_| !asked.sources.is_empty()) {
+        state.merge(&earlier)?;
     }
-    let source = open_for(&args.source, formula)?;
-    train(args, formula, &source, &amount, vcov, quiet).map_err(|failure| failure.placed(&source))
+    for source in &args.remove {
+        let sources = [source.clone()];
+        let rows = Rows { sources: &sources, sql: None, batch_rows: args.batch_rows };
+        let gone = rows.continuing(&state, args, quiet)?;
+        state
+            .remove(&gone)
+            .map_err(|failure| Failure { message: format!("{source}: {}", failure.message), ..failure })?;
+        eprintln!(
+            "note: {} of {source} taken out, exactly: if all of them were in the state, it now is, in bits, one that never \
+             saw them (the sums that are left are checked: rows can have them)",
+            plural(gone.gathered.moments.rows(), "row"),
+        );
+    }
+    Ok((state, source))
+}
+
+/// The model of a state, with covariances that need the rows once more if they are asked for.
+fn trained(
+    args: &FitArgs,
+    asked: Asked,
+    state: &TableState,
+    source: Option<Source>,
+    quiet: bool,
+) -> Result<Trained, Failure> {
+    let trained = solve(&args.read, &asked.amount, state)?;
+    match source {
+        Some(source) if asked.vcov != Vcov::Iid => {
+            robust(args, trained, &source, asked.vcov, quiet).map_err(|f| f.placed(&source))
+        }
+        _ => Ok(trained),
+    }
+}
+
+fn plural(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Where rows come from.
+struct Rows<'a> {
+    sources: &'a [String],
+    sql: Option<&'a str>,
+    batch_rows: Option<usize>,
+}
+
+impl Rows<'_> {
+    fn args(&self) -> SourceArgs {
+        SourceArgs { sources: self.sources.to_vec(), sql: self.sql.map(str::to_owned), batch_rows: self.batch_rows }
+    }
+
+    fn open_for(&self, formula: &Formula) -> Result<Source, Failure> {
+        open_for(&self.args(), formula)
+    }
+
+    /// The state of rows that belong to the design of another state.
+    fn continuing(&self, state: &TableState, args: &FitArgs, quiet: bool) -> Result<TableState, Failure> {
+        if let Some(weights) = args.weights.as_ref().filter(|weights| state.spec().weights.as_ref() != Some(weights)) {
+            let theirs = state.spec().weights.as_ref().map_or("no weights".to_owned(), |name| format!("`{name}`"));
+            return Err(Failure::usage(
+                format!("--weights {weights} differs from the state, which has {theirs}"),
+                "leave out --weights: the state says which column they are",
+            ));
+        }
+        let source = open(&self.args(), &state.labels())?;
+        let design = Design::of_spec(state.spec(), &source.schema(), DEFAULT_COLUMN_LIMIT)
+            .map_err(|e| explain_text(&source, e))?;
+        read(args, &design, &source, quiet).map_err(|failure| failure.placed(&source))
+    }
 }
 
 /// Opens the sources of a fit. A column that the formula makes a factor may be numbers in one CSV file and labels in
@@ -114,20 +200,24 @@ pub fn open(args: &SourceArgs, labels: &[String]) -> Result<Source, TableError> 
 }
 
 /// A number or `auto`.
-enum Number<T> {
+pub enum Number<T> {
     Given(T),
     Auto,
 }
 
 /// How much to shrink.
-enum Amount {
+pub enum Amount {
     Ols,
     Ridge(Number<f64>),
     Components(Number<usize>),
 }
 
 impl Amount {
-    fn parse(args: &FitArgs) -> Result<Self, Failure> {
+    /// Reads `--ridge` and `--components`.
+    ///
+    /// # Errors
+    /// If a number is none.
+    pub fn parse(args: &ReadOutArgs) -> Result<Self, Failure> {
         match (&args.ridge, &args.components) {
             (Some(text), _) if text == "auto" => Ok(Self::Ridge(Number::Auto)),
             (Some(text), _) => match text.parse::<f64>() {
@@ -149,50 +239,56 @@ impl Amount {
 }
 
 /// A model and what is printed beside it.
-struct Trained {
-    model: TableModel,
+pub struct Trained {
+    /// The model.
+    pub model: TableModel,
     /// Variance inflation of every coefficient, if asked for.
-    inflation: Option<Vec<Option<f64>>>,
+    pub inflation: Option<Vec<Option<f64>>>,
     /// The covariance of its coefficients.
-    vcov: Vcov,
+    pub vcov: Vcov,
 }
 
-fn train(
-    args: &FitArgs,
-    formula: &Formula,
-    source: &Source,
-    amount: &Amount,
-    vcov: Vcov,
-    quiet: bool,
-) -> Result<Trained, Failure> {
-    let extras = extras(&vcov, args.order.as_deref());
-    let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
+/// The state of a source's rows.
+fn gather(args: &FitArgs, formula: &Formula, source: &Source, vcov: &Vcov, quiet: bool) -> Result<TableState, Failure> {
+    let extras = extras(vcov, args.order.as_deref());
+    let options = DesignOptions { weights: args.weights.clone(), extras, ..DesignOptions::default() };
     let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
-    refuse_mistyped(source, &design)?;
     design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
+    read(args, &design, source, quiet)
+}
+
+/// One pass over a source.
+fn read(args: &FitArgs, design: &Design, source: &Source, quiet: bool) -> Result<TableState, Failure> {
+    refuse_mistyped(source, design)?;
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
-    let also_unweighted = args.weights.is_some() && design.has_orthogonal_polynomials();
-    let gathered = {
-        let progress = Progress::new(source.bytes_total(), "reading", quiet);
-        pass::moments(source, &design, na, also_unweighted, &progress)?
-    };
+    let also_unweighted = design.spec().weights.is_some() && design.has_orthogonal_polynomials();
+    let progress = Progress::new(source.bytes_total(), "reading", quiet);
+    let gathered = pass::moments(source, design, na, also_unweighted, &progress)?;
+    TableState::new(&design.layout(), gathered)
+}
+
+/// Reads a state: the model of its rows.
+///
+/// # Errors
+/// If there is nothing to fit, or no answer.
+pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState) -> Result<Trained, Failure> {
+    let gathered = &state.gathered;
     if gathered.moments.rows() == 0 {
         let why = if gathered.dropped > 0 {
             format!(": all {} have missing values", gathered.dropped)
         } else {
             String::new()
         };
-        let message = match args.weights {
+        let message = match &state.spec().weights {
             Some(_) if gathered.dropped == 0 => "no rows with positive weight".to_owned(),
             _ => format!("no rows left to fit{why}"),
         };
         return Err(Failure::no_answer(message, "check the source, its missing values and its weights"));
     }
-    let layout = design.layout();
-    let frozen = Frozen::new(&layout)?;
-    let targets: Vec<String> = design.terms().targets.iter().map(|t| t.label().to_owned()).collect();
-    let state_columns = columns(&layout.coding()?, targets.len());
-    let filter = filter(args, amount, &gathered, &state_columns, targets.len())?;
+    let frozen = Frozen::new(&state.layout)?;
+    let targets = &state.targets;
+    let state_columns = columns(&state.layout.coding()?, targets.len());
+    let filter = filter(args, amount, gathered, &state_columns, targets.len())?;
     let aliased = match args.aliased {
         AliasedArg::Error => Aliased::Error,
         AliasedArg::Drop => Aliased::Drop,
@@ -201,7 +297,7 @@ fn train(
     let options = WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding, ..WhiteningOptions::default() };
     let mut whitening =
         Whitening::of(&gathered.moments, &state_columns, filter, options, gathered.unweighted.as_ref())?;
-    let mut fits = targets
+    let fits = targets
         .iter()
         .enumerate()
         .map(|(t, name)| Fit::of(&gathered.moments, &whitening, t, name))
@@ -209,30 +305,39 @@ fn train(
     let inflation = if args.vif { Some(inflation(&gathered.moments, &whitening)?) } else { None };
     // From here on rows come through the frozen design, which numbers columns by coefficient.
     whitening.design = columns(frozen.coding(), 0);
-    if vcov != Vcov::Iid {
-        if filter != Filter::Ols {
-            return Err(Failure::usage(
-                format!("--vcov {vcov} with --ridge or --components: shrunk coefficients have no standard errors"),
-                "leave out --vcov",
-            ));
-        }
-        let options =
-            FrozenOptions { targets: true, weights: args.weights.is_some(), extras, unseen: Unseen::Error, na };
-        let encoder = frozen.encoder(&source.schema(), &options)?;
-        let progress = Progress::new(source.bytes_total(), "second pass", quiet);
-        let order = args.order.as_deref();
-        let covariances = pass::covariances(source, &encoder, &whitening, &fits, &vcov, order, &progress)?;
-        for (fit, covariance) in fits.iter_mut().zip(covariances) {
-            fit.covariance = Some(covariance);
-        }
-    }
     let model = TableModel {
         model: Model { whitening, fits, extra: Value::Null },
         frozen,
         dropped_rows: gathered.dropped,
         largest_weight: gathered.largest_weight,
     };
-    Ok(Trained { model, inflation, vcov })
+    Ok(Trained { model, inflation, vcov: Vcov::Iid })
+}
+
+/// The model with covariances that need the residuals: a second pass.
+fn robust(args: &FitArgs, mut trained: Trained, source: &Source, vcov: Vcov, quiet: bool) -> Result<Trained, Failure> {
+    let Model { whitening, fits, .. } = &mut trained.model.model;
+    if whitening.filter != Filter::Ols {
+        return Err(Failure::usage(
+            format!("--vcov {vcov} with --ridge or --components: shrunk coefficients have no standard errors"),
+            "leave out --vcov",
+        ));
+    }
+    let options = FrozenOptions {
+        targets: true,
+        weights: args.weights.is_some(),
+        extras: extras(&vcov, args.order.as_deref()),
+        unseen: Unseen::Error,
+        na: if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop },
+    };
+    let encoder = trained.model.frozen.encoder(&source.schema(), &options)?;
+    let progress = Progress::new(source.bytes_total(), "second pass", quiet);
+    let order = args.order.as_deref();
+    let covariances = pass::covariances(source, &encoder, whitening, fits, &vcov, order, &progress)?;
+    for (fit, covariance) in fits.iter_mut().zip(covariances) {
+        fit.covariance = Some(covariance);
+    }
+    Ok(Trained { vcov, ..trained })
 }
 
 /// Variance inflation of every reported coefficient; none of the intercept.
@@ -302,7 +407,7 @@ pub fn columns(coding: &Coding, targets: usize) -> Columns {
 }
 
 fn filter(
-    args: &FitArgs,
+    args: &ReadOutArgs,
     amount: &Amount,
     gathered: &Gathered,
     columns: &Columns,

@@ -7,13 +7,16 @@ mod failure;
 mod fit;
 mod hypothesis;
 mod lab;
+mod merge;
 mod model;
 mod output;
 mod pass;
 mod predict;
 mod progress;
+mod read_out;
 mod render;
 mod selftest;
+mod state;
 mod transformer;
 
 use std::process::ExitCode;
@@ -53,6 +56,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         Command::Drift(args) => return Ok(if drift::run(args, cli.quiet)? { DRIFT } else { 0 }),
         Command::Fit(args) => fit::run(args, cli.quiet),
+        Command::Merge(args) => merge::run(args),
         Command::Predict(args) => predict::run(args, cli.quiet),
         Command::Explain(args) => explain::run(args, cli.quiet),
         Command::Test(args) => hypothesis::run(args),

@@ -60,6 +60,7 @@ pub fn parallel<State: Send>(
 }
 
 /// What the first pass finds.
+#[derive(Clone)]
 pub struct Gathered {
     /// Products of targets (columns `0 .. targets`) and state columns (after them).
     pub moments: Moments,

@@ -3,6 +3,7 @@
 mod blocks;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::block::{Block, Column};
 use crate::error::Error;
@@ -10,6 +11,7 @@ use crate::exact::accumulator::Accumulator;
 use crate::exact::chunk::Chunk;
 use crate::exact::kernel::Kernel;
 use crate::exact::planes::Digits;
+use crate::exact::{stored, wide};
 use blocks::add_block;
 
 /// The sums `Σᵢ wᵢ aᵢ bᵢ` over all pairs of columns (design, targets and the constant), as exact numbers.
@@ -45,16 +47,32 @@ pub struct Moments {
     pub(crate) rows: u64,
     /// `Σ log wᵢ` beside `Σ wᵢ`-free ones, for the log-likelihood: products of (1, log w).
     pub(crate) log_weights: Option<Accumulator>,
-    /// Of the constant and of every column: rows that came as doubles and as pairs. (Not part of equality: a pair may
-    /// hold a double.)
+    /// Of the constant and of every column: how many numbers came, and how many of them no double holds.
     pub(crate) stored: Vec<Stored>,
 }
 
-/// How many rows of a column came rounded to doubles, and how many to pairs of doubles.
+/// How many numbers of a column came, those of other levels not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
-    pub(crate) doubles: u64,
+    pub(crate) numbers: u64,
+    /// How many came as pairs. A block of a computed column may be doubles because all its numbers happen to be.
     pub(crate) pairs: u64,
+    /// How many of these no double holds: a property of the rows, and not of how they were cut into blocks.
+    pub(crate) beyond: u64,
+}
+
+impl Stored {
+    /// Whether all numbers came as pairs that doubles hold.
+    pub(crate) fn only_pairs(&self) -> bool {
+        self.beyond == 0 && self.numbers > 0 && self.pairs == self.numbers
+    }
+
+    fn change(&mut self, by: &Self, negate: bool) {
+        let change = |count: &mut u64, by: u64| *count = if negate { count.saturating_sub(by) } else { *count + by };
+        change(&mut self.numbers, by.numbers);
+        change(&mut self.pairs, by.pairs);
+        change(&mut self.beyond, by.beyond);
+    }
 }
 
 /// How exactly the entries of a column are known.
@@ -173,7 +191,7 @@ impl Moments {
         merge_options(&mut self.log_weights, &other.log_weights, false);
         self.stored.resize(self.sums.columns(), Stored::default());
         for (mine, theirs) in self.stored.iter_mut().zip(&other.stored) {
-            *mine = Stored { doubles: mine.doubles + theirs.doubles, pairs: mine.pairs + theirs.pairs };
+            mine.change(theirs, false);
         }
     }
 
@@ -188,8 +206,7 @@ impl Moments {
         merge_options(&mut self.log_weights, &other.log_weights, true);
         self.stored.resize(self.sums.columns(), Stored::default());
         for (mine, theirs) in self.stored.iter_mut().zip(&other.stored) {
-            mine.doubles = mine.doubles.saturating_sub(theirs.doubles);
-            mine.pairs = mine.pairs.saturating_sub(theirs.pairs);
+            mine.change(theirs, true);
         }
         Ok(())
     }
@@ -209,6 +226,31 @@ impl Moments {
             log_weights: self.log_weights.clone(),
             stored: with_constant.iter().map(|&c| self.stored[c]).collect(),
         })
+    }
+
+    /// Whether a column (of the blocks, from 0) is zero in all rows.
+    pub fn is_zero_column(&self, column: usize) -> bool {
+        column >= self.columns() || self.is_zero(column + 1)
+    }
+
+    fn is_zero(&self, column: usize) -> bool {
+        self.sums.entry(column, column).is_none_or(|(words, _)| wide::is_zero(words))
+    }
+
+    /// The first column whose sums no rows can have: column 0 is the constant, and those of the blocks follow. A state of
+    /// rows that were only pushed, merged, and removed after having been pushed, has none.
+    ///
+    /// Checked exactly: sums of squares are not negative, `(Σ w a)² ≤ Σ w · Σ w a²`, and the other products are zero where
+    /// a square is and not much larger than their squares allow. (That is necessary, not sufficient.)
+    pub fn impossible_column(&self) -> Option<usize> {
+        let entries = stored::entries(&self.sums);
+        if let Err((column, _)) = stored::check(self.sums.columns(), &entries) {
+            return Some(column);
+        }
+        if self.rows == 0 {
+            return (0..self.sums.columns()).find(|&column| !self.is_zero(column));
+        }
+        (1..self.sums.columns()).find(|&column| self.sums.centred_square_is_negative(column))
     }
 
     /// `Σ log wᵢ`; zero without weights.
@@ -235,26 +277,59 @@ impl Moments {
             merge_options(&mut self.log_weights, &Some(log_sums(kernel, weights)), negate);
         }
         self.stored.resize(self.sums.columns(), Stored::default());
-        let rows = block.rows as u64;
-        let change = |count: &mut u64| *count = if negate { count.saturating_sub(rows) } else { *count + rows };
-        for (&id, column) in ids.iter().zip(&block.columns) {
-            match column {
-                Column::Dense(_) | Column::Within { lo: None, .. } => change(&mut self.stored[id + 1].doubles),
-                Column::Pair { .. } | Column::Within { .. } => change(&mut self.stored[id + 1].pairs),
-                Column::Indicator { .. } => {}
-            }
+        for (&id, more) in ids.iter().zip(stored_of(block)) {
+            self.stored[id + 1].change(&more, negate);
         }
         Ok(())
     }
 
-    /// How exactly the entries of a column are known; column 0 is the constant.
+    /// How exactly the entries of a column are known; column 0 is the constant. A column with one number that takes a pair
+    /// is a computed one, and known to pairs in all rows.
     pub(crate) fn precision(&self, column: usize) -> Precision {
         match self.stored.get(column) {
-            Some(Stored { doubles: 1.., .. }) => Precision::Double,
-            Some(Stored { pairs: 1.., .. }) => Precision::Pair,
+            Some(stored) if stored.beyond > 0 || stored.only_pairs() => Precision::Pair,
+            Some(Stored { numbers: 1.., .. }) => Precision::Double,
             _ => Precision::Exact,
         }
     }
+}
+
+/// What is counted of every column of a block.
+fn stored_of(block: &Block<'_>) -> Vec<Stored> {
+    // Columns of the levels of one factor share their codes and numbers: one pass counts for all levels.
+    let mut known: HashMap<(*const u32, *const f64), HashMap<u32, u64>> = HashMap::new();
+    let mut of_level = |codes: &[u32], lo: Option<&[f64]>, code: u32| -> u64 {
+        let counts = known.entry((codes.as_ptr(), lo.map_or(std::ptr::null(), <[f64]>::as_ptr))).or_insert_with(|| {
+            let mut counts: HashMap<u32, u64> = HashMap::new();
+            let mut run = (code, 0);
+            // (Levels often come in runs.)
+            for (row, code) in codes.iter().enumerate() {
+                if *code != run.0 {
+                    *counts.entry(run.0).or_default() += run.1;
+                    run = (*code, 0);
+                }
+                run.1 += lo.is_none_or(|lo| lo[row] != 0.0) as u64;
+            }
+            *counts.entry(run.0).or_default() += run.1;
+            counts
+        });
+        counts.get(&code).copied().unwrap_or(0)
+    };
+    let rows = block.rows as u64;
+    let of = |column: &Column<'_>| match column {
+        Column::Dense(_) => Stored { numbers: rows, pairs: 0, beyond: 0 },
+        Column::Pair { lo, .. } => {
+            let beyond = lo.iter().filter(|rest| **rest != 0.0).count() as u64;
+            Stored { numbers: rows, pairs: rows, beyond }
+        }
+        Column::Within { codes, code, lo, .. } => {
+            let numbers = of_level(codes, None, *code);
+            let (pairs, beyond) = if lo.is_some() { (numbers, of_level(codes, *lo, *code)) } else { (0, 0) };
+            Stored { numbers, pairs, beyond }
+        }
+        Column::Indicator { .. } => Stored::default(),
+    };
+    block.columns.iter().map(of).collect()
 }
 
 fn merge_options(mine: &mut Option<Accumulator>, theirs: &Option<Accumulator>, negate: bool) {

@@ -8,7 +8,7 @@ use hattention::transformer::{Convention, Layout, Options, Spectrum, Transformer
 use serde_json::json;
 
 use super::args::{BuildArgs, ConventionArg, LayoutArg, SpectrumArg};
-use crate::args::{AliasedArg, FitArgs, Na, SourceArgs};
+use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs};
 use crate::failure::Failure;
 use crate::model::TableModel;
 use crate::output;
@@ -85,20 +85,27 @@ fn fit_args(args: &BuildArgs) -> Result<FitArgs, Failure> {
     }
     let fit = &args.fit;
     Ok(FitArgs {
-        formula: args.from.clone(),
-        source: SourceArgs { sources: args.sources.clone(), sql: fit.sql.clone(), batch_rows: None },
-        output: None,
+        formula: Some(args.from.clone()),
+        sources: args.sources.clone(),
+        sql: fit.sql.clone(),
+        batch_rows: None,
+        from: None,
+        remove: Vec::new(),
         weights: fit.weights.clone(),
-        ridge: fit.ridge.clone(),
-        components: fit.components.clone(),
-        standardize: fit.standardize,
         vcov: "iid".to_owned(),
         order: None,
         na: fit.na.unwrap_or(Na::Drop),
-        aliased: fit.aliased.unwrap_or(AliasedArg::Error),
-        level: 0.95,
-        vif: false,
-        json: false,
+        read: ReadOutArgs {
+            output: None,
+            state_out: None,
+            ridge: fit.ridge.clone(),
+            components: fit.components.clone(),
+            standardize: fit.standardize,
+            aliased: fit.aliased.unwrap_or(AliasedArg::Error),
+            level: 0.95,
+            vif: false,
+            json: false,
+        },
     })
 }
 

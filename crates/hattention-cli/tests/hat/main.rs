@@ -6,5 +6,6 @@ mod drift;
 mod flights;
 mod lab;
 mod orders;
+mod states;
 mod support;
 mod transformer;

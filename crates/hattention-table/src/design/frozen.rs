@@ -230,7 +230,7 @@ fn number_by_position(coding: &mut Coding) {
 }
 
 /// Checks that the table has an input, and that it holds what it held in training.
-fn check_input(schema: &Schema, input: &Input) -> Result<(), TableError> {
+pub(super) fn check_input(schema: &Schema, input: &Input) -> Result<(), TableError> {
     let Some((_, field)) = schema.column_with_name(&input.name) else {
         return Err(unknown_column(&input.name, schema.fields().iter().map(|field| field.name().as_str())));
     };

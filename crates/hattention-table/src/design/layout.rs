@@ -142,6 +142,11 @@ impl StateLayout {
         Self { spec: self.spec.clone(), columns: order.iter().map(|&id| self.columns[id].clone()).collect() }
     }
 
+    /// Whether the column belongs to levels, which a scan discovers, and not to the formula alone.
+    pub fn is_discovered(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(|column| !column.levels.is_empty())
+    }
+
     /// The columns of both layouts, those of `self` first, and where each column of `other` stands among them.
     ///
     /// # Errors

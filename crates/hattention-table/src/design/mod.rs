@@ -142,6 +142,19 @@ impl Design {
         Ok(Self { plan, dictionary })
     }
 
+    /// The design of a state, for a table that has its columns: what continues the state. Further columns of `options` are
+    /// not read.
+    ///
+    /// # Errors
+    /// - [`TableError::UnknownColumn`] if a column is not there, [`TableError::ColumnType`] if it holds something else than
+    ///   in the state.
+    pub fn of_spec(spec: &DesignSpec, schema: &Schema, column_limit: usize) -> Result<Self, TableError> {
+        let plan = Plan::from_spec(spec, &[], true)?;
+        plan.inputs.iter().try_for_each(|input| frozen::check_input(schema, input))?;
+        let dictionary = LevelDictionary::new(plan.empty_dictionary(), column_limit);
+        Ok(Self { plan, dictionary })
+    }
+
     /// The columns of the table that are read: what a scan has to project.
     pub fn input_columns(&self) -> Vec<&str> {
         self.plan.inputs.iter().map(|input| input.name.as_str()).collect()

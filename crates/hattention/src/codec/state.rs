@@ -23,8 +23,9 @@ const FORMAT_VERSION: u64 = 1;
 /// Safetensors. For each state `s`: `s.shapes` (I32, `[pairs, 2]`: exponent and words of the entries `(i, j)`, `i ≤ j`,
 /// column by column, of which column 0 is the constant), `s.words` (U64: odd integers in two's complement, least
 /// significant word first) and `s.logs` (the same of `Σ log w`, if there are weights), so that a sum is
-/// `integer · 2^exponent`, exactly. The metadata hold `format`, `version`, `states` (JSON: name, columns, rows, and how
-/// columns were stored) and `extra` (JSON). Equal states of as many columns are equal bytes, whatever order, chunks,
+/// `integer · 2^exponent`, exactly. The metadata hold `format`, `version`, `states` (JSON: name, columns, rows, and `stored`:
+/// of the constant and each column how many numbers came, whether all of them came as pairs that doubles hold, and how
+/// many no double holds) and `extra` (JSON). Equal states of as many columns are equal bytes, whatever order, blocks,
 /// threads or merges made them.
 ///
 /// # Example
@@ -69,7 +70,7 @@ impl States {
             if let Some(logs) = logs {
                 write_sums(&mut tensors, &logs_of(name), logs);
             }
-            let stored: Vec<[u64; 2]> = state.stored.iter().map(|s| [s.doubles, s.pairs]).collect();
+            let stored = state.stored.iter().map(|s| [s.numbers, s.only_pairs() as u64, s.beyond]).collect::<Vec<_>>();
             described.push(json!({
                 "name": name, "columns": state.columns(), "rows": state.rows(), "stored": stored, "logs": logs.is_some(),
             }));
@@ -130,7 +131,7 @@ fn read_sums(tensors: &SafeTensors<'_>, name: &str, columns: usize) -> Result<Ac
         shapes: shapes.iter().map(|bytes| (half(bytes, 0), half(bytes, 4) as u32)).collect(),
         words: words.iter().map(|word| u64::from_le_bytes(*word)).collect(),
     };
-    table(columns, &entries).map_err(|got| mismatch(format!("sums of products in `{name}` that rows can have"), got))
+    table(columns, &entries).map_err(|got| mismatch(format!("sums of products in `{name}` that rows can have"), got.1))
 }
 
 fn read(described: &Value, tensors: &SafeTensors<'_>) -> Result<(String, Moments), Error> {
@@ -140,7 +141,12 @@ fn read(described: &Value, tensors: &SafeTensors<'_>) -> Result<(String, Moments
     let rows = described["rows"].as_u64().ok_or_else(|| missing("rows"))?;
     let count = |pair: &Value, i: usize| pair[i].as_u64();
     let stored: Option<Vec<Stored>> = described["stored"].as_array().and_then(|all| {
-        all.iter().map(|pair| Some(Stored { doubles: count(pair, 0)?, pairs: count(pair, 1)? })).collect()
+        all.iter()
+            .map(|of| {
+                let numbers = count(of, 0)?;
+                Some(Stored { numbers, pairs: if count(of, 1)? > 0 { numbers } else { 0 }, beyond: count(of, 2)? })
+            })
+            .collect()
     });
     let stored = stored.filter(|s| s.len() == columns + 1).ok_or_else(|| missing("stored"))?;
     let sums = read_sums(tensors, name, columns + 1)?;

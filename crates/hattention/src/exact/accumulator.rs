@@ -129,6 +129,22 @@ impl Accumulator {
         }
     }
 
+    /// Whether `Σw Σwa² < (Σwa)²`, column 0 being the constant: no rows have such sums.
+    pub(crate) fn centred_square_is_negative(&self, column: usize) -> bool {
+        let (Some((total, _)), Some((sum, _)), Some((square, _))) =
+            (self.entry(0, 0), self.entry(0, column), self.entry(column, column))
+        else {
+            return false;
+        };
+        // Both are in units of 2^(2 (grid of the constant + grid of the column)).
+        let mut difference = vec![0u64; 2 * self.words + 1];
+        let mut subtrahend = difference.clone();
+        wide::multiply(&mut difference, total, square);
+        wide::multiply(&mut subtrahend, sum, sum);
+        wide::add_shifted(&mut difference, &subtrahend, 0, true);
+        wide::is_negative(&difference)
+    }
+
     /// The table of the given columns, in their order.
     pub(crate) fn select(&self, columns: &[usize]) -> Self {
         let mut next = Self {

@@ -32,28 +32,21 @@ pub(crate) fn entries(table: &Accumulator) -> Entries {
     entries
 }
 
+/// What is wrong with entries, and with which column.
+pub(crate) type Fault = (usize, String);
+
+/// Whether rows can have the entries, as far as their sizes tell; or what is wrong with them.
+pub(crate) fn check(columns: usize, entries: &Entries) -> Result<(), Fault> {
+    ranges(columns, &values(columns, entries)?).map(drop)
+}
+
 /// The table of the entries; or what is wrong with them.
-pub(crate) fn table(columns: usize, entries: &Entries) -> Result<Accumulator, String> {
-    if entries.shapes.len() != pairs(columns) {
-        return Err(format!("{} sums of products for {columns} columns", entries.shapes.len()));
-    }
-    let mut values: Vec<(&[u64], i32)> = Vec::with_capacity(entries.shapes.len());
-    let mut rest = &entries.words[..];
-    for &(exponent, length) in &entries.shapes {
-        if length > LARGEST_WORDS || exponent.abs() > LARGEST_EXPONENT {
-            return Err(format!("a sum of {length} words and exponent {exponent}"));
-        }
-        let (value, others) = rest.split_at_checked(length as usize).ok_or("fewer words than the sums take")?;
-        values.push((value, exponent));
-        rest = others;
-    }
-    if !rest.is_empty() {
-        return Err(format!("{} words more than the sums take", rest.len()));
-    }
+pub(crate) fn table(columns: usize, entries: &Entries) -> Result<Accumulator, Fault> {
+    let values = values(columns, entries)?;
     let ranges = ranges(columns, &values)?;
     let span = ranges.iter().flatten().map(|range| range.top - range.low).max().unwrap_or(0);
     if values.len().saturating_mul(2 * span as usize / 8) > LARGEST_BYTES {
-        return Err(format!("sums of {} columns that span {} bits", columns, 2 * span));
+        return Err((0, format!("sums of {columns} columns that span {} bits", 2 * span)));
     }
     let mut table = Accumulator::new(columns);
     table.reserve(columns, ranges.iter().enumerate().filter_map(|(column, range)| range.map(|range| (column, range))));
@@ -68,15 +61,36 @@ pub(crate) fn table(columns: usize, entries: &Entries) -> Result<Accumulator, St
     Ok(table)
 }
 
+fn values(columns: usize, entries: &Entries) -> Result<Vec<(&[u64], i32)>, Fault> {
+    if entries.shapes.len() != pairs(columns) {
+        return Err((0, format!("{} sums of products for {columns} columns", entries.shapes.len())));
+    }
+    let mut values = Vec::with_capacity(entries.shapes.len());
+    let mut rest = &entries.words[..];
+    for &(exponent, length) in &entries.shapes {
+        if length > LARGEST_WORDS || exponent.abs() > LARGEST_EXPONENT {
+            return Err((0, format!("a sum of {length} words and exponent {exponent}")));
+        }
+        let short = || (0, "fewer words than the sums take".to_owned());
+        let (value, others) = rest.split_at_checked(length as usize).ok_or_else(short)?;
+        values.push((value, exponent));
+        rest = others;
+    }
+    match rest.len() {
+        0 => Ok(values),
+        more => Err((0, format!("{more} words more than the sums take"))),
+    }
+}
+
 /// A range for every column that is not zero, such that all its sums are multiples of the units and fit: the top is that
 /// of the root of its sum of squares, which bounds all its products (Cauchy and Schwarz).
-fn ranges(columns: usize, values: &[(&[u64], i32)]) -> Result<Vec<Option<Range>>, String> {
+fn ranges(columns: usize, values: &[(&[u64], i32)]) -> Result<Vec<Option<Range>>, Fault> {
     let mut ranges: Vec<Option<Range>> = Vec::with_capacity(columns);
     for j in 0..columns {
         let (square, exponent) = values[pairs(j) + j];
         if square.is_empty() || wide::is_negative(square) {
             if wide::is_negative(square) || (0..=j).any(|i| !values[pairs(j) + i].0.is_empty()) {
-                return Err(format!("a sum of squares of column {j} that is not positive"));
+                return Err((j, format!("a sum of squares of column {j} that is not positive")));
             }
             ranges.push(None);
             continue;
@@ -89,10 +103,10 @@ fn ranges(columns: usize, values: &[(&[u64], i32)]) -> Result<Vec<Option<Range>>
                 continue;
             }
             let Some(other) = other else {
-                return Err(format!("products of column {i}, which is zero"));
+                return Err((i, format!("products of column {i}, which is zero")));
             };
             if exponent + length(product) > other.top + top {
-                return Err(format!("a sum of products of columns {i} and {j} larger than their squares allow"));
+                return Err((j, format!("a sum of products of columns {i} and {j} larger than their squares allow")));
             }
             low = low.min(exponent - other.low);
         }

@@ -88,3 +88,31 @@ fn files_that_are_no_states_are_refused() {
     let twice = States { states: vec![("a".into(), case.moments()), ("a".into(), case.moments())], extra: json!(0) };
     assert!(matches!(twice.to_bytes(), Err(Error::Format { .. })));
 }
+
+#[test]
+fn what_is_counted_of_a_column_does_not_depend_on_blocks() {
+    let rows = 60;
+    let codes: Vec<u32> = (0..rows as u32).map(|i| if i < 30 { 0 } else { i % 3 }).collect();
+    let x: Vec<f64> = (0..rows).map(|i| f64::from(i as i32) + 0.25).collect();
+    // A computed column: whether a block of it needs pairs depends on where it is cut.
+    let rest: Vec<f64> = (0..rows).map(|i| if i % 20 == 7 { 1e-18 } else { 0.0 }).collect();
+    let block = |range: std::ops::Range<usize>| -> Moments {
+        let (x, codes, lo) = (&x[range.clone()], &codes[range.clone()], &rest[range.clone()]);
+        let computed = if lo.iter().all(|lo| *lo == 0.0) { Column::Dense(x) } else { Column::Pair { hi: x, lo } };
+        let within = (0..3).map(|code| Column::Within { codes, code, hi: x, lo: None });
+        let columns = within.chain([computed, Column::Dense(x)]).collect();
+        Moments::of(&Block { rows: range.len(), columns, weights: None }).unwrap()
+    };
+    let whole = bytes(&block(0..rows));
+    for length in [1, 7, 25] {
+        let mut state = Moments::new(5);
+        for first in (0..rows).step_by(length) {
+            state.merge(&block(first..rows.min(first + length)));
+        }
+        assert!(bytes(&state) == whole, "blocks of {length}");
+        state.subtract(&block(10..50)).unwrap();
+        let mut rest = block(0..10);
+        rest.merge(&block(50..rows));
+        assert!(bytes(&state) == bytes(&rest), "blocks of {length}, and one taken out");
+    }
+}
