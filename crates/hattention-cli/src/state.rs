@@ -80,11 +80,8 @@ impl TableState {
         // Where in the union, so: which of the other's columns stands at each place; behind them those it lacks.
         let mut order = vec![usize::MAX; layout.columns().len()];
         places.iter().enumerate().for_each(|(column, &place)| order[place] = column);
-        let mut next = places.len();
-        for column in order.iter_mut().filter(|column| **column == usize::MAX) {
-            *column = next;
-            next += 1;
-        }
+        let lacking = order.iter_mut().filter(|column| **column == usize::MAX);
+        (places.len()..).zip(lacking).for_each(|(next, column)| *column = next);
         let mut moved = other.clone();
         moved.place(&order)?;
         Ok((layout, moved))
