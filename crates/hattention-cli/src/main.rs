@@ -13,6 +13,7 @@ mod pass;
 mod predict;
 mod progress;
 mod render;
+mod roll;
 mod selftest;
 mod transformer;
 
@@ -54,6 +55,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Drift(args) => return Ok(if drift::run(args, cli.quiet)? { DRIFT } else { 0 }),
         Command::Fit(args) => fit::run(args, cli.quiet),
         Command::Predict(args) => predict::run(args, cli.quiet),
+        Command::Roll(args) => roll::run(args, cli.quiet),
         Command::Explain(args) => explain::run(args, cli.quiet),
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),

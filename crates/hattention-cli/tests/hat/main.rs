@@ -6,5 +6,6 @@ mod drift;
 mod flights;
 mod lab;
 mod orders;
+mod roll;
 mod support;
 mod transformer;
