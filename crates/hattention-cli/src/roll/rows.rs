@@ -78,7 +78,11 @@ impl Rows {
     /// Those of reading and of the formula; a missing value in the order or group columns; no rows.
     pub fn read(args: &RollArgs, source: &Source, formula: &Formula, quiet: bool) -> Result<Self, Failure> {
         let mut extras = vec![args.order.clone()];
-        extras.extend(args.by.iter().filter(|name| **name != args.order).cloned());
+        for name in &args.by {
+            if !extras.contains(name) {
+                extras.push(name.clone());
+            }
+        }
         let options = DesignOptions { extras: extras.clone(), ..DesignOptions::default() };
         let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
         fit::refuse_mistyped(source, &design)?;

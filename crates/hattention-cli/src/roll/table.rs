@@ -50,6 +50,14 @@ pub fn write(args: &RollArgs, rows: &Rows, rolled: &[Rolled]) -> Result<(), Fail
     fields.push(Field::new("status", DataType::Utf8, false));
     fields.push(Field::new("n", DataType::UInt64, false));
     fields.extend(columns(first).into_iter().map(|(name, _)| Field::new(name, DataType::Float64, true)));
+    let twice = fields[..rows.labels.len()].iter().find(|label| {
+        let same = fields.iter().filter(|field| field.name() == label.name());
+        same.count() > 1
+    });
+    if let Some(label) = twice {
+        let message = format!("`{}` is also the name of a column of the result", label.name());
+        return Err(Failure::usage(message, "rename it, for example with --sql"));
+    }
     let schema = Arc::new(Schema::new(fields));
     let mut sink = Sink::open(args.output.as_deref(), &schema)?;
     for (group, rolled) in rows.groups.iter().zip(rolled) {

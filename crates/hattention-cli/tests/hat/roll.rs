@@ -243,6 +243,9 @@ fn refusals_of_a_roll_say_what_to_do() {
     roll("y ~ x", &["--window", "99", "--order", "t"], 1, &["no row has coefficients", "--min-rows"]);
     roll("y ~ x", &["--window", "9", "--order", "t", "-o", "out.txt"], 2, &["format of out.txt", ".parquet"]);
     roll("y ~ x + I(2*x)", &["--window", "9", "--order", "t"], 1, &["depends on `x`", "drop them"]);
+    folder.file("named.csv", "n,x,y\n1,2,3\n2,4,5\n3,1,1\n4,7,7\n");
+    let named = ["roll", "y ~ x", "named.csv", "--expanding", "--order", "n"];
+    folder.refused(&named, 2, &["`n` is also the name of a column of the result", "--sql"]);
     assert_eq!(folder.hat(&["roll", "y ~ x", "rows.csv", "--order", "t"]).code, 2);
     assert_eq!(folder.hat(&["roll", "y ~ x", "rows.csv", "--order", "t", "--window", "9", "--expanding"]).code, 2);
     folder.file("rows.csv", "t,g,x,c,y\n1,a,2,u,3\n,a,4,u,5\n");

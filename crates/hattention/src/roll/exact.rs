@@ -52,7 +52,8 @@ impl Exact<'_> {
         windows.extend(found.open_predictions.iter().filter_map(|row| row.checked_sub(1)));
         windows.sort_unstable();
         windows.dedup();
-        if windows.is_empty() {
+        let fitted = || found.status.iter().any(|status| matches!(status, Status::Fitted(_)));
+        if windows.is_empty() && (found.constant.is_empty() || fitted()) {
             return Ok(());
         }
         self.whole()?;

@@ -148,7 +148,8 @@ pub struct RolledTarget {
 /// `(n/128 + 1024 threads) · p²/2` numbers and their low parts. Coefficients are known to 1e-10 of themselves or of their standard error,
 /// whichever is larger, standard errors to 1e-10, by an estimate of the roundings from the window's own condition: where
 /// it says more, the window is done again in doubled arithmetic, and where that is not enough or a column is near
-/// dependence (see [`crate::RankTolerance`]), by its exact state, which costs `O(rows seen)`. [`Status`] says which.
+/// dependence (see [`crate::RankTolerance`]), by its exact state, which costs `O(rows seen)` (under decay with weights
+/// rounded to doubles). [`Status`] says which.
 ///
 /// # Errors
 /// - [`Error::Shape`], [`Error::NonFinite`], [`Error::Weight`] for the block.

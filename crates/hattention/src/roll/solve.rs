@@ -257,7 +257,7 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
         self.gap_of_target(state, target, a.high(residual), constant)
     }
 
-    /// The relative error of products, as a bound: roundings, and what the shift's distance adds.
+    /// The relative error of products and of their factor: roundings of both signs, and what the shift's distance adds.
     #[inline(always)]
     fn error_of_products(&self, state: &[Vector<A>]) -> Vector<A> {
         let (a, f) = (self.a, Plain(self.a.simd()));
@@ -269,25 +269,19 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
         }
         let weight = a.high(a.load(state, 1));
         let far = f.sqrt(f.mul_add(weight, shifted, f.splat(1.0)));
-        f.mul(f.splat((ROUNDINGS + self.shape.columns as f64) * A::UNIT), far)
+        f.mul(f.splat((ROUNDINGS + (self.shape.columns as f64).sqrt()) * A::UNIT), far)
     }
 
-    /// `Σ √VIF_j`, a bound of the norm of the inverse of the scaled products.
+    /// `Σ VIF_j`, a bound of the norm of the inverse of the scaled products.
     #[inline(always)]
     fn inflation(&self, state: &[Vector<A>]) -> Vector<A> {
-        let f = Plain(self.a.simd());
+        let (a, f) = (self.a, Plain(self.a.simd()));
         let mut sum = f.splat(0.0);
         for j in 0..self.shape.columns {
-            sum = f.add(sum, self.root_of_vif(state, j));
+            let own = a.high(a.load(state, self.shape.products(j) + j));
+            sum = f.mul_add(a.high(a.load(self.memory.omega, j)), own, sum);
         }
         sum
-    }
-
-    #[inline(always)]
-    fn root_of_vif(&self, state: &[Vector<A>], j: usize) -> Vector<A> {
-        let (a, f) = (self.a, Plain(self.a.simd()));
-        let own = a.high(a.load(state, self.shape.products(j) + j));
-        f.sqrt(f.mul(a.high(a.load(self.memory.omega, j)), own))
     }
 
     /// Errors of `Ω`, and nearness to dependence: a column's tolerance over its distance from the earlier ones.
@@ -296,8 +290,7 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
     #[inline(always)]
     fn gap_of_design(&self, state: &[Vector<A>]) -> Vector<A> {
         let (a, f) = (self.a, Plain(self.a.simd()));
-        let inflation = self.inflation(state);
-        let relative = f.mul(self.error_of_products(state), f.mul(inflation, inflation));
+        let relative = f.mul(self.error_of_products(state), self.inflation(state));
         let mut gap = f.mul(relative, f.splat(1.0 / TOLERANCE));
         let weight = a.high(a.load(state, 1));
         for j in 0..self.shape.columns {
@@ -314,13 +307,9 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
         gap
     }
 
-    #[inline(always)]
-    fn size_of_slope(&self, target: usize, j: usize) -> Vector<A> {
-        let slope = self.a.load(self.memory.slopes, target * self.shape.columns + j);
-        self.a.simd().abs_f64s(self.a.high(slope))
-    }
-
-    /// Errors of the coefficients and of the residual sum: `|δβ_j| ≤ √Ω_jj Σ_k √VIF_k · δ (‖y‖ + Σ |β_k| ‖x_k‖)`.
+    /// Errors of the coefficients and of the residual sum. What the products' errors leave of the normal equations is
+    /// `δ ‖x_k‖ √(‖y‖² + Σ β² ‖x‖²)` for column `k`, of either sign, so that `δβ_j` is
+    /// `√Ω_jj √(Σ VIF) δ √(‖y‖² + Σ β² ‖x‖²)`.
     #[inline(always)]
     fn gap_of_target(
         &self,
@@ -334,32 +323,35 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
         let p = self.shape.columns;
         let (weight, mean) = (a.high(a.load(state, 1)), a.high(a.load(self.memory.means, p + target)));
         let own = a.high(a.load(state, self.shape.products(p + target) + p));
-        let mut size = f.sqrt(f.mul_add(f.mul(weight, mean), mean, own));
+        let mut square = f.mul_add(f.mul(weight, mean), mean, own);
         for j in 0..p {
-            let length = f.sqrt(a.high(a.load(state, self.shape.products(j) + j)));
-            size = f.mul_add(self.size_of_slope(target, j), length, size);
+            let slope = a.high(a.load(self.memory.slopes, target * p + j));
+            let own = a.high(a.load(state, self.shape.products(j) + j));
+            square = f.mul_add(f.mul(slope, slope), own, square);
         }
         let error = self.error_of_products(state);
         let residual = simd.abs_f64s(residual);
         let variance = f.div(residual, a.high(a.load(state, 0)));
-        let lost = f.mul_add(f.mul(error, size), size, f.splat(LEAST_SQUARE));
+        let lost = f.mul_add(error, square, f.splat(LEAST_SQUARE));
         let mut gap = f.div(lost, residual);
-        let step = f.mul(f.mul(error, size), self.inflation(state));
-        let (mut of_constant, mut reach) = (f.splat(0.0), f.splat(0.0));
+        // Squares of the errors over Ω_jj.
+        let step = f.mul(f.mul(error, error), f.mul(square, self.inflation(state)));
+        let (mut of_slopes, mut of_constant, mut reach) = (f.splat(0.0), f.splat(0.0), f.splat(0.0));
         for j in 0..p {
             let omega = a.high(a.load(self.memory.omega, j));
-            let root = f.sqrt(omega);
-            let slope = self.size_of_slope(target, j);
-            let own = f.sqrt(f.mul_add(slope, slope, f.mul(variance, omega)));
-            gap = f.add(gap, f.div(f.mul(step, root), own));
-            let mean = simd.abs_f64s(f.add(self.shifts[self.place(j)], a.high(a.load(self.memory.means, j))));
-            of_constant = f.mul_add(f.mul(step, root), mean, of_constant);
-            reach = f.mul_add(slope, mean, reach);
+            let slope = a.high(a.load(self.memory.slopes, target * p + j));
+            let own = f.mul_add(slope, slope, f.mul(variance, omega));
+            let error = f.mul(step, omega);
+            of_slopes = f.add(of_slopes, f.div(error, own));
+            let mean = f.add(self.shifts[self.place(j)], a.high(a.load(self.memory.means, j)));
+            of_constant = f.mul_add(f.mul(error, mean), mean, of_constant);
+            reach = f.add(reach, simd.abs_f64s(f.mul(slope, mean)));
         }
+        gap = f.add(gap, f.sqrt(of_slopes));
         if let Some((constant, root)) = constant {
             let rounding = f.splat(A::UNIT * (2.0 + p as f64));
             let known = f.mul_add(f.mul(variance, root), root, f.mul(constant, constant));
-            let errors = f.mul_add(rounding, reach, of_constant);
+            let errors = f.mul_add(rounding, reach, f.sqrt(of_constant));
             gap = f.add(gap, f.div(errors, f.sqrt(known)));
         }
         f.mul(gap, f.splat(1.0 / TOLERANCE))

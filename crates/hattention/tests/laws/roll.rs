@@ -235,6 +235,38 @@ fn windows_climb_as_far_as_their_condition_asks_and_say_so() {
 }
 
 #[test]
+fn no_condition_falls_between_the_rungs() {
+    let rows = 700;
+    let mut source = Source(85);
+    let x: Vec<Vec<f64>> = (0..6).map(|_| source.reals(rows)).collect();
+    let noise = source.reals(rows);
+    let (mut plain, mut higher) = (0, 0);
+    for power in 1..=12 {
+        // Each column but the first is the mean of those before and a little of its own; the noise shrinks as well.
+        let gap = 10f64.powf(-0.5 * f64::from(power));
+        let mut columns: Vec<Vec<f64>> = vec![x[0].clone()];
+        for own in &x[1..] {
+            let count = columns.len() as f64;
+            let mean = |i: usize| columns.iter().map(|column| column[i]).sum::<f64>() / count;
+            let next = (0..rows).map(|i| mean(i) + gap * own[i]).collect();
+            columns.push(next);
+        }
+        let y = (0..rows).map(|i| columns.iter().map(|c| c[i]).sum::<f64>() + gap * noise[i]).collect();
+        let case = Case::dense(format!("six columns {gap:e} apart"), columns, y, power % 3 > 0);
+        for mask in [Mask::Window(60), Mask::Window(300), Mask::Expanding, Mask::Decay(0.96875)] {
+            let rolled = rolled(&case, RollOptions { minimum_rows: Some(20), ..RollOptions::new(mask) }).unwrap();
+            plain += rolled.status.iter().filter(|s| **s == Status::Fitted(Rung::Doubles)).count();
+            higher += rolled.status.iter().filter(|s| **s == Status::Fitted(Rung::Doubled)).count();
+            // A decay's weights are rounded in the fits: that is seen where the condition is large.
+            if !matches!(mask, Mask::Decay(_)) || power < 4 {
+                (20..rows).step_by(17).for_each(|t| assert_row(&case, &rolled, mask, 20, t));
+            }
+        }
+    }
+    assert!(plain > 4000 && higher > 20_000, "{plain} in doubles, {higher} in pairs");
+}
+
+#[test]
 fn a_step_of_eight_orders_is_seen_by_the_windows_beside_it() {
     let rows = 500;
     let mut source = Source(90);
