@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::roll::RollArgs;
 pub use crate::transformer::args::TransformerCommand;
 
 /// Least squares as attention: fit, predict, and see which rows made each prediction.
@@ -32,6 +33,15 @@ pub enum Command {
     Predict(PredictArgs),
     /// Show which training rows made each prediction.
     Explain(ExplainArgs),
+    /// Fit at every row: rolling, expanding and decayed regressions, with predictions one step ahead.
+    ///
+    /// A mask says which rows a row sees: the latest W, all up to it, or all with older ones counting less. Rows are
+    /// sorted by the order column first, so the source may be in any order; rows of the same value keep the file's order,
+    /// which is said. The prediction of a row comes from the window of the row before it, and the recursive residual is
+    /// its error over √(1 + h). The CUSUM of these, with the line it crosses with probability 0.05 while coefficients do
+    /// not change, is there under --expanding only: elsewhere recursive residuals are not independent. `status` says
+    /// what a row's numbers stand on (doubles, doubled or exact arithmetic) or why there are none.
+    Roll(RollArgs),
     /// Test whether a batch comes from the world a model was fitted on (exit code 3 if not).
     Drift(DriftArgs),
     /// Test hypotheses about coefficients, terms, or a nested model.

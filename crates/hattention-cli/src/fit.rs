@@ -166,7 +166,10 @@ impl Rows<'_> {
 
 /// Opens the sources of a fit. A column that the formula makes a factor may be numbers in one CSV file and labels in
 /// another: then it is labels in all.
-fn open_for(args: &SourceArgs, formula: &Formula) -> Result<Source, Failure> {
+///
+/// # Errors
+/// Those of [`Source::open`].
+pub fn open_for(args: &SourceArgs, formula: &Formula) -> Result<Source, Failure> {
     let terms = formula.expand(&[])?;
     let factors: Vec<&str> = terms.variables.iter().filter_map(|variable| variable.factor_column()).collect();
     let mut labels = Vec::new();
@@ -362,7 +365,10 @@ pub fn explain_text(source: &Source, error: TableError) -> Failure {
 }
 
 /// Refuses bare columns of numbers with some text among them, which would silently become factors.
-fn refuse_mistyped(source: &Source, design: &Design) -> Result<(), Failure> {
+///
+/// # Errors
+/// The first of them, with the line of its text.
+pub fn refuse_mistyped(source: &Source, design: &Design) -> Result<(), Failure> {
     for (name, _) in &design.spec().columns {
         let bare = design.terms().variables.iter().any(|variable| variable.label().trim_matches('`') == name);
         if let Some(error) = source.text_among_numbers(name).filter(|_| bare) {

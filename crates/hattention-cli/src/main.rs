@@ -15,6 +15,7 @@ mod predict;
 mod progress;
 mod read_out;
 mod render;
+mod roll;
 mod selftest;
 mod state;
 mod transformer;
@@ -58,6 +59,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Fit(args) => fit::run(args, cli.quiet),
         Command::Merge(args) => merge::run(args),
         Command::Predict(args) => predict::run(args, cli.quiet),
+        Command::Roll(args) => roll::run(args, cli.quiet),
         Command::Explain(args) => explain::run(args, cli.quiet),
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),

@@ -23,6 +23,7 @@
 //! | `LᵀXᵀy` | fast-weight memory | `M = KᵀV` | [`FastMemory`], [`Fit::memory`] |
 //! | second moments of new rows in whitened units | state of the fast memory | `S = (1/n*) Σ k̂ k̂ᵀ`, `I` in training | [`State`], [`drift`] |
 //! | observation weights `γ^(T−t)` | decay | `M ← γ M + k yᵀ` | [`FastMemory::decay`] |
+//! | rolling, expanding, decayed regressions | masks on the scores | `t − W < i ≤ t`, `i ≤ t`, `γ^(t−i)` | [`roll`] |
 //! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
@@ -51,6 +52,7 @@ pub mod matrix;
 pub mod memory;
 mod min_norm;
 pub mod moments;
+pub mod roll;
 pub mod selection;
 pub mod transformer;
 pub mod whitening;

@@ -24,6 +24,8 @@ mod polynomials;
 mod press;
 #[path = "laws/refusals.rs"]
 mod refusals;
+#[path = "laws/roll.rs"]
+mod roll;
 #[path = "laws/state.rs"]
 mod state;
 #[path = "laws/stored.rs"]

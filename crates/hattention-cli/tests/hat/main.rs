@@ -6,6 +6,7 @@ mod drift;
 mod flights;
 mod lab;
 mod orders;
+mod roll;
 mod states;
 mod support;
 mod transformer;

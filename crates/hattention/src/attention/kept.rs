@@ -64,6 +64,23 @@ impl<'a> Kept<'a> {
         }
     }
 
+    /// The numbers of a column as pairs, one a row.
+    pub(super) fn pairs(&self, rows: usize) -> Vec<(f64, f64)> {
+        let mut sums = vec![(0.0, 0.0); rows];
+        match self {
+            Self::Plain(None) => sums,
+            Self::Plain(Some(column)) => {
+                let numbers = Numbers::of(*column);
+                sums.iter_mut().enumerate().for_each(|(row, sum)| {
+                    let number = numbers.at(row);
+                    *sum = (number.hi, number.lo);
+                });
+                sums
+            }
+            Self::Formed { .. } => self.form(0..rows),
+        }
+    }
+
     /// The numbers of a formed column.
     fn form(&self, rows: Range<usize>) -> Vec<(f64, f64)> {
         let Self::Formed { constant, terms } = self else { return Vec::new() };

@@ -113,6 +113,20 @@ pub fn residuals(
         .collect())
 }
 
+/// The kept columns of a design in a block of rows, those that are orthogonal polynomials formed, as pairs of doubles.
+/// Shape: `[kept][rows]`.
+///
+/// # Equals
+/// `model.matrix` in R, without the intercept.
+///
+/// # Errors
+/// [`Error::Shape`] if a column is not as long as the block.
+pub fn columns(whitening: &Whitening, block: &Block<'_>, ids: &[usize]) -> Result<Vec<Vec<DoubleDouble>>, Error> {
+    check_lengths(block, ids)?;
+    let pairs = |kept: &Kept<'_>| kept.pairs(block.rows).into_iter().map(|(hi, lo)| DoubleDouble { hi, lo }).collect();
+    Ok(Kept::all(whitening, block, ids).iter().map(pairs).collect())
+}
+
 /// The kept columns of a block, formed and rounded to doubles. Shape: `[kept][rows]`.
 pub(crate) fn kept_rows(whitening: &Whitening, block: &Block<'_>, ids: &[usize]) -> Result<Vec<Vec<f64>>, Error> {
     check_lengths(block, ids)?;
