@@ -4,7 +4,7 @@
     RAYON_NUM_THREADS=2 python3 bench/peers_roll.py target/release/examples/roll_speed [ROUNDS]
 
 Needs numpy, polars and polars-ols. 1e6 rows of 5 columns and an intercept, windows of 250, the half-life of the decay 250
-rows; two threads each, unless the environment says otherwise. polars-ols gives coefficients only; hattention is timed for
+rows; two threads each, unless the environment says otherwise. polars-ols gives coefficients only, on one thread; hattention is timed for
 coefficients only, and with standard errors, predictions with errors, residuals and recursive residuals.
 """
 
