@@ -24,7 +24,7 @@ pub fn clean_up_on_interrupt() {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
-        eprintln!("\nerror: interrupted; no file was written");
+        eprintln!("\nerror: interrupted; unfinished files are removed, and finished ones stay");
         std::process::exit(130);
     });
     if result.is_err() {

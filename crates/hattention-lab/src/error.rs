@@ -30,14 +30,14 @@ pub enum Error {
         /// What was found.
         got: String,
     },
-    /// A folder that holds results of another size.
-    #[error("{folder} holds a run of size {holds}; a run of size {asked} would replace it")]
+    /// A folder that holds results of another size, of other seeds, or of a newer version.
+    #[error("{folder} holds a run of {holds}; a run of {asked} would replace it")]
     Occupied {
         /// The folder of the experiment.
         folder: String,
-        /// The size it holds.
+        /// What it holds.
         holds: String,
-        /// The size asked for.
+        /// What is asked for.
         asked: String,
     },
     /// A folder without results.
@@ -90,7 +90,7 @@ impl Error {
             Self::Format { .. } => {
                 Some("remove the file, or run the experiment again: it makes the unit anew".to_owned())
             }
-            Self::Occupied { .. } => Some("choose another folder with `-o`".to_owned()),
+            Self::Occupied { .. } => Some("choose another folder with `-o`, or remove this one".to_owned()),
             Self::NoRuns { .. } => Some("name the folder of an experiment, as `results/hopfield-capacity`".to_owned()),
             Self::Device { device: "cuda", .. } => {
                 Some("build with `--features cuda` on a machine with CUDA, or use `--device cpu`".to_owned())

@@ -58,7 +58,7 @@ pub struct Outcome {
 /// otherwise the unit is run again, and the host is told why.
 ///
 /// # Errors
-/// [`Error::Occupied`] if the folder holds a run of the other size; [`Error::Parameter`] for no seeds; [`Error::Device`];
+/// [`Error::Occupied`] if the folder holds a run of the other size, of other seeds or of a newer version; [`Error::Parameter`] for no seeds; [`Error::Device`];
 /// what the experiment's units and judge, and the host's writing, refuse.
 pub fn run(experiment: &Experiment, plan: &Plan, out: &Path, host: &dyn Host) -> Result<Outcome, Error> {
     if plan.seeds == 0 {
@@ -74,8 +74,11 @@ pub fn run(experiment: &Experiment, plan: &Plan, out: &Path, host: &dyn Host) ->
         let path = path_of(&folder, &unit.name);
         let found = match std::fs::read(&path) {
             Ok(bytes) => match Kept::read(&path, &bytes) {
-                Ok(kept) if kept.size != plan.size => return Err(occupied(&folder, kept.size.word(), plan)),
-                read => read.and_then(|kept| kept.check(experiment, plan, unit, &path)),
+                Ok(kept) => {
+                    kept.refuse_loss(experiment, plan, &folder)?;
+                    kept.check(experiment, plan, unit, &path)
+                }
+                Err(broken) => Err(broken),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(None),
             Err(error) => return Err(Error::File { path: path.display().to_string(), why: error.to_string() }),
@@ -118,6 +121,13 @@ pub fn report(folder: &Path, host: &dyn Host) -> Result<Outcome, Error> {
         all.push((path, kept));
     }
     let (_, first) = all.first().ok_or_else(no_runs)?;
+    if let Some((path, other)) = all.iter().find(|(_, kept)| kept.experiment != first.experiment) {
+        return Err(Error::Format {
+            path: path.display().to_string(),
+            expected: format!("experiment {}, as the others in {}", first.experiment, folder.display()),
+            got: other.experiment.clone(),
+        });
+    }
     let experiment = experiments::find(&first.experiment)?;
     let plan = Plan { seeds: first.seeds, ..experiment.plan(first.size, None) };
     let (mut kept, mut missing) = (Vec::new(), Vec::new());
@@ -151,13 +161,14 @@ fn check_summary(folder: &Path, plan: &Plan) -> Result<(), Error> {
     let Ok(bytes) = std::fs::read(folder.join("summary.json")) else { return Ok(()) };
     let Ok(summary) = serde_json::from_slice::<Value>(&bytes) else { return Ok(()) };
     match summary["size"].as_str() {
-        Some(holds) if holds != plan.size.word() => Err(occupied(folder, holds, plan)),
+        Some(holds) if holds != plan.size.word() => {
+            Err(occupied(folder, format!("size {holds}"), format!("size {}", plan.size.word())))
+        }
         _ => Ok(()),
     }
 }
 
-fn occupied(folder: &Path, holds: &str, plan: &Plan) -> Error {
-    let (holds, asked) = (holds.to_owned(), plan.size.word().to_owned());
+fn occupied(folder: &Path, holds: String, asked: String) -> Error {
     Error::Occupied { folder: folder.display().to_string(), holds, asked }
 }
 
@@ -195,6 +206,20 @@ impl Kept {
             })
         };
         read().ok_or_else(|| format("the fields of a unit", "others".to_owned()))
+    }
+
+    /// Refuses to replace results that nobody asked to replace: of the other size, of other seeds, of a newer version.
+    fn refuse_loss(&self, experiment: &Experiment, plan: &Plan, folder: &Path) -> Result<(), Error> {
+        let newer = self.version > u64::from(experiment.version);
+        let pairs = [
+            (self.size != plan.size, format!("size {}", self.size.word()), format!("size {}", plan.size.word())),
+            (self.seeds != plan.seeds, format!("{} seeds", self.seeds), format!("{} seeds", plan.seeds)),
+            (newer, format!("version {}", self.version), format!("version {}", experiment.version)),
+        ];
+        match pairs.into_iter().find(|(differs, _, _)| *differs) {
+            Some((_, holds, asked)) => Err(occupied(folder, holds, asked)),
+            None => Ok(()),
+        }
     }
 
     fn check(self, experiment: &Experiment, plan: &Plan, unit: &Unit, path: &Path) -> Result<Self, Option<Error>> {

@@ -127,6 +127,19 @@ pub fn bootstrap(
     Ok(Estimate { value: statistic(values), interval: Some(interval) })
 }
 
+/// The largest of numbers; what is no number is the worst of all, infinity. Nothing of nothing.
+///
+/// # Example
+/// ```
+/// use hattention_lab::statistics::worst;
+/// assert_eq!(worst([1.0, 3.0, 2.0]), Some(3.0));
+/// assert_eq!(worst([1.0, f64::NAN]), Some(f64::INFINITY));
+/// assert_eq!(worst([]), None);
+/// ```
+pub fn worst(numbers: impl IntoIterator<Item = f64>) -> Option<f64> {
+    numbers.into_iter().map(|x| if x.is_nan() { f64::INFINITY } else { x }).reduce(f64::max)
+}
+
 /// A quantile of sorted values, by linear interpolation. Equals `quantile(x, p)` in R. NaN without values.
 pub fn quantile(sorted: &[f64], probability: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };

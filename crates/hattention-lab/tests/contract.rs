@@ -148,7 +148,7 @@ fn units_that_are_not_whole_or_not_current_are_run_again_and_named() {
     let path = here.join(format!("runs/{}.json", units[0].name));
     let whole = std::fs::read_to_string(&path).unwrap();
     let mut other_version: Value = serde_json::from_str(&whole).unwrap();
-    other_version["version"] = json!(experiment.version + 1);
+    other_version["version"] = json!(experiment.version - 1);
     let mut other_parameters: Value = serde_json::from_str(&whole).unwrap();
     other_parameters["parameters"]["x"] = json!(1);
     let half = whole[..whole.len() / 2].to_owned();
@@ -186,6 +186,43 @@ fn runs_of_another_size_are_not_replaced() {
     let refused = run(experiment, &plan(experiment), folder.path(), &Listener::default()).unwrap_err();
     assert!(matches!(refused, Error::Occupied { .. }), "{refused}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), full);
+}
+
+#[test]
+fn runs_of_other_seeds_or_a_newer_version_are_not_replaced() {
+    let experiment = smallest();
+    let folder = tempfile::tempdir().unwrap();
+    run(experiment, &plan(experiment), folder.path(), &Listener::default()).unwrap();
+    let unit = &(experiment.units)(&plan(experiment))[0].name;
+    let here = folder.path().join(experiment.name);
+    let path = here.join(format!("runs/{unit}.json"));
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let others = Plan { seeds: plan(experiment).seeds + 1, ..plan(experiment) };
+    let refused = run(experiment, &others, folder.path(), &Listener::default()).unwrap_err();
+    assert!(matches!(refused, Error::Occupied { .. }) && refused.to_string().contains("seeds"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+    let mut newer: Value = serde_json::from_str(&whole).unwrap();
+    newer["version"] = json!(experiment.version + 1);
+    std::fs::write(&path, newer.to_string()).unwrap();
+    let refused = run(experiment, &plan(experiment), folder.path(), &Listener::default()).unwrap_err();
+    assert!(matches!(refused, Error::Occupied { .. }) && refused.to_string().contains("version"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), newer.to_string());
+}
+
+#[test]
+fn a_folder_of_several_experiments_is_not_reported() {
+    let experiment = smallest();
+    let folder = tempfile::tempdir().unwrap();
+    run(experiment, &plan(experiment), folder.path(), &Listener::default()).unwrap();
+    let here = folder.path().join(experiment.name);
+    let unit = &(experiment.units)(&plan(experiment))[0].name;
+    let mut foreign = json_of(&here.join(format!("runs/{unit}.json")));
+    foreign["experiment"] = json!("ols-shift");
+    std::fs::write(here.join("runs/0.json"), foreign.to_string()).unwrap();
+    let before = std::fs::read(here.join("report.html")).unwrap();
+    let refused = report(&here, &Listener::default()).unwrap_err();
+    assert!(matches!(refused, Error::Format { .. }), "{refused}");
+    assert_eq!(std::fs::read(here.join("report.html")).unwrap(), before);
 }
 
 #[test]

@@ -98,10 +98,7 @@ fn over_replicates(rows: Vec<&Row>) -> Row {
         sorted.sort_by(f64::total_cmp);
         statistics::quantile(&sorted, 0.5)
     };
-    // An error that is no number is the worst of all.
-    let worst = |found: Vec<f64>| {
-        found.into_iter().fold(0.0, |most: f64, x| most.max(if x.is_nan() { f64::INFINITY } else { x }))
-    };
+    let worst = |found: Vec<f64>| statistics::worst(found).unwrap_or(0.0);
     let moderate = rows.iter().filter(|row| row.get("condition").is_some_and(|c| c <= 1e4));
     let moderate: Vec<f64> = moderate.filter_map(|row| row.get("error")).collect();
     let row = rows[0].without_values();
@@ -169,7 +166,7 @@ impl Cell {
             let layer = model.layer::<f64>()?;
             let state = layer.remember(&train, None)?;
             let entry = |k: usize| state.data[k] - (k / state.columns == k % state.columns) as u8 as f64;
-            let gap = (0..state.data.len()).map(|k| entry(k).abs()).fold(0.0, f64::max);
+            let gap = statistics::worst((0..state.data.len()).map(|k| entry(k).abs())).unwrap_or(0.0);
             rows.push(row("state", "training", 1, convention, gap, unit));
             let single = model.layer::<f32>()?;
             let error = distance_relative(&single.cross(&fresh.cast())?.cast(), &expected[1]);

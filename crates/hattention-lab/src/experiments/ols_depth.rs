@@ -343,7 +343,7 @@ fn floors(results: &Results, columns: &[usize], source: &str) -> Vec<Claim> {
         (!values.is_empty()).then(|| (values.iter().map(|v| v.ln()).sum::<f64>() / values.len() as f64).exp())
     };
     let least = textbook.iter().flatten().filter(|(c, _)| *c >= 0.999e6).map(|(_, f)| *f).reduce(f64::min);
-    let units = own.iter().flatten().map(|(c, f)| f / (f64::EPSILON * c)).reduce(f64::max);
+    let units = statistics::worst(own.iter().flatten().map(|(c, f)| f / (f64::EPSILON * c)));
     let exponents: Vec<Estimate> = own.iter().filter_map(|f| slope(f, 0.999e4, 1.001e10, f64::log2)).collect();
     let exponent = exponents.iter().map(|e| e.value).max_by(|a, b| (a - 1.0).abs().total_cmp(&(b - 1.0).abs()));
     vec![

@@ -248,7 +248,7 @@ impl<'a> World<'a> {
         };
         let once = answer(1.0)?;
         let worst = [0.1, 3.0, 10.0].into_iter().map(|t| Ok((answer(t)? / (t * t * t * once) - 1.0).abs()));
-        let worst = worst.collect::<Result<Vec<_>, Error>>()?.into_iter().fold(0.0, f64::max);
+        let worst = statistics::worst(worst.collect::<Result<Vec<_>, Error>>()?).unwrap_or(0.0);
         Ok(Row::new().label("kind", "alone").value("distance to the cube", worst))
     }
 }
@@ -269,7 +269,7 @@ fn with_intercept(n: usize, generator: &mut Generator) -> Result<Row, Error> {
     let ols = predict(&whitening, &fits, &batch)?;
     Ok(Row::new()
         .label("kind", "intercept")
-        .value("largest ratio of slopes", ratios.fold(0.0, f64::max))
+        .value("largest ratio of slopes", statistics::worst(ratios).unwrap_or(0.0))
         .value("cross, distance to OLS", distance_relative(&layer.cross(&batch)?, &ols)))
 }
 
@@ -329,7 +329,7 @@ fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
     let values = |keep: &dyn Fn(&Row) -> bool, name: &str| -> Vec<f64> {
         results.rows().filter(|row| keep(row)).filter_map(|row| row.get(name)).collect()
     };
-    let most = |found: Vec<f64>| found.into_iter().reduce(f64::max);
+    let most = |found: Vec<f64>| statistics::worst(found);
     let shift = |name: &'static str| move |row: &Row| row.is("shift", name);
     let mut claims = vec![
         Claim::new(

@@ -350,7 +350,7 @@ fn draw_heat(area: &Area<'_>, plot: &Plot, heat: &Heat) -> Drawn {
             let place = heat.scale.place(*value);
             let middle = ((corner.0 + other.0) / 2, (corner.1 + other.1) / 2);
             if !value.is_finite() {
-                let mark = if value.is_nan() { "" } else { "∞" };
+                let mark = if value.is_nan() { "–" } else { "∞" };
                 text(area, mark, middle, size, INK, (HPos::Center, VPos::Center))?;
                 continue;
             }

@@ -50,7 +50,7 @@ pub struct Heat {
     pub columns: Vec<String>,
     /// Names of the rows, top to bottom.
     pub rows: Vec<String>,
-    /// The numbers. Shape: `[rows][columns]`; NaN is an empty cell, and infinity is written `∞`, without a colour.
+    /// The numbers. Shape: `[rows][columns]`; NaN (not measured) is written `–` and infinity `∞`, without a colour.
     pub values: Vec<Vec<f64>>,
     /// The numbers that have the lightest and the darkest colour.
     pub range: (f64, f64),

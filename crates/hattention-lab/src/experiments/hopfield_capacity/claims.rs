@@ -7,7 +7,7 @@ use super::judge::{Curve, Sphere};
 use crate::claim::{Claim, Threshold, number};
 use crate::error::Error;
 use crate::experiment::Results;
-use crate::statistics::{Dose, Estimate, crossing, line, mean};
+use crate::statistics::{Dose, Estimate, crossing, line, mean, worst};
 
 /// The failure probability for which the theorem on spheres is compared: success is 95 %.
 pub const FAILURE: f64 = 0.05;
@@ -249,7 +249,7 @@ fn softmax(spheres: &[Sphere], results: &Results) -> Vec<Claim> {
         claims.push(claim.note(note));
     }
     let rows = || results.rows().filter(|row| row.is("measure", "softmax"));
-    let largest = rows().filter_map(|row| row.get("largest error over bound")).reduce(f64::max);
+    let largest = worst(rows().filter_map(|row| row.get("largest error over bound")));
     let sum = |name: &str| rows().filter_map(|row| row.get(name)).sum::<f64>();
     let (telling, probes) = (sum("probes with a telling bound"), sum("probes"));
     let claim = Claim::new(

@@ -52,7 +52,10 @@ pub fn capacity(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
                 .value("successes at rest", sets(|t| t.settled))
                 .value("probes", (tallies.len() * probes(count)) as f64)
                 .value("recovered after a step", total(|t| t.step))
-                .value("largest error over bound", tallies.iter().map(|t| t.ratio).fold(0.0, f64::max))
+                .value(
+                    "largest error over bound",
+                    crate::statistics::worst(tallies.iter().map(|t| t.ratio)).unwrap_or(0.0),
+                )
                 .value("probes with a telling bound", total(|t| t.telling)),
         );
         failed = if sets(|t| t.step) == 0.0 && sets(|t| t.settled) == 0.0 { failed + 1 } else { 0 };

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::plot::{Axis, Mark, Plot, Stroke};
 use crate::rows::Row;
-use crate::statistics::{Estimate, mean, share};
+use crate::statistics::{self, Estimate, mean, share};
 
 const TRAINED: &str = "Ahn et al. 2023; Mahankali et al. 2023; Zhang et al. 2023";
 const DERIVED: &str = "derived here";
@@ -189,7 +189,7 @@ fn random_starts(results: &Results, spectrum: &str) -> Claim {
     claim.measured(found.value, found.interval).note(format!(
         "share of {} seeds with a loss at most 5 % above that of A*; the largest is {} times that of A*",
         rows.len(),
-        number(losses.into_iter().fold(0.0, f64::max))
+        number(statistics::worst(losses).unwrap_or(0.0))
     ))
 }
 

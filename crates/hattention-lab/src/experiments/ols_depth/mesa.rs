@@ -82,7 +82,7 @@ pub(super) fn mesa_claims(results: &Results) -> Vec<Claim> {
     let rows = || results.rows().filter(|row| row.is("start", "mesa"));
     let worst = |way: &str, epsilon: f64, most: f64| {
         let units = rows().filter_map(|row| Some((row.get("condition of X")?, row.get(way)?)));
-        units.filter(|(c, _)| *c <= most).map(|(c, e)| e / (epsilon * c)).reduce(f64::max)
+        statistics::worst(units.filter(|(c, _)| *c <= most).map(|(c, e)| e / (epsilon * c)))
     };
     let median = |way: &str, condition: f64| {
         let mut found: Vec<f64> =

@@ -8,7 +8,7 @@ use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::plot::{Axis, Heat, Mark, Plot, Scale};
 use crate::rows::Row;
 use crate::seeds::generator;
-use crate::statistics::{Estimate, bootstrap, mean, quantile};
+use crate::statistics::{Estimate, bootstrap, mean, quantile, worst};
 
 const DERIVED: &str = "derived here";
 /// What a gain and a loss are, and much of either.
@@ -107,7 +107,7 @@ pub fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
 fn identities(results: &Results) -> Vec<Claim> {
     let rows: Vec<&Row> = results.rows().filter(|r| r.is("what", "identities")).collect();
     let of = |name: &str| rows.iter().filter_map(|r| r.get(name)).collect::<Vec<f64>>();
-    let largest = |name: &str| of(name).into_iter().reduce(f64::max);
+    let largest = |name: &str| worst(of(name));
     let mut claims: Vec<Claim> = IDENTITIES
         .iter()
         .map(|(name, sentence, expected, limit)| {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::rows::Row;
 use crate::seeds::generator;
-use crate::statistics::{Estimate, bootstrap, line, quantile, share};
+use crate::statistics::{Estimate, bootstrap, line, quantile, share, worst};
 
 const PAPER: &str = "Tan & Zhao 2026, training experiment";
 const DERIVED: &str = "derived here";
@@ -39,7 +39,7 @@ pub fn share_within(rows: &[&Row], name: &str, limit: f64) -> Estimate {
 }
 
 fn largest(values: &[f64]) -> Option<f64> {
-    values.iter().copied().reduce(f64::max)
+    worst(values.iter().copied())
 }
 
 fn measured(claim: Claim, estimate: Option<Estimate>) -> Claim {

@@ -100,7 +100,7 @@ fn shares(results: &Results, d: usize) -> Option<Plot> {
     let columns = CONDITIONS.iter().map(|(name, _)| name.trim_end_matches(" columns").to_owned()).collect();
     let heat = Heat { columns, rows, values, range: (0.0, 1.0), scale: Scale::Linear };
     let title = format!("d = {d}: many targets pin L, and the root decides from where it is found");
-    Some(Plot::heat(title, "share of starts that find L", "start, root of Σ⁻¹", heat))
+    Some(Plot::heat(title, "share of starts that find L (–: not run)", "start, root of Σ⁻¹", heat))
 }
 
 /// Where descents end, by start and rate.
@@ -112,8 +112,9 @@ fn basin(results: &Results) -> Plot {
         let here = rows.iter().find(|r| r.number("rho") == Some(rho) && r.number("start_ratio") == Some(start));
         // To three digits: what stalls is at some 1e-3 and still moving.
         let rounded = |l: f64| (1000.0 * l).round() / 1000.0 + 0.0;
-        // A descent without an end has diverged; no descent is an empty cell.
-        here.map_or(f64::NAN, |r| r.get("ratio").map_or(f64::INFINITY, rounded))
+        // A descent without an end has diverged; without a row it was not run.
+        let end = |row: &Row| row.get("ratio").filter(|l| l.is_finite()).map_or(f64::INFINITY, rounded);
+        here.map_or(f64::NAN, |row| end(row))
     };
     let heat = Heat {
         columns: starts.iter().map(|s| format!("{s}")).collect(),
@@ -123,7 +124,7 @@ fn basin(results: &Results) -> Plot {
         scale: Scale::Linear,
     };
     let title = "One regressor: the saddle has the starts below zero, and with large steps those far above";
-    Plot::heat(title, "start over theory; cells: L over theory at the end (∞: diverged)", "", heat)
+    Plot::heat(title, "start over theory; cells: L over theory at the end (∞: diverged; –: not run)", "", heat)
 }
 
 fn saddle(results: &Results) -> Plot {
