@@ -196,8 +196,7 @@ impl<'a> Verifier<'a> {
             Some(solve) => solve.engine.whitening.condition.max(t.condition),
             None => t.condition,
         };
-        let identity = Matrix::<f64>::identity(t.keys());
-        let gaps = self.state.data.iter().zip(&identity.data).map(|(s, i)| s / self.total - i);
+        let gaps = self.state.data.iter().zip(&t.memory.data).map(|(s, m)| s / self.total - m);
         Ok(Report {
             formula: self.weights.formula().to_owned(),
             transformer: t.clone(),

@@ -52,9 +52,11 @@ impl Transformer {
             }
             for j in 0..keys {
                 let along = fit.memory.iter().enumerate().map(|(i, m)| m * rotated.rotation.at(i, j));
-                w_p.row_mut(constant + j)[t] = along.sum::<f64>() * rotated.factors[j] / root;
+                w_p.row_mut(constant + j)[t] = along.sum::<f64>() * rotated.factors[j] / (root * rotated.squares[j]);
             }
         }
+        let mut memory = Matrix::identity(constant + keys);
+        rotated.squares.iter().enumerate().for_each(|(j, square)| memory.row_mut(constant + j)[constant + j] = *square);
         let mut x_mean = vec![0.0; columns];
         whitening.kept.iter().zip(&whitening.means).for_each(|(&position, mean)| x_mean[position] = mean.hi);
         [&w, &w_p].into_iter().try_for_each(Matrix::check_finite)?;
@@ -80,7 +82,7 @@ impl Transformer {
             w_v: w.clone(),
             w_q: w,
             w_ffn: Matrix::identity(constant + keys),
-            memory: Matrix::identity(constant + keys),
+            memory,
             heads: std::iter::once(0..constant + keys).collect(),
             w_p,
             alpha,

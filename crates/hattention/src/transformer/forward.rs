@@ -72,6 +72,7 @@ impl Transformer {
         for matrix in [&self.w_q, &self.w_k, &self.w_v, &self.w_ffn, &self.w_p, &self.memory] {
             matrix.cast::<T>().check_finite()?;
         }
+        Matrix::new(1, self.x_mean.len(), self.x_mean.clone())?.cast::<T>().check_finite()?;
         let packed = |w: &Matrix| Packed::by_columns(&w.cast::<T>(), 0..w.rows);
         Ok(Layer {
             embedding: Embedding {

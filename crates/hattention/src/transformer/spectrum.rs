@@ -8,8 +8,11 @@ use crate::linalg;
 use crate::matrix::Matrix;
 use crate::whitening::Whitening;
 
-/// Gates below this pass nothing that doubles could show.
-const LEAST_GATE: f64 = 1e-300;
+/// Gates `g = (1 − s)(1 + s)` come of singular values s that are good to some `ε` a key: what is below this many of them is
+/// known to be small, and no digit of it. Such keys are left as short as they are: of unit length they would be noise. Their
+/// mean squares are taken for the root of that bound: as little as singles see, and enough for their rounding to stay little
+/// when it is divided by.
+const UNKNOWN_GATE: f64 = 16.0;
 
 /// Keys along the eigenvectors.
 pub(super) struct Rotated {
@@ -21,6 +24,8 @@ pub(super) struct Rotated {
     pub(super) factors: Vec<f64>,
     /// What every key passes by the whitening's filter.
     pub(super) gates: Vec<f64>,
+    /// What the memory has for the mean square of every key: one, or for keys that are rounding something little.
+    pub(super) squares: Vec<f64>,
     pub(super) eigenvalues: Vec<f64>,
     pub(super) spectrum: Spectrum,
 }
@@ -60,6 +65,7 @@ impl Rotated {
             rotation,
             factors: vec![1.0; rank],
             gates: vec![1.0; rank],
+            squares: vec![1.0; rank],
             eigenvalues: order.iter().map(|&j| unit / (svd.values[j] * svd.values[j])).collect(),
             spectrum,
         })
@@ -80,8 +86,10 @@ impl Rotated {
         let svd = linalg::svd(&scaled)?;
         let order: Vec<usize> = (0..svd.values.len()).rev().collect();
         let gate = |j: usize| (1.0 - svd.values[j]) * (1.0 + svd.values[j]);
-        let order: Vec<usize> = order.into_iter().filter(|&j| gate(j) > LEAST_GATE).collect();
-        let gates: Vec<f64> = order.iter().map(|&j| gate(j)).collect();
+        let unknown = UNKNOWN_GATE * keys as f64 * f64::EPSILON;
+        let known = |j: usize| gate(j) > unknown;
+        let gates: Vec<f64> = order.iter().map(|&j| if known(j) { gate(j) } else { 1.0 }).collect();
+        let squares: Vec<f64> = order.iter().map(|&j| if known(j) { 1.0 } else { unknown.sqrt() }).collect();
         let signs: Vec<f64> = order.iter().map(|&j| sign(&svd.left, j)).collect();
         let rotation = polished(Matrix::from_fn(keys, order.len(), |i, j| svd.right.at(i, order[j]) * signs[j]));
         let factors: Vec<f64> = gates.iter().map(|g| 1.0 / g.sqrt()).collect();
@@ -89,13 +97,14 @@ impl Rotated {
         for c in 0..rows {
             rotated.row_mut(c).iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
         }
-        let eigenvalue = |j: &usize| alpha * gate(*j) / (svd.values[*j] * svd.values[*j]);
+        let eigenvalue = |j: &usize| alpha * gate(*j).max(0.0) / (svd.values[*j] * svd.values[*j]);
         Ok(Self {
             map: rotated,
             rotation,
             factors,
             eigenvalues: order.iter().map(eigenvalue).collect(),
             gates,
+            squares,
             spectrum: if standardize { Spectrum::Scaled } else { Spectrum::Unscaled },
         })
     }
@@ -109,6 +118,7 @@ impl Rotated {
             rotation: Matrix::identity(keys),
             factors: vec![1.0; keys],
             gates: vec![1.0; keys],
+            squares: vec![1.0; keys],
             eigenvalues: if standardize { Vec::new() } else { (0..keys).map(eigenvalue).collect() },
             spectrum: if standardize { Spectrum::Scaled } else { Spectrum::Unscaled },
             map,
@@ -119,7 +129,7 @@ impl Rotated {
 /// Lengths of the columns of X for `L Lᵀ = (XᵀX)⁻¹`: those of the rows of `L⁻ᵀ`.
 fn lengths(map: &Matrix) -> Result<Vec<f64>, Error> {
     // Rows of L are scaled to unit length first: what is inverted then has the condition of the column-scaled X.
-    let rows: Vec<f64> = (0..map.rows).map(|c| map.row(c).iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
+    let rows: Vec<f64> = (0..map.rows).map(|c| map.row(c).iter().fold(0.0f64, |sum, x| sum.hypot(*x))).collect();
     let svd = linalg::svd(&Matrix::from_fn(map.rows, map.columns, |c, j| map.at(c, j) / rows[c]))?;
     Ok((0..map.rows)
         .map(|c| {

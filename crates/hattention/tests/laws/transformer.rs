@@ -171,6 +171,75 @@ fn gates_are_ridge_and_components() {
     }
 }
 
+/// Ridge has an answer where least squares has none: directions that the training rows do not have pass nothing, and what
+/// rounding leaves of them must not become keys of unit length.
+#[test]
+fn ridge_of_dependent_and_wide_designs_is_one_forward_pass_in_either_precision() {
+    let mut source = Source(17);
+    let mut independent: Vec<Vec<f64>> = (0..3).map(|_| source.reals(40)).collect();
+    independent.push(independent[0].iter().map(|x| 2.0 * x).collect());
+    let near: Vec<f64> = independent[1].iter().map(|x| x + 1e-9 * source.real()).collect();
+    independent.push(near);
+    let cases = [
+        Case::dense("twice", independent, source.reals(40), true),
+        Case::dense("wide", (0..30).map(|_| source.reals(12)).collect(), source.reals(12), true),
+        Case::dense("wide, through zero", (0..30).map(|_| source.reals(12)).collect(), source.reals(12), false),
+    ];
+    for case in cases {
+        for (alpha, standardize) in [(0.1, false), (1.0, true), (25.0, false)] {
+            let filter = Filter::Ridge { alpha, standardize };
+            let (whitening, fit) =
+                case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Rounding).unwrap();
+            let block = design_rows(&case);
+            let expected = attention::predict(&whitening, &fit, &block, &ids(&case)).unwrap();
+            let x = inputs(&whitening, &block, &ids(&case)).unwrap();
+            let model = build(&whitening, &fit, Layout::Cross, Convention::Covariance, Spectrum::Unscaled);
+            let name = format!("{}, α = {alpha}", case.name);
+            for (layout, got) in layouts_of(&case, &model, &x) {
+                let error = distance(&case, &got.data, &expected);
+                assert!(error < 1e-12, "{name}: {error}, {layout}");
+            }
+            // The memory is the state of the training rows.
+            let state = model.layer::<f64>().unwrap().remember(&x, None).unwrap();
+            let gap = state.data.iter().zip(&model.memory.data).fold(0.0f64, |most, (s, m)| most.max((s - m).abs()));
+            assert!(gap < 1e-6, "{name}: the state is off by {gap}");
+            let single = model.layer::<f32>().unwrap();
+            for got in [single.among(&x.cast(), None).unwrap(), single.cross(&x.cast()).unwrap()] {
+                let got: Vec<f64> = got.data.iter().map(|y| f64::from(*y)).collect();
+                let error = distance(&case, &got, &expected);
+                assert!(error < 1e-5, "{name}: {error} in singles");
+            }
+            // Elsewhere too, where rows have what training rows lack.
+            let other = fresh(&case, 5);
+            let block = design_rows(&other);
+            let expected = attention::predict(&whitening, &fit, &block, &ids(&case)).unwrap();
+            let x = inputs(&whitening, &block, &ids(&case)).unwrap();
+            let got = model.layer::<f64>().unwrap().cross(&x).unwrap();
+            let error = distance(&other, &got.data, &expected);
+            assert!(error < 1e-12, "{name}: {error} on fresh rows");
+        }
+    }
+}
+
+#[test]
+fn columns_of_extreme_scale_have_a_transformer() {
+    let mut source = Source(23);
+    let columns: Vec<Vec<f64>> =
+        [1e200, 1e-200].iter().map(|scale| source.reals(30).iter().map(|x| scale * x).collect()).collect();
+    let case = Case::dense("extreme", columns, source.reals(30), true);
+    let (whitening, fit) = case.ols(RankTolerance::Rounding).unwrap();
+    let block = design_rows(&case);
+    let expected = attention::predict(&whitening, &fit, &block, &ids(&case)).unwrap();
+    let x = inputs(&whitening, &block, &ids(&case)).unwrap();
+    let model = build(&whitening, &fit, Layout::Cross, Convention::Covariance, Spectrum::Scaled);
+    let got = model.layer::<f64>().unwrap().cross(&x).unwrap();
+    assert!(distance(&case, &got.data, &expected) < PROMISE * EPSILON * whitening.condition);
+    // Means that singles cannot hold are refused, not turned into infinity.
+    let mut far = model;
+    far.x_mean[0] = 1e39;
+    assert!(far.layer::<f64>().is_ok() && far.layer::<f32>().is_err());
+}
+
 #[test]
 fn a_shifted_batch_is_answered_by_the_shift_law() {
     let mut source = Source(11);

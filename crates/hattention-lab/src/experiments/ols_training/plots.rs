@@ -124,7 +124,7 @@ fn basin(results: &Results) -> Plot {
         scale: Scale::Linear,
     };
     let title = "One regressor: the saddle has the starts below zero, and with large steps those far above";
-    Plot::heat(title, "start over theory; cells: L over theory at the end (∞: diverged; –: not run)", "", heat)
+    Plot::heat(title, "start over theory; cells: L over theory (∞ diverged)", "", heat)
 }
 
 fn saddle(results: &Results) -> Plot {
