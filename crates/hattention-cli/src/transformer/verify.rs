@@ -2,7 +2,7 @@
 
 use hattention::attention::{self, Keys};
 use hattention::matrix::Matrix;
-use hattention::transformer::{Convention, Layer, Layout};
+use hattention::transformer::{Convention, Layer, Layout, Options, Transformer};
 use hattention::{Column, FastMemory, Filter};
 use hattention_table::design::{EncodedBlock, FrozenOptions};
 use hattention_table::source::ScanOrder;
@@ -62,6 +62,12 @@ struct Verifier<'a> {
     weights: &'a TableWeights,
     double: Layer<f64>,
     single: Layer<f32>,
+    /// What the model gives, built anew: a file's weights are not judged by themselves.
+    own: Layer<f64>,
+    /// `W_FFN W_p` of the same.
+    readout: Matrix,
+    /// κ of the same.
+    condition: f64,
     /// The weights as one head in the covariance convention, whose state says how far rows are from the training rows.
     plain: Layer<f64>,
     /// `‖W_FFN W_p‖` of every target: with the length of a query, the size of its prediction.
@@ -97,7 +103,8 @@ impl<'a> Verifier<'a> {
     fn new(weights: &'a TableWeights, context: Option<&Context>) -> Result<Self, Failure> {
         let t = &weights.transformer;
         let (double, single) = (t.layer::<f64>()?, t.layer::<f32>()?);
-        let readout = t.w_ffn.times(&t.w_p)?;
+        let own = rebuilt(weights)?;
+        let readout = own.w_ffn.times(&own.w_p)?;
         let solve = |context: &Context| -> Result<Solve, Failure> {
             let (low, high) = (context.learned(&single, weights)?, context.learned(&double, weights)?);
             let engine = context.solve(weights).map_err(open)?;
@@ -117,8 +124,11 @@ impl<'a> Verifier<'a> {
             weights,
             double,
             single,
+            own: own.layer()?,
+            condition: own.condition,
             plain,
             lengths: lengths(&readout),
+            readout,
             solve,
             errors: Comparison::new(t.targets.len()),
             state,
@@ -151,7 +161,7 @@ impl<'a> Verifier<'a> {
         let expected: Vec<Vec<f64>> = fits.iter().map(predict).collect::<Result<_, _>>()?;
         let sizes = match &self.solve {
             Some(_) => Keys::of(whitening, &block, &ids)?.squared_norms().iter().map(|norm| norm.sqrt()).collect(),
-            None => row_lengths(&self.double.queries(&x)?),
+            None => row_lengths(&self.own.queries(&x)?),
         };
         if self.solve.is_none() {
             let total = block.weights.map_or(x.rows as f64, |weights| weights.iter().sum());
@@ -193,8 +203,8 @@ impl<'a> Verifier<'a> {
         let law = self.alone.take().map(|alone| self.among(&alone)).transpose()?;
         let t = &self.weights.transformer;
         let condition = match &self.solve {
-            Some(solve) => solve.engine.whitening.condition.max(t.condition),
-            None => t.condition,
+            Some(solve) => solve.engine.whitening.condition.max(self.condition),
+            None => self.condition,
         };
         let gaps = self.state.data.iter().zip(&t.memory.data).map(|(s, m)| s / self.total - m);
         Ok(Report {
@@ -214,17 +224,18 @@ impl<'a> Verifier<'a> {
         let weights = self.weights.weighted().then_some(&alone.weights[..]);
         let double = self.double.among(&alone.tokens, weights)?;
         let single: Matrix = self.single.among(&alone.tokens.cast(), weights)?.cast();
-        let state = self.double.remember(&alone.tokens, weights)?;
+        let state = self.own.remember(&alone.tokens, weights)?;
+        let queries = self.own.queries(&alone.tokens)?;
         let whitening = &self.weights.table.model.whitening;
         let by_engine = t.heads.len() == 1 && whitening.filter == Filter::Ols;
         let law = if by_engine {
             engine_law(t.convention, alone, whitening.weight_total)?
         } else {
-            self.double.queries(&alone.tokens)?.times(&state.times(&t.w_ffn.times(&t.w_p)?)?)?
+            queries.times(&state.times(&self.readout)?)?
         };
         // Largest sum of a row: no smaller than the largest eigenvalue.
         let stretch = (0..state.rows).map(|i| state.row(i).iter().map(|x| x.abs()).sum::<f64>()).fold(0.0, f64::max);
-        let sizes = row_lengths(&self.double.queries(&alone.tokens)?);
+        let sizes = row_lengths(&queries);
         self.errors.law = Some(vec![Errors::default(); t.targets.len()]);
         for target in 0..t.targets.len() {
             for (i, size) in sizes.iter().enumerate() {
@@ -238,8 +249,23 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-        Ok(if by_engine { "engine" } else { "weights" })
+        Ok(if by_engine { "engine" } else { "model" })
     }
+}
+
+/// The transformer that the model in the file is, as the file's is split and laid out.
+fn rebuilt(weights: &TableWeights) -> Result<Transformer, Failure> {
+    let (t, model) = (&weights.transformer, &weights.table.model);
+    let options = Options { layout: t.layout, convention: t.convention, spectrum: t.spectrum };
+    let mut own = Transformer::of(&model.whitening, &model.fits, &options)?;
+    if own.keys() != t.keys() {
+        return Err(Failure::usage(
+            format!("the weights have {} keys, and the model that is in their file gives {}", t.keys(), own.keys()),
+            "build the weights again",
+        ));
+    }
+    own.heads.clone_from(&t.heads);
+    Ok(own)
 }
 
 /// `X̃ Σ⁻¹ Σ* β̂` by the engine: the batch's own predictions, remembered under its own keys and read by them.

@@ -119,6 +119,11 @@ fn formulas_and_models_build_the_same_bytes() {
                 folder.done(&[&build[..], &["m.hat"], &options].concat());
                 let verified = folder.verify(&["c.safetensors", &cars]);
                 assert_eq!(verified["holds"], true, "{formula} {more:?} {verified}");
+                assert!(verified["promise"].as_f64().unwrap() < 1e-9, "{formula} {more:?} {verified}");
+                let engine = heads == "1" && !more.contains(&"--ridge") && !more.contains(&"--components");
+                let by = if engine { "engine" } else { "model" };
+                let by = if layout == "self" { Value::from(by) } else { Value::Null };
+                assert_eq!(verified["shift_law_by"], by, "{formula} {more:?}");
                 let forward = folder.done(&["transformer", "forward", "c.safetensors", &cars]);
                 assert!(distance(&forward, &predictions) <= 1e-11, "{formula} {more:?} {verified}");
             }
@@ -149,21 +154,47 @@ fn files_hold_what_is_printed() {
     }
 }
 
+/// A file of weights in which entries of a tensor, from `first` on, are what `change` makes of them.
+fn bent(bytes: &[u8], tensor: &str, first: usize, change: impl Fn(f64) -> f64) -> Vec<u8> {
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let text: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
+    let offset = |end: usize| header + text[tensor]["data_offsets"][end].as_u64().unwrap() as usize;
+    let mut bytes = bytes.to_vec();
+    for entry in bytes[offset(0) + 8 * first..offset(1)].chunks_exact_mut(8) {
+        let x = f64::from_le_bytes((&*entry).try_into().unwrap());
+        entry.copy_from_slice(&change(x).to_le_bytes());
+    }
+    bytes
+}
+
 #[test]
 fn a_broken_promise_is_an_error() {
     let folder = Folder::new();
     let cars = data("reference/data/mtcars.csv");
-    folder.done(&["transformer", "build", "mpg ~ wt + hp", &cars, "-o", "w.safetensors"]);
-    let mut bytes = std::fs::read(folder.path("w.safetensors")).unwrap();
-    // One bit in the middle of a number of w_p: finite, and wrong.
-    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let text: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
-    let place = header + text["w_p"]["data_offsets"][0].as_u64().unwrap() as usize;
-    bytes[place + 5] ^= 1;
-    folder.file("bent.safetensors", bytes);
-    let outcome = folder.hat(&["transformer", "verify", "bent.safetensors", &cars]);
-    assert_eq!(outcome.code, 1, "{}", outcome.out);
-    assert!(outcome.out.contains(": broken") && outcome.err.contains("by more than 20 ε κ"), "{}", outcome.err);
+    for (layout, fit) in [
+        ("cross", &["--heads", "1"][..]),
+        ("self", &["--heads", "1"]),
+        ("self", &["--heads", "2"]),
+        ("self", &["--ridge", "2"]),
+        ("self", &["--components", "2"]),
+    ] {
+        let build = ["transformer", "build", "mpg ~ wt + hp + qsec", &cars, "-o", "w.safetensors", "--layout", layout];
+        folder.done(&[&build[..], fit].concat());
+        assert_eq!(folder.verify(&["w.safetensors", &cars])["holds"], true, "{layout} {fit:?}");
+        let bytes = std::fs::read(folder.path("w.safetensors")).unwrap();
+        let flipped = |x: f64| f64::from_bits(x.to_bits() ^ (1 << 40));
+        // The slopes' part of w_p three times as large; one bit in the middle of its last number; the maps to keys.
+        for (tensor, file) in [
+            ("w_p", bent(&bytes, "w_p", 1, |x| 3.0 * x)),
+            ("w_p", bent(&bytes, "w_p", 2, flipped)),
+            ("w_q", bent(&bytes, "w_q", 1, |x| 1.01 * x)),
+        ] {
+            folder.file("bent.safetensors", file);
+            let outcome = folder.hat(&["transformer", "verify", "bent.safetensors", &cars]);
+            assert_eq!(outcome.code, 1, "{layout} {fit:?} {tensor}: {}", outcome.out);
+            assert!(outcome.out.contains(": broken") && outcome.err.contains("by more than 20 ε κ"), "{}", outcome.err);
+        }
+    }
 }
 
 #[test]
