@@ -115,10 +115,13 @@ impl Report {
         }
     }
 
-    /// Whether every row in doubles is within the promise.
-    pub fn holds(&self) -> bool {
+    /// Whether every row in doubles is within the promise; none if the condition is infinite, so that nothing is promised.
+    pub fn holds(&self) -> Option<bool> {
+        if !self.condition.is_finite() {
+            return None;
+        }
         let judged = self.errors.law.as_ref().unwrap_or(&self.errors.double);
-        judged.iter().all(|errors| errors.worst <= PROMISE * self.unit(f64::EPSILON))
+        Some(judged.iter().all(|errors| errors.worst <= PROMISE * self.unit(f64::EPSILON)))
     }
 
     /// `ε κ`.
@@ -168,7 +171,11 @@ impl Report {
                 );
             }
         }
-        let verdict = if self.holds() { "kept" } else { "broken" };
+        let verdict = match self.holds() {
+            Some(true) => "kept",
+            Some(false) => "broken",
+            None => return text + "\nno promise: the condition is infinite\n",
+        };
         text += &format!(
             "\npromise: in f64 every row within {PROMISE} ε κ = {:.1e} of {}, relative to its size ‖q‖ ‖W_FFN W_p‖: {verdict}\n",
             PROMISE * self.unit(f64::EPSILON),

@@ -48,13 +48,17 @@ pub fn run(args: &VerifyArgs, quiet: bool) -> Result<(), Failure> {
     let report = verifier.finish()?;
     let text = if args.json { format!("{:#}\n", report.json()) } else { report.text() };
     output::print(&text)?;
-    if report.holds() {
-        return Ok(());
+    match report.holds() {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::no_answer(
+            format!("the construction misses {} by more than {PROMISE} ε κ", report.reference()),
+            "build the weights again; if that does not help, the design is too close to dependence",
+        )),
+        None => Err(Failure::no_answer(
+            "the condition of the design is infinite: nothing is promised, and nothing was verified",
+            "drop the columns that depend on others",
+        )),
     }
-    Err(Failure::no_answer(
-        format!("the construction misses {} by more than {PROMISE} ε κ", report.reference()),
-        "build the weights again; if that does not help, the design is too close to dependence",
-    ))
 }
 
 /// Runs the layers beside the engine, batch by batch.

@@ -198,6 +198,43 @@ fn a_broken_promise_is_an_error() {
 }
 
 #[test]
+fn dependent_and_wide_designs_keep_a_finite_promise() {
+    let folder = Folder::new();
+    let cell = |i: usize, j: usize| ((i * i * (j + 3) + 5 * i * j + 7 * j * j) % 23) as f64 / 7.0;
+    let mut wide = String::from("y,a,b,c,d,e,f,g,h\n");
+    let mut twice = wide.clone();
+    for i in 0..20 {
+        let row = |last: f64| {
+            let cells: Vec<String> = (0..8).map(|j| cell(i, j).to_string()).chain([last.to_string()]).collect();
+            cells.join(",") + "\n"
+        };
+        if i < 6 {
+            wide += &row(cell(i, 8));
+        }
+        twice += &row(cell(i, 1) + cell(i, 2));
+    }
+    folder.file("wide.csv", wide);
+    folder.file("twice.csv", twice);
+    for file in ["wide.csv", "twice.csv"] {
+        for fit in [["--ridge", "0.5"], ["--components", "3"]] {
+            for layout in ["self", "cross"] {
+                let build = ["transformer", "build", "y ~ a + b + c + d + e + f + g + h", file, "-o", "w.safetensors"];
+                folder.done(&[&build[..], &["--layout", layout], &fit].concat());
+                let verified = folder.verify(&["w.safetensors", file]);
+                assert_eq!(verified["holds"], true, "{verified}");
+                assert!(verified["condition"].as_f64().unwrap() < 1e4, "{verified}");
+                assert!(verified["state_distance"].as_f64().unwrap() < 1e-9, "{verified}");
+                assert!(verified["targets"][0]["f32"]["max_relative"].as_f64().unwrap() < 1e-2, "{verified}");
+                let bytes = std::fs::read(folder.path("w.safetensors")).unwrap();
+                folder.file("bent.safetensors", bent(&bytes, "w_p", 1, |x| 3.0 * x));
+                let outcome = folder.hat(&["transformer", "verify", "bent.safetensors", file]);
+                assert_eq!(outcome.code, 1, "{}", outcome.out);
+            }
+        }
+    }
+}
+
+#[test]
 fn designs_without_an_answer_are_not_built() {
     let folder = Folder::new();
     let build = |formula: &'static str, file: &'static str, more: &[&'static str]| {

@@ -1,6 +1,6 @@
 //! From a fit to the weights.
 
-use super::spectrum::Rotated;
+use super::spectrum::{Rotated, condition};
 use super::{Convention, Layout, Spectrum, Transformer};
 use crate::attention::kept_rows;
 use crate::block::Block;
@@ -30,6 +30,9 @@ impl Transformer {
     /// `O(p³)`. `L` is the whitening's own, exact to the last bit, rotated into the eigenvectors: `(1/n) KᵀK = I` holds to
     /// rounding at any condition, and predictions to about `20 ε κ`, κ the condition of the column-scaled design.
     ///
+    /// Directions of which a ridge fit passes less than `8 r ε` (r: its keys), as of dependent columns or of more columns
+    /// than rows, have no key: doubles cannot tell them from directions without variance.
+    ///
     /// # Errors
     /// - [`Error::Shape`] if a fit is of another design.
     /// - [`Error::NonFinite`] if a coefficient or a key is beyond the doubles.
@@ -45,6 +48,11 @@ impl Transformer {
         let keys = rotated.gates.len();
         let root = whitening.weight_total.sqrt();
         let w = embedded(whitening, &rotated, root);
+        let filtered = match whitening.filter {
+            Filter::Ols => false,
+            Filter::Ridge { .. } | Filter::Components { .. } => keys < columns || !whitening.condition.is_finite(),
+        };
+        let condition = if filtered { condition(whitening, &rotated.map)? } else { whitening.condition };
         let mut w_p = Matrix::zeros(constant + keys, fits.len());
         for (t, fit) in fits.iter().enumerate() {
             if constant == 1 {
@@ -86,7 +94,7 @@ impl Transformer {
             alpha,
             spectrum: rotated.spectrum,
             eigenvalues: rotated.eigenvalues,
-            condition: whitening.condition,
+            condition,
         }
         .in_convention(options.convention)
         .gated(&rotated.gates)

@@ -161,7 +161,7 @@ pub struct Transformer {
     /// columns if the spectrum is scaled). Shape: `[r]` without the constant's; empty where the fit does not tell them
     /// (standardised principal components).
     pub eigenvalues: Vec<f64>,
-    /// Condition of the column-scaled design.
+    /// Condition of the column-scaled design; of ridge and components that of the part of it that has keys.
     pub condition: f64,
 }
 

@@ -8,8 +8,10 @@ use crate::linalg;
 use crate::matrix::Matrix;
 use crate::whitening::Whitening;
 
-/// Gates below this pass nothing that doubles could show.
-const LEAST_GATE: f64 = 1e-300;
+/// `c` of the rounding `c r ε` of a gate of r keys. Singular values of a matrix of norm one are known to about `r ε`,
+/// and `1 − s²` to twice that; the rest is room for what a decomposition loses beyond that. A key whose gate is below it
+/// is made of rounding alone, whatever its direction: divided by `√g` it would be noise of the size of a key.
+const GATE_ROUNDINGS: f64 = 8.0;
 
 /// Keys along the eigenvectors.
 pub(super) struct Rotated {
@@ -66,7 +68,7 @@ impl Rotated {
     }
 
     /// Keys of ridge have the Gram matrix `I − α LᵀAL`, A the unit matrix or the columns' variances: its eigenvalues are
-    /// the gates `λ/(λ+α)`.
+    /// the gates `λ/(λ+α)`. Directions without variance have no key.
     fn ridge(whitening: &Whitening, map: &Matrix, alpha: f64, standardize: bool) -> Result<Self, Error> {
         let (rows, keys) = (map.rows, map.columns);
         let variances: Vec<f64> = if standardize {
@@ -80,7 +82,8 @@ impl Rotated {
         let svd = linalg::svd(&scaled)?;
         let order: Vec<usize> = (0..svd.values.len()).rev().collect();
         let gate = |j: usize| (1.0 - svd.values[j]) * (1.0 + svd.values[j]);
-        let order: Vec<usize> = order.into_iter().filter(|&j| gate(j) > LEAST_GATE).collect();
+        let least = GATE_ROUNDINGS * keys as f64 * f64::EPSILON;
+        let order: Vec<usize> = order.into_iter().filter(|&j| gate(j) > least).collect();
         let gates: Vec<f64> = order.iter().map(|&j| gate(j)).collect();
         let signs: Vec<f64> = order.iter().map(|&j| sign(&svd.left, j)).collect();
         let rotation = polished(Matrix::from_fn(keys, order.len(), |i, j| svd.right.at(i, order[j]) * signs[j]));
@@ -116,18 +119,48 @@ impl Rotated {
     }
 }
 
-/// Lengths of the columns of X for `L Lᵀ = (XᵀX)⁻¹`: those of the rows of `L⁻ᵀ`.
+/// The condition of the column-scaled matrix, with its intercept, that unit keys are made from: of the design without the
+/// directions that have no key. `map` takes its centred columns to the keys.
+pub(super) fn condition(whitening: &Whitening, map: &Matrix) -> Result<f64, Error> {
+    let (constant, root) = (whitening.design.intercept as usize, whitening.weight_total.sqrt());
+    let lengths = lengths(map)?;
+    // (√n, √n x̄ᵀ; 0, L⁺) has the Gram matrix of the columns with their means, and the inverse (1/√n, −x̄ᵀL; 0, L): its
+    // rows are taken times the columns' lengths.
+    let mut inverse = Matrix::zeros(constant + map.rows, constant + map.columns);
+    for c in 0..map.rows {
+        let length = if constant == 1 { lengths[c].hypot(root * whitening.means[c].hi) } else { lengths[c] };
+        for j in 0..map.columns {
+            inverse.row_mut(constant + c)[constant + j] = length * map.at(c, j);
+        }
+    }
+    if constant == 1 {
+        inverse.row_mut(0)[0] = 1.0;
+        for j in 0..map.columns {
+            let along: f64 = (0..map.rows).map(|c| whitening.means[c].hi * map.at(c, j)).sum();
+            inverse.row_mut(0)[1 + j] = -root * along;
+        }
+    }
+    let values = inverse.singular_values()?;
+    Ok(values.first().zip(values.last()).map_or(1.0, |(first, last)| first / last))
+}
+
+/// Lengths of the columns of X for `L Lᵀ = (XᵀX)⁻¹`: those of the rows of `L⁻ᵀ`; zero for rows of zeros.
 fn lengths(map: &Matrix) -> Result<Vec<f64>, Error> {
     // Rows of L are scaled to unit length first: what is inverted then has the condition of the column-scaled X.
     let rows: Vec<f64> = (0..map.rows).map(|c| map.row(c).iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
-    let svd = linalg::svd(&Matrix::from_fn(map.rows, map.columns, |c, j| map.at(c, j) / rows[c]))?;
+    let svd = linalg::svd(&Matrix::from_fn(map.rows, map.columns, |c, j| over(map.at(c, j), rows[c])))?;
     Ok((0..map.rows)
         .map(|c| {
             // (L Lᵀ)⁻¹ = E U S⁻² Uᵀ E for `E L = U S Vᵀ` with rows of unit length.
             let square: f64 = svd.values.iter().enumerate().map(|(j, s)| (svd.left.at(c, j) / s).powi(2)).sum();
-            square.sqrt() / rows[c]
+            over(square.sqrt(), rows[c])
         })
         .collect())
+}
+
+/// A quotient; of zeros zero.
+fn over(x: f64, length: f64) -> f64 {
+    if length == 0.0 { 0.0 } else { x / length }
 }
 
 /// The sign that makes the largest entry of a column positive.

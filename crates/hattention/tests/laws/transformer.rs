@@ -171,6 +171,53 @@ fn gates_are_ridge_and_components() {
     }
 }
 
+/// More columns than rows, a column twice, and a constant one: directions without variance.
+fn deficient() -> Vec<Case> {
+    let mut source = Source(17);
+    let mut columns = |count: usize, rows: usize| (0..count).map(|_| source.reals(rows)).collect::<Vec<_>>();
+    let (wide, mut twice, mut constant, y) =
+        (columns(30, 12), columns(3, 40), columns(3, 40), columns(1, 40).remove(0));
+    twice.push(twice[1].clone());
+    constant.push(vec![3.0; 40]);
+    let few = y[..12].to_vec();
+    vec![
+        Case::dense("d > n", wide.clone(), few.clone(), true),
+        Case::dense("d > n, no intercept", wide, few, false),
+        Case::dense("twice", twice, y.clone(), true),
+        Case::dense("constant", constant, y, true),
+    ]
+}
+
+#[test]
+fn directions_without_variance_have_no_key() {
+    for case in deficient() {
+        for standardize in [false, true].into_iter().take(if case.name == "constant" { 1 } else { 2 }) {
+            let filter = Filter::Ridge { alpha: 0.7, standardize };
+            let (whitening, fit) = case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Exact).unwrap();
+            let block = design_rows(&case);
+            let x = inputs(&whitening, &block, &ids(&case)).unwrap();
+            let expected = attention::predict(&whitening, &fit, &block, &ids(&case)).unwrap();
+            let model = build(&whitening, &fit, Layout::SelfAttention, Convention::Covariance, Spectrum::Scaled);
+            let rank = case.columns.len().min(case.rows() - case.intercept as usize);
+            let rank = if case.rows() > 12 { 3 } else { rank };
+            assert_eq!(model.eigenvectors(), rank, "{}", case.name);
+            let (double, single) = (model.layer::<f64>().unwrap(), model.layer::<f32>().unwrap());
+            // A gate g is known to 8 r ε, and its key's length to that over g.
+            let gate = (model.intercept as usize..model.keys()).map(|j| model.w_ffn.at(j, j)).fold(1.0f64, f64::min);
+            let tolerance = 8.0 * case.columns.len() as f64 * EPSILON / gate;
+            let state = double.remember(&x, None).unwrap();
+            for (s, i) in state.data.iter().zip(&Matrix::<f64>::identity(model.keys()).data) {
+                assert!((s - i).abs() <= tolerance, "{}: {s} for {i}", case.name);
+            }
+            let error = distance(&case, &double.forward(&x).unwrap().data, &expected);
+            assert!(error <= PROMISE * EPSILON * model.condition, "{}: {error}", case.name);
+            let got: Vec<f64> = single.forward(&x.cast()).unwrap().data.iter().map(|y| *y as f64).collect();
+            let error = distance(&case, &got, &expected);
+            assert!(error <= PROMISE * f32::EPSILON as f64 * model.condition, "{}: {error}", case.name);
+        }
+    }
+}
+
 #[test]
 fn a_shifted_batch_is_answered_by_the_shift_law() {
     let mut source = Source(11);

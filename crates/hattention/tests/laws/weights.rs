@@ -145,6 +145,7 @@ fn what_is_wrong_is_named() {
         ("n", "inf"),
         ("alpha", "NaN"),
         ("condition", "NaN"),
+        ("condition", "inf"),
         ("names", "[1]"),
         ("targets", "{}"),
         ("heads", "[[0]]"),
