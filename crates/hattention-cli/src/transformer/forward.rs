@@ -25,7 +25,7 @@ pub fn run(args: &ForwardArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 fn forward<T: Real>(args: &ForwardArgs, weights: &TableWeights, quiet: bool) -> Result<(), Failure> {
-    let layer = weights.transformer.layer::<T>()?;
+    let layer = weights.layer::<T>()?;
     let context = Context::read(&args.context, weights, quiet)?;
     let state = context.map(|context| context.learned(&layer, weights)).transpose()?;
     let source = crate::fit::open(&args.source, &weights.table.labels())?;
@@ -94,6 +94,7 @@ impl Pass<'_> {
                 None => layer.cross(&rows),
             };
             let y = y.map_err(|error| self.named::<T>(error, |row| encoded.row_number(row)))?;
+            self.answered(&y, |row| encoded.row_number(row))?;
             if let Some(inputs) = &mut inputs {
                 inputs.write(first_row, encoded.input_rows(), &scattered(&encoded, &x))?;
             }
@@ -119,6 +120,7 @@ impl Pass<'_> {
         let y = layer
             .among(&tokens.cast(), row_weights)
             .map_err(|error| self.named::<T>(error, |row| numbers[row]).placed(self.source))?;
+        self.answered(&y, |row| numbers[row]).map_err(|failure| failure.placed(self.source))?;
         let mut done = 0;
         for (first_row, input_rows, kept) in batches {
             let place = |i: usize| (numbers[i] - 1 - first_row) as usize;
@@ -130,6 +132,15 @@ impl Pass<'_> {
             done += kept;
         }
         Ok(())
+    }
+
+    /// Refuses predictions that are no numbers: what lies between rows and predictions may be larger than both.
+    fn answered<T: Real>(&self, y: &Matrix<T>, number: impl Fn(usize) -> u64) -> Result<(), Failure> {
+        let Some(place) = y.data.iter().position(|y| !y.is_finite()) else { return Ok(()) };
+        let (row, target) = (number(place / y.columns), &self.weights.transformer.targets[place % y.columns]);
+        let message = format!("row {row}: the prediction of `{target}`, or a step to it, is beyond {}", T::NAME);
+        let hint = if T::NAME == f32::NAME { "use --dtype f64" } else { "the row is too far from the training rows" };
+        Err(Failure { row: Some(row), ..Failure::usage(message, hint) })
     }
 
     /// An input beyond the numbers of the pass, by its row and column.

@@ -343,6 +343,25 @@ fn exports_and_contexts_are_refused_by_name() {
     let single = ["transformer", "forward", "w.safetensors", "far.csv", "--dtype", "f32"];
     folder.refused(&single, 2, &["row 2", "`wt` is beyond f32", "--dtype f64"]);
 
+    // A mean that singles do not reach, and predictions that they do not.
+    folder.file("large.csv", "y,x\n1,0.9e39\n2,1e39\n4,1.2e39\n");
+    folder.file("high.csv", "y,x\n1e38,1\n2e38,2\n3e38,3\n");
+    folder.file("higher.csv", "x\n3\n10\n");
+    for layout in ["self", "cross"] {
+        let build = ["transformer", "build", "y ~ x", "large.csv", "-o", "w.safetensors", "--layout", layout];
+        folder.done(&build);
+        folder.file("small.csv", "x\n0.5\n1\n");
+        let single = ["transformer", "forward", "w.safetensors", "small.csv", "--dtype", "f32"];
+        folder.refused(&single, 2, &["tensor `x_mean`", "e39, beyond f32", "--dtype f64"]);
+        folder.refused(&[&export("l.onnx")[..], &["--dtype", "f32"]].concat(), 2, &["tensor `x_mean`", "--dtype f64"]);
+        assert!(!folder.path("l.onnx").exists());
+        folder.done(&["transformer", "build", "y ~ x", "high.csv", "-o", "w.safetensors", "--layout", layout]);
+        folder.done(&["transformer", "forward", "w.safetensors", "higher.csv"]);
+        let single = ["transformer", "forward", "w.safetensors", "higher.csv", "--dtype", "f32"];
+        let row = if layout == "self" { "row 1" } else { "row 2" };
+        folder.refused(&single, 2, &[row, "the prediction of `y`", "beyond f32", "--dtype f64"]);
+    }
+
     build("mpg ~ 1", &[]);
     folder.refused(&export("m.onnx"), 2, &["the number of columns is 0"]);
     build("mpg ~ wt", &["--layout", "self", "--weights", "qsec"]);

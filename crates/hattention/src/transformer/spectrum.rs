@@ -71,14 +71,14 @@ impl Rotated {
     /// the gates `λ/(λ+α)`. Directions without variance have no key.
     fn ridge(whitening: &Whitening, map: &Matrix, alpha: f64, standardize: bool) -> Result<Self, Error> {
         let (rows, keys) = (map.rows, map.columns);
-        let variances: Vec<f64> = if standardize {
+        let deviations: Vec<f64> = if standardize {
             // (XᵀX + αA)'s diagonal is n σ² + α σ².
-            lengths(map)?.iter().map(|l| l * l / (whitening.weight_total + alpha)).collect()
+            lengths(map)?.iter().map(|l| l / (whitening.weight_total + alpha).sqrt()).collect()
         } else {
             vec![1.0; rows]
         };
         // `√α A^(1/2) L` has the singular values √(1 − g).
-        let scaled = Matrix::from_fn(rows, keys, |c, j| (alpha * variances[c]).sqrt() * map.at(c, j));
+        let scaled = Matrix::from_fn(rows, keys, |c, j| alpha.sqrt() * (deviations[c] * map.at(c, j)));
         let svd = linalg::svd(&scaled)?;
         let order: Vec<usize> = (0..svd.values.len()).rev().collect();
         let gate = |j: usize| (1.0 - svd.values[j]) * (1.0 + svd.values[j]);
@@ -107,7 +107,7 @@ impl Rotated {
     /// columns' deviations, which the filter does not keep.
     fn components(map: Matrix, standardize: bool) -> Self {
         let keys = map.columns;
-        let eigenvalue = |j: usize| 1.0 / (0..map.rows).map(|c| map.at(c, j) * map.at(c, j)).sum::<f64>();
+        let eigenvalue = |j: usize| (0..map.rows).fold(0.0f64, |sum, c| sum.hypot(map.at(c, j))).recip().powi(2);
         Self {
             rotation: Matrix::identity(keys),
             factors: vec![1.0; keys],
@@ -147,7 +147,12 @@ pub(super) fn condition(whitening: &Whitening, map: &Matrix) -> Result<f64, Erro
 /// Lengths of the columns of X for `L Lᵀ = (XᵀX)⁻¹`: those of the rows of `L⁻ᵀ`; zero for rows of zeros.
 fn lengths(map: &Matrix) -> Result<Vec<f64>, Error> {
     // Rows of L are scaled to unit length first: what is inverted then has the condition of the column-scaled X.
-    let rows: Vec<f64> = (0..map.rows).map(|c| map.row(c).iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
+    // (Squares of their entries may be beyond the doubles where the entries are not.)
+    let length = |row: &[f64]| {
+        let largest = row.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        largest * row.iter().map(|x| over(*x, largest).powi(2)).sum::<f64>().sqrt()
+    };
+    let rows: Vec<f64> = (0..map.rows).map(|c| length(map.row(c))).collect();
     let svd = linalg::svd(&Matrix::from_fn(map.rows, map.columns, |c, j| over(map.at(c, j), rows[c])))?;
     Ok((0..map.rows)
         .map(|c| {

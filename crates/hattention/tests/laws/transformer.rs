@@ -219,6 +219,27 @@ fn directions_without_variance_have_no_key() {
 }
 
 #[test]
+fn units_of_columns_do_not_matter() {
+    let mut source = Source(29);
+    let columns: Vec<Vec<f64>> = (0..3).map(|_| source.reals(25)).collect();
+    let y = source.reals(25);
+    let units = [2f64.powi(664), 2f64.powi(-664), 1.0];
+    let scaled = columns.iter().zip(units).map(|(column, unit)| column.iter().map(|x| unit * x).collect()).collect();
+    let case = Case::dense("extreme units", scaled, y, true);
+    for filter in [Filter::Ols, Filter::Ridge { alpha: 0.3, standardize: true }] {
+        let (whitening, fit) = case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Exact).unwrap();
+        let block = design_rows(&case);
+        let x = inputs(&whitening, &block, &ids(&case)).unwrap();
+        let expected = attention::predict(&whitening, &fit, &block, &ids(&case)).unwrap();
+        let model = build(&whitening, &fit, Layout::Cross, Convention::Covariance, Spectrum::Scaled);
+        for (layout, got) in layouts_of(&case, &model, &x) {
+            let error = distance(&case, &got.data, &expected) / (EPSILON * model.condition);
+            assert!(error <= PROMISE, "{error} ε κ, {layout}, {filter:?}");
+        }
+    }
+}
+
+#[test]
 fn a_shifted_batch_is_answered_by_the_shift_law() {
     let mut source = Source(11);
     for (case, whitening, fit) in fitted().into_iter().filter(|(case, w, _)| case.rows() >= 9 && w.condition < 1e6) {
