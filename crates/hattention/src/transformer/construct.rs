@@ -36,12 +36,17 @@ impl Transformer {
     /// # Errors
     /// - [`Error::Shape`] if a fit is of another design.
     /// - [`Error::NonFinite`] if a coefficient or a key is beyond the doubles.
+    /// - [`Error::Parameter`] for the layout solve of anything but least squares without weights: ridge, components, a
+    ///   weighted fit, a shortest solution.
     /// - [`Error::NoConvergence`] if the spectrum cannot be found.
     pub fn of(whitening: &Whitening, fits: &[Fit], options: &Options) -> Result<Self, Error> {
         for fit in fits {
             if fit.memory.len() != whitening.keys() {
                 return Err(Error::Shape { what: "a fit's memory", expected: whitening.keys(), got: fit.memory.len() });
             }
+        }
+        if options.layout == Layout::Solve {
+            check_solvable(whitening)?;
         }
         let rotated = Rotated::of(whitening, options.spectrum)?;
         let (constant, columns) = (whitening.design.intercept as usize, whitening.design.names.len());
@@ -66,16 +71,6 @@ impl Transformer {
         let mut x_mean = vec![0.0; columns];
         whitening.kept.iter().zip(&whitening.means).for_each(|(&position, mean)| x_mean[position] = mean.hi);
         [&w, &w_p].into_iter().try_for_each(Matrix::check_finite)?;
-        let alpha = match (whitening.filter, options.layout) {
-            (Filter::Ridge { alpha, .. }, Layout::Solve) if alpha > 0.0 => {
-                return Err(Error::Parameter {
-                    name: "the layout",
-                    got: format!("solve, of a ridge fit with penalty {alpha}"),
-                    allowed: "self or cross for ridge fits: the penalty of solve is on the keys, not on the coefficients",
-                });
-            }
-            _ => 0.0,
-        };
         Self {
             names: whitening.design.names.clone(),
             targets: fits.iter().map(|fit| fit.target.clone()).collect(),
@@ -91,7 +86,7 @@ impl Transformer {
             memory: Matrix::identity(constant + keys),
             heads: std::iter::once(0..constant + keys).collect(),
             w_p,
-            alpha,
+            alpha: 0.0,
             spectrum: rotated.spectrum,
             eigenvalues: rotated.eigenvalues,
             condition,
@@ -99,6 +94,23 @@ impl Transformer {
         .in_convention(options.convention)
         .gated(&rotated.gates)
     }
+}
+
+/// The layer solves for least squares, every row of its context counting the same: it cannot stand for another fit.
+fn check_solvable(whitening: &Whitening) -> Result<(), Error> {
+    let got = match whitening.filter {
+        // (Its penalty would be on the keys, not on the coefficients.)
+        Filter::Ridge { alpha, .. } if alpha > 0.0 => format!("solve, of a ridge fit with penalty {alpha}"),
+        Filter::Components { .. } => "solve, of a fit of components".into(),
+        _ if whitening.weight_total != whitening.rows as f64 => "solve, of a weighted fit".into(),
+        _ if whitening.keys() < whitening.kept.len() => "solve, of a shortest solution".into(),
+        _ => return Ok(()),
+    };
+    Err(Error::Parameter {
+        name: "the layout",
+        got,
+        allowed: "self or cross: the layout solve is least squares without weights",
+    })
 }
 
 /// The rows of a block as the model's inputs: the design's columns without the intercept, formed and rounded to doubles;

@@ -315,6 +315,24 @@ fn singles_are_right_to_their_precision() {
 }
 
 #[test]
+fn the_layout_solve_is_of_least_squares_without_weights() {
+    let plain = designs()[0].clone();
+    let weights = (0..plain.rows()).map(|i| 1.0 + (i % 3) as f64).collect();
+    let weighted = plain.clone().weighted("weights", weights);
+    for (case, filter, said) in [
+        (&plain, Filter::Ridge { alpha: 0.5, standardize: false }, "solve, of a ridge fit with penalty 0.5"),
+        (&plain, Filter::Components { count: 2, standardize: false }, "solve, of a fit of components"),
+        (&weighted, Filter::Ols, "solve, of a weighted fit"),
+    ] {
+        let (whitening, fit) = case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Exact).unwrap();
+        let options = Options { layout: Layout::Solve, ..Options::default() };
+        let refused = Transformer::of(&whitening, std::slice::from_ref(&fit), &options).unwrap_err();
+        assert!(matches!(&refused, Error::Parameter { got, .. } if got == said), "{refused}");
+        assert!(Transformer::of(&whitening, &[fit], &Options::default()).is_ok());
+    }
+}
+
+#[test]
 fn threads_do_not_show() {
     let mut source = Source(3);
     let case = Case::dense("long", (0..6).map(|_| source.reals(5000)).collect(), source.reals(5000), true);

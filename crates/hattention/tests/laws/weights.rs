@@ -152,6 +152,8 @@ fn what_is_wrong_is_named() {
         ("heads", "[[0, 18446744073709551615]]"),
         ("heads", "[[2, 1]]"),
         ("heads", "[]"),
+        ("heads", "[[0, 0], [0, 4]]"),
+        ("heads", "[[0, 4], [4, 4]]"),
         ("names", "[\"a\"]"),
         ("intercept", "false"),
         ("extra", "{"),
