@@ -8,12 +8,16 @@ use hattention_table::source::{ScanOrder, Source};
 
 use super::args::{DtypeArg, ForwardArgs};
 use super::context::Context;
-use super::weights::{TableWeights, append, column};
+use super::weights::{TableWeights, append, column, seen};
 use crate::args::UnseenArg;
 use crate::failure::Failure;
+use crate::output;
 use crate::pass::owned;
 use crate::predict::{Sink, Values};
 use crate::progress::Progress;
+
+/// The way out for rows of levels that training did not have.
+const UNSEEN: &str = "leave its rows out, or let `--unseen null` leave their predictions empty";
 
 /// Runs the command.
 pub fn run(args: &ForwardArgs, quiet: bool) -> Result<(), Failure> {
@@ -25,8 +29,14 @@ pub fn run(args: &ForwardArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 fn forward<T: Real>(args: &ForwardArgs, weights: &TableWeights, quiet: bool) -> Result<(), Failure> {
+    if let (Some(inputs), Some(output)) = (&args.inputs, &args.output)
+        && output::same(inputs, output)
+    {
+        let message = format!("--inputs and --output are the same file, {}", output.display());
+        return Err(Failure::usage(message, "give them two names"));
+    }
     let layer = weights.layer::<T>()?;
-    let context = Context::read(&args.context, weights, quiet)?;
+    let context = Context::read(&args.context, &args.source, weights, quiet)?;
     let state = context.map(|context| context.learned(&layer, weights)).transpose()?;
     let source = crate::fit::open(&args.source, &weights.table.labels())?;
     let alone = weights.transformer.layout == Layout::SelfAttention;
@@ -39,7 +49,7 @@ fn forward<T: Real>(args: &ForwardArgs, weights: &TableWeights, quiet: bool) -> 
     let encoder = weights.encoder(&source, &options)?;
     let mut sink = Sink::open(args.output.as_deref(), &weights.predictions())?;
     let mut inputs = match &args.inputs {
-        Some(path) => Some(Sink::open(Some(path), &weights.transformer.names)?),
+        Some(path) => Some(Sink::of_columns(path, &weights.transformer.names)?),
         None => None,
     };
     let pass = Pass { weights, source: &source, encoder: &encoder, quiet };
@@ -68,7 +78,7 @@ impl Pass<'_> {
         for batch in self.source.scan(&owned(&self.encoder.input_columns()), ScanOrder::File)? {
             let batch = batch?;
             let first_row = batch.first_row.unwrap_or(0);
-            let encoded = self.encoder.encode(&batch.batch, first_row).map_err(Failure::from);
+            let encoded = self.encoder.encode(&batch.batch, first_row).map_err(|error| seen(error.into(), UNSEEN));
             let shown = encoded.and_then(|encoded| {
                 let x = self.weights.inputs(&encoded)?;
                 show(encoded, first_row, x)
@@ -116,6 +126,15 @@ impl Pass<'_> {
             batches.push((first_row, encoded.input_rows(), x.rows));
             Ok(())
         })?;
+        if tokens.rows == 0 {
+            let source = self.source.describe();
+            let message =
+                format!("no row of {source} has all its values: in the layout self rows attend to each other");
+            return Err(Failure::no_answer(
+                message,
+                "name a source with rows, or build the weights with --layout cross",
+            ));
+        }
         let row_weights = self.weights.weighted().then_some(&row_weights[..]);
         let y = layer
             .among(&tokens.cast(), row_weights)

@@ -91,6 +91,16 @@ pub fn beyond(error: Error) -> Failure {
     if single { Failure { hint: Some("use --dtype f64".into()), ..failure } } else { failure }
 }
 
+/// A failure over a level that training did not have, with the way out that the command has.
+pub fn seen(failure: Failure, way_out: &str) -> Failure {
+    match failure.hint.as_deref() {
+        Some(hint) if hint.contains("--unseen") => {
+            Failure { hint: Some(format!("fit with rows of this level, or {way_out}")), ..failure }
+        }
+        _ => failure,
+    }
+}
+
 /// Column `t` of a matrix.
 pub fn column(matrix: &Matrix, t: usize) -> Vec<f64> {
     (0..matrix.rows).map(|i| matrix.at(i, t)).collect()

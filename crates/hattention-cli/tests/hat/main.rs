@@ -8,3 +8,4 @@ mod lab;
 mod orders;
 mod support;
 mod transformer;
+mod transformer_edges;

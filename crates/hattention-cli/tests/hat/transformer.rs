@@ -140,9 +140,8 @@ fn files_hold_what_is_printed() {
     let printed = folder.done(&forward);
     folder.done(&[&forward[..], &["-o", "y.csv", "--inputs", "x.csv"]].concat());
     assert_eq!(std::fs::read_to_string(folder.path("y.csv")).unwrap(), printed);
-    let (names, rows) = table(&std::fs::read_to_string(folder.path("x.csv")).unwrap());
-    assert_eq!(names, ["wt", "C(cyl)6", "C(cyl)8"]);
-    assert_eq!(rows[0].iter().map(|x| x.to_bits()).collect::<Vec<_>>(), [2.62, 1.0, 0.0].map(f64::to_bits));
+    let inputs = std::fs::read_to_string(folder.path("x.csv")).unwrap();
+    assert!(inputs.starts_with("wt,C(cyl)6,C(cyl)8\n2.62,1.0,0.0\n"), "{inputs}");
     folder.done(&[&forward[..], &["-o", "y.parquet"]].concat());
     let of = |file: &str| folder.done(&["fit", "prediction ~ row", file, "--json"]);
     assert_eq!(of("y.parquet"), of("y.csv"));
