@@ -41,8 +41,9 @@ def hat(*arguments):
 
 
 def table(path):
-    """A CSV file that hat wrote, without its row numbers: rows with all their values."""
-    rows = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)[:, 1:]
+    """A CSV file that hat wrote, without row numbers: rows with all their values."""
+    numbered = path.read_text().startswith("row,")
+    rows = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)[:, int(numbered):]
     return rows[~np.isnan(rows).any(axis=1)]
 
 
@@ -131,10 +132,12 @@ def test_solve_predicts_fresh_flights_as_a_fit_of_the_context_does(flights, dtyp
 def small():
     layouts, conventions = ["self", "cross", "solve"], ["covariance", "gram"]
     formulas = ["mpg ~ wt + hp + qsec + drat", "mpg ~ wt + hp + qsec - 1", "cbind(mpg, disp) ~ wt + hp + qsec"]
-    return itertools.product(layouts, conventions, formulas, [1, 3])
+    # What the layout solve solves has no heads.
+    every = itertools.product(layouts, conventions, formulas, [1, 3])
+    return [case for case in every if (case[0], case[3]) != ("solve", 3)]
 
 
-@pytest.mark.parametrize("layout,convention,formula,heads", list(small()))
+@pytest.mark.parametrize("layout,convention,formula,heads", small())
 def test_small_graphs_compute_the_forward_pass(tmp_path, layout, convention, formula, heads):
     weights, x, y = tmp_path / "w.safetensors", tmp_path / "x.csv", tmp_path / "y.csv"
     hat("transformer", "build", formula, CARS, "--layout", layout, "--convention", convention, "--heads", heads,

@@ -29,7 +29,7 @@ def hat(*arguments):
 
 
 def table(path):
-    rows = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)[:, 1:]
+    rows = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)
     return rows[~np.isnan(rows).any(axis=1)]
 
 
@@ -42,7 +42,7 @@ def main():
         hat("transformer", "build", "m.hat", "--heads", 4, "-o", "w.safetensors")
         hat("transformer", "forward", "w.safetensors", FLIGHTS, "--sql", FRESH, "--inputs", "x.csv", "-o", "y.csv")
         hat("predict", "m.hat", FLIGHTS, "--sql", FRESH, "-o", "p.csv")
-        x, expected = table("x.csv"), table("p.csv")[:, 0]
+        x, expected = table("x.csv"), table("p.csv")[:, 1]
         space = {}
         exec(snippet, space)
         got = space["forward"](torch.from_numpy(x))[:, 0].numpy()

@@ -3,11 +3,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::failure::Failure;
 
 /// Files being written, removed on Ctrl-C.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Files opened so far.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 /// On Ctrl-C: removes unfinished files and leaves with the customary code.
 pub fn clean_up_on_interrupt() {
@@ -66,7 +70,9 @@ impl Whole {
     pub fn create(target: &Path) -> Result<Self, Failure> {
         let target = ordinary(target)?;
         let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let beside = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        // Two files of one name may be open at once, and neither may write into the other.
+        let serial = OPENED.fetch_add(1, Ordering::Relaxed);
+        let beside = target.with_file_name(format!(".{name}.{}.{serial}.tmp", std::process::id()));
         let file = std::fs::File::create(&beside).map_err(|e| cannot(&target, &e.to_string()))?;
         if let Ok(mut files) = UNFINISHED.lock() {
             files.push(beside.clone());
@@ -97,6 +103,17 @@ impl Drop for Whole {
             files.retain(|file| *file != self.beside);
         }
     }
+}
+
+/// Whether two paths, of files that need not be there yet, mean one file.
+pub fn same(a: &Path, b: &Path) -> bool {
+    let full = |path: &Path| {
+        std::fs::canonicalize(path).ok().or_else(|| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(std::fs::canonicalize(folder).ok()?.join(path.file_name()?))
+        })
+    };
+    a == b || full(a).is_some_and(|a| Some(a) == full(b))
 }
 
 /// Whether a file can be created there, before long work is done for it.

@@ -156,41 +156,67 @@ fn scatter(encoded: &EncodedBlock, values: &[f64]) -> Values {
 }
 
 /// Where the result goes.
-pub enum Sink {
+pub struct Sink {
+    /// Whether the first column is the number of the row.
+    numbered: bool,
+    kind: Kind,
+}
+
+enum Kind {
     Print(std::io::BufWriter<std::io::Stdout>),
     Csv(Whole),
     Parquet(Option<Box<ArrowWriter<std::fs::File>>>, Whole, Arc<Schema>),
 }
 
 impl Sink {
-    /// Opens it and writes the header.
+    /// Opens it and writes the header: `row`, then the names.
     ///
     /// # Errors
-    /// If the file cannot be created, or its name does not tell its format.
+    /// If the file cannot be created, its name does not tell its format, or two columns have one name.
     pub fn open(path: Option<&Path>, names: &[String]) -> Result<Self, Failure> {
+        Self::with(path, names, true)
+    }
+
+    /// A file of these columns and no others.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    pub fn of_columns(path: &Path, names: &[String]) -> Result<Self, Failure> {
+        Self::with(Some(path), names, false)
+    }
+
+    fn with(path: Option<&Path>, names: &[String], numbered: bool) -> Result<Self, Failure> {
+        let names: Vec<String> = numbered.then(|| "row".to_owned()).into_iter().chain(names.iter().cloned()).collect();
+        if let Some(twice) = (1..names.len()).find(|&i| names[..i].contains(&names[i])) {
+            let message = format!("two columns of the output are called `{}`", names[twice]);
+            return Err(Failure::usage(message, "rename the column in the source and in the formula"));
+        }
         let quote = |name: &String| {
             if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() }
         };
-        let header = format!("row,{}\n", names.iter().map(quote).collect::<Vec<_>>().join(","));
+        let header = format!("{}\n", names.iter().map(quote).collect::<Vec<_>>().join(","));
         let Some(path) = path else {
-            let mut sink = Self::Print(std::io::BufWriter::new(std::io::stdout()));
+            let kind = Kind::Print(std::io::BufWriter::new(std::io::stdout()));
+            let mut sink = Self { numbered, kind };
             sink.text(&header)?;
             return Ok(sink);
         };
         match path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).as_deref() {
             Some("csv") => {
-                let mut sink = Self::Csv(Whole::create(path)?);
+                let mut sink = Self { numbered, kind: Kind::Csv(Whole::create(path)?) };
                 sink.text(&header)?;
                 Ok(sink)
             }
             Some("parquet") => {
-                let mut fields = vec![Field::new("row", DataType::UInt64, false)];
-                fields.extend(names.iter().map(|name| Field::new(name, DataType::Float64, true)));
-                let schema = Arc::new(Schema::new(fields));
+                let field = |(place, name): (usize, &String)| match numbered && place == 0 {
+                    true => Field::new(name, DataType::UInt64, false),
+                    false => Field::new(name, DataType::Float64, true),
+                };
+                let schema = Arc::new(Schema::new(names.iter().enumerate().map(field).collect::<Vec<_>>()));
                 let whole = Whole::create(path)?;
                 let file = whole.file.get_ref().try_clone().map_err(|e| unwritable(&e))?;
                 let writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).map_err(|e| unwritable(&e))?;
-                Ok(Self::Parquet(Some(Box::new(writer)), whole, schema))
+                Ok(Self { numbered, kind: Kind::Parquet(Some(Box::new(writer)), whole, schema) })
             }
             _ => Err(Failure::usage(
                 format!("cannot tell the format of {}", path.display()),
@@ -200,10 +226,10 @@ impl Sink {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Failure> {
-        match self {
-            Self::Print(out) => out.write_all(text.as_bytes()).or_else(|e| output::stdout_failed(&e)),
-            Self::Csv(whole) => whole.file.write_all(text.as_bytes()).map_err(|e| unwritable(&e)),
-            Self::Parquet(..) => Ok(()),
+        match &mut self.kind {
+            Kind::Print(out) => out.write_all(text.as_bytes()).or_else(|e| output::stdout_failed(&e)),
+            Kind::Csv(whole) => whole.file.write_all(text.as_bytes()).map_err(|e| unwritable(&e)),
+            Kind::Parquet(..) => Ok(()),
         }
     }
 
@@ -212,9 +238,9 @@ impl Sink {
     /// # Errors
     /// If they cannot be written.
     pub fn write(&mut self, first_row: u64, rows: usize, values: &[Values]) -> Result<(), Failure> {
-        if let Self::Parquet(writer, _, schema) = self {
-            let numbers = UInt64Array::from_iter_values((1..=rows as u64).map(|row| first_row + row));
-            let mut arrays: Vec<ArrayRef> = vec![Arc::new(numbers)];
+        if let Kind::Parquet(writer, _, schema) = &mut self.kind {
+            let numbers = || UInt64Array::from_iter_values((1..=rows as u64).map(|row| first_row + row));
+            let mut arrays: Vec<ArrayRef> = if self.numbered { vec![Arc::new(numbers())] } else { Vec::new() };
             arrays.extend(values.iter().map(|v| Arc::new(Float64Array::from(v.clone())) as ArrayRef));
             let batch = RecordBatch::try_new(Arc::clone(schema), arrays).map_err(|e| unwritable(&e))?;
             return match writer {
@@ -224,12 +250,19 @@ impl Sink {
         }
         let mut text = String::with_capacity(rows * (8 + 20 * values.len()));
         for row in 0..rows {
-            text.push_str(&(first_row + row as u64 + 1).to_string());
-            for column in values {
-                text.push(',');
+            if self.numbered {
+                text.push_str(&(first_row + row as u64 + 1).to_string());
+            }
+            for (place, column) in values.iter().enumerate() {
+                if self.numbered || place > 0 {
+                    text.push(',');
+                }
                 if let Some(x) = column[row] {
                     // Rust's shortest notation reads back to the same bits.
                     text.push_str(&format!("{x:?}"));
+                } else if !self.numbered && values.len() == 1 {
+                    // Readers skip empty lines.
+                    text.push_str("\"\"");
                 }
             }
             text.push('\n');
@@ -242,10 +275,10 @@ impl Sink {
     /// # Errors
     /// If it cannot be written.
     pub fn finish(self) -> Result<(), Failure> {
-        match self {
-            Self::Print(mut out) => out.flush().or_else(|e| output::stdout_failed(&e)),
-            Self::Csv(whole) => whole.finish(),
-            Self::Parquet(writer, whole, _) => {
+        match self.kind {
+            Kind::Print(mut out) => out.flush().or_else(|e| output::stdout_failed(&e)),
+            Kind::Csv(whole) => whole.finish(),
+            Kind::Parquet(writer, whole, _) => {
                 if let Some(writer) = writer {
                     writer.close().map_err(|e| unwritable(&e))?;
                 }

@@ -38,6 +38,12 @@ pub fn run(args: &BuildArgs, quiet: bool) -> Result<(), Failure> {
     };
     if options.layout == Layout::Solve {
         check_solvable(&model)?;
+        if args.heads != 1 {
+            return Err(Failure::usage(
+                format!("--heads {} with --layout solve: what the layer solves has no heads", args.heads),
+                "leave --heads out, or use --layout cross",
+            ));
+        }
     }
     let transformer = Transformer::of(&model.model.whitening, &model.model.fits, &options)?;
     let eigenvectors = transformer.eigenvectors();

@@ -1,5 +1,6 @@
 //! The context of the layout solve: rows and their targets.
 
+use hattention::error::Dependence;
 use hattention::fit::Fit;
 use hattention::matrix::Matrix;
 use hattention::transformer::{Layer, Layout};
@@ -8,11 +9,14 @@ use hattention_table::design::FrozenOptions;
 use hattention_table::source::ScanOrder;
 
 use super::args::ContextArgs;
-use super::weights::{TableWeights, append};
+use super::weights::{TableWeights, append, seen};
 use crate::args::SourceArgs;
 use crate::failure::Failure;
 use crate::pass::owned;
 use crate::progress::Progress;
+
+/// Columns of a near dependence have about the same share of their own; this many times the least is still about the same.
+const ALIKE: f64 = 30.0;
 
 /// What the layer learns from.
 pub struct Context {
@@ -37,8 +41,18 @@ impl Context {
     ///
     /// # Errors
     /// If the layout solve has none or another layout has one; those of reading.
-    pub fn read(args: &ContextArgs, weights: &TableWeights, quiet: bool) -> Result<Option<Self>, Failure> {
+    pub fn read(
+        args: &ContextArgs,
+        queries: &SourceArgs,
+        weights: &TableWeights,
+        quiet: bool,
+    ) -> Result<Option<Self>, Failure> {
         let layout = weights.transformer.layout;
+        let stdin = |sources: &[String]| sources.iter().any(|source| source == "-");
+        if stdin(&args.context) && stdin(&queries.sources) {
+            let message = "standard input is both the rows to predict and --context";
+            return Err(Failure::usage(message, "name a file for one of them"));
+        }
         match (layout, args.context.is_empty()) {
             (Layout::Solve, true) => {
                 let message = "the layout solve learns from a context, and none is given";
@@ -57,13 +71,15 @@ impl Context {
         let count = weights.transformer.targets.len();
         let mut rows = Matrix::zeros(0, weights.transformer.names.len());
         let mut targets = Matrix::zeros(0, count);
-        let mut moments = Moments::new(count);
+        // As wide as the model: a level that the context lacks is a column of zeros.
+        let coding = weights.table.frozen.coding();
+        let mut moments = Moments::new(count + coding.columns.len() + coding.auxiliary.len());
         let progress = Progress::new(source.bytes_total(), "reading the context", quiet);
         for batch in source.scan(&owned(&encoder.input_columns()), ScanOrder::File)? {
             let batch = batch?;
             let encoded = encoder
                 .encode(&batch.batch, batch.first_row.unwrap_or(0))
-                .map_err(|error| Failure::from(error).placed(&source))?;
+                .map_err(|error| seen(error.into(), "leave its rows out of the context").placed(&source))?;
             let (mut ids, block) = encoded.block();
             append(&mut rows, &weights.inputs(&encoded)?);
             let values = encoded.targets();
@@ -89,11 +105,52 @@ impl Context {
         layer: &Layer<T>,
         weights: &TableWeights,
     ) -> Result<Matrix, Failure> {
+        if let Some(what) = self.beyond::<T>(weights) {
+            let hint = "use --dtype f64";
+            return Err(Failure::usage(format!("the context: `{what}` is beyond {}", T::NAME), hint));
+        }
         layer.learn(&self.rows.cast(), &self.targets.cast()).map_err(|error| match error {
             // The layer knows keys; the engine knows columns.
-            Error::RankDeficient { .. } => open(self.solve(weights).err().unwrap_or(error)),
+            Error::RankDeficient { rank, columns, .. } => open(match self.solve(weights) {
+                Err(named) => named,
+                Ok(solved) => self.nearly_dependent(&solved.whitening, weights, (rank, columns)),
+            }),
             error => error.into(),
         })
+    }
+
+    /// The first column with a number that is beyond this kind of numbers.
+    pub fn beyond<T: hattention::matrix::Real>(&self, weights: &TableWeights) -> Option<String> {
+        let t = &weights.transformer;
+        let in_matrix = |matrix: &Matrix, names: &[String]| {
+            let place = matrix.data.iter().position(|x| !T::from_f64(*x).is_finite())?;
+            names.get(place % matrix.columns).cloned()
+        };
+        in_matrix(&self.rows, &t.names).or_else(|| in_matrix(&self.targets, &t.targets))
+    }
+
+    /// The columns that are too close to dependence for the layer, though not for the engine: those that the context
+    /// holds the least of on their own, beside what the training rows hold.
+    fn nearly_dependent(&self, context: &Whitening, weights: &TableWeights, size: (usize, usize)) -> Error {
+        let trained = &weights.table.model.whitening;
+        let length = |whitening: &Whitening, position: usize| {
+            let place = whitening.kept.iter().position(|&kept| kept == position);
+            let entries = whitening.key_map.iter().filter_map(|key| key.get(place?));
+            entries.fold(0.0f64, |sum, x| sum.hypot(*x)) * whitening.weight_total.sqrt()
+        };
+        // The distance of a column from the span of the others is one over the length of its row of L.
+        let share = |&position: &usize| (position, length(trained, position) / length(context, position));
+        let shares: Vec<(usize, f64)> = context.kept.iter().map(share).collect();
+        let least = shares.iter().fold(f64::INFINITY, |least, (_, share)| least.min(*share));
+        let name = |position: usize| weights.transformer.names[position].clone();
+        let mut names: Vec<String> =
+            shares.iter().filter(|(_, share)| *share <= ALIKE * least).map(|(position, _)| name(*position)).collect();
+        let column = names.pop().unwrap_or_default();
+        if names.is_empty() {
+            names.push(hattention::INTERCEPT.to_owned());
+        }
+        let dependent = vec![Dependence { column, on: names, distance_relative: least }];
+        Error::RankDeficient { rank: size.0, columns: size.1, dependent }
     }
 
     /// The engine's own fit of the context.
@@ -109,14 +166,29 @@ impl Context {
             (0..design.columns.len()).filter(dropped).for_each(|position| design.columns[position] = None);
             design
         };
-        let whole = trained.kept.len() == trained.design.names.len();
+        let coefficients = trained.kept.len() + trained.design.intercept as usize;
+        if self.moments.rows() < coefficients as u64 {
+            return Err(Error::TooFewRows { rows: self.moments.rows(), coefficients });
+        }
         let options = WhiteningOptions {
-            aliased: if whole { Aliased::Error } else { Aliased::Drop },
+            aliased: Aliased::Drop,
             rank_tolerance: RankTolerance::Rounding,
             ..WhiteningOptions::default()
         };
         let targets = &weights.transformer.targets;
         let mut whitening = Whitening::of(&self.moments, &design(targets.len()), Filter::Ols, options, None)?;
+        // What the training rows left out is left out here too; nothing else is.
+        let open = |position: &&usize| !whitening.kept.contains(position);
+        let open: Vec<&String> = trained.kept.iter().filter(open).map(|&p| &trained.design.names[p]).collect();
+        if !open.is_empty() {
+            let named = |column: &&String| {
+                let found = whitening.dependent.iter().find(|dependence| dependence.column == **column);
+                let zero = || Dependence { column: (*column).clone(), on: Vec::new(), distance_relative: 0.0 };
+                found.cloned().unwrap_or_else(zero)
+            };
+            let dependent = open.iter().map(named).collect();
+            return Err(Error::RankDeficient { rank: coefficients - open.len(), columns: coefficients, dependent });
+        }
         let fit = |(t, name): (usize, &String)| Fit::of(&self.moments, &whitening, t, name);
         let fits = targets.iter().enumerate().map(fit).collect::<Result<_, _>>()?;
         whitening.design = design(0);

@@ -4,7 +4,7 @@ use hattention::codec::onnx::{self, Precision};
 use hattention::transformer::Layout;
 
 use super::args::{DtypeArg, ExportArgs};
-use super::weights::TableWeights;
+use super::weights::{TableWeights, beyond};
 use crate::failure::Failure;
 use crate::output;
 
@@ -23,7 +23,7 @@ pub fn run(args: &ExportArgs) -> Result<(), Failure> {
         DtypeArg::F32 => Precision::F32,
     };
     let properties = [("formula", weights.formula().to_owned())];
-    let bytes = onnx::to_bytes(&weights.transformer, precision, &properties)?;
+    let bytes = onnx::to_bytes(&weights.transformer, precision, &properties).map_err(beyond)?;
     output::write(&args.onnx, &bytes)?;
     output::print(&format!(
         "{}: {}, layout {}, opset {}, {} bytes\n",

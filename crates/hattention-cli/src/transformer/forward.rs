@@ -8,12 +8,16 @@ use hattention_table::source::{ScanOrder, Source};
 
 use super::args::{DtypeArg, ForwardArgs};
 use super::context::Context;
-use super::weights::{TableWeights, append, column};
+use super::weights::{TableWeights, append, column, seen};
 use crate::args::UnseenArg;
 use crate::failure::Failure;
+use crate::output;
 use crate::pass::owned;
 use crate::predict::{Sink, Values};
 use crate::progress::Progress;
+
+/// The way out for rows of levels that training did not have.
+const UNSEEN: &str = "leave its rows out, or let `--unseen null` leave their predictions empty";
 
 /// Runs the command.
 pub fn run(args: &ForwardArgs, quiet: bool) -> Result<(), Failure> {
@@ -25,8 +29,14 @@ pub fn run(args: &ForwardArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 fn forward<T: Real>(args: &ForwardArgs, weights: &TableWeights, quiet: bool) -> Result<(), Failure> {
-    let layer = weights.transformer.layer::<T>()?;
-    let context = Context::read(&args.context, weights, quiet)?;
+    if let (Some(inputs), Some(output)) = (&args.inputs, &args.output)
+        && output::same(inputs, output)
+    {
+        let message = format!("--inputs and --output are the same file, {}", output.display());
+        return Err(Failure::usage(message, "give them two names"));
+    }
+    let layer = weights.layer::<T>()?;
+    let context = Context::read(&args.context, &args.source, weights, quiet)?;
     let state = context.map(|context| context.learned(&layer, weights)).transpose()?;
     let source = crate::fit::open(&args.source, &weights.table.labels())?;
     let alone = weights.transformer.layout == Layout::SelfAttention;
@@ -39,7 +49,7 @@ fn forward<T: Real>(args: &ForwardArgs, weights: &TableWeights, quiet: bool) -> 
     let encoder = weights.encoder(&source, &options)?;
     let mut sink = Sink::open(args.output.as_deref(), &weights.predictions())?;
     let mut inputs = match &args.inputs {
-        Some(path) => Some(Sink::open(Some(path), &weights.transformer.names)?),
+        Some(path) => Some(Sink::of_columns(path, &weights.transformer.names)?),
         None => None,
     };
     let pass = Pass { weights, source: &source, encoder: &encoder, quiet };
@@ -68,7 +78,7 @@ impl Pass<'_> {
         for batch in self.source.scan(&owned(&self.encoder.input_columns()), ScanOrder::File)? {
             let batch = batch?;
             let first_row = batch.first_row.unwrap_or(0);
-            let encoded = self.encoder.encode(&batch.batch, first_row).map_err(Failure::from);
+            let encoded = self.encoder.encode(&batch.batch, first_row).map_err(|error| seen(error.into(), UNSEEN));
             let shown = encoded.and_then(|encoded| {
                 let x = self.weights.inputs(&encoded)?;
                 show(encoded, first_row, x)
@@ -94,6 +104,7 @@ impl Pass<'_> {
                 None => layer.cross(&rows),
             };
             let y = y.map_err(|error| self.named::<T>(error, |row| encoded.row_number(row)))?;
+            self.answered(&y, |row| encoded.row_number(row))?;
             if let Some(inputs) = &mut inputs {
                 inputs.write(first_row, encoded.input_rows(), &scattered(&encoded, &x))?;
             }
@@ -115,10 +126,20 @@ impl Pass<'_> {
             batches.push((first_row, encoded.input_rows(), x.rows));
             Ok(())
         })?;
+        if tokens.rows == 0 {
+            let source = self.source.describe();
+            let message =
+                format!("no row of {source} has all its values: in the layout self rows attend to each other");
+            return Err(Failure::no_answer(
+                message,
+                "name a source with rows, or build the weights with --layout cross",
+            ));
+        }
         let row_weights = self.weights.weighted().then_some(&row_weights[..]);
         let y = layer
             .among(&tokens.cast(), row_weights)
             .map_err(|error| self.named::<T>(error, |row| numbers[row]).placed(self.source))?;
+        self.answered(&y, |row| numbers[row]).map_err(|failure| failure.placed(self.source))?;
         let mut done = 0;
         for (first_row, input_rows, kept) in batches {
             let place = |i: usize| (numbers[i] - 1 - first_row) as usize;
@@ -130,6 +151,15 @@ impl Pass<'_> {
             done += kept;
         }
         Ok(())
+    }
+
+    /// Refuses predictions that are no numbers: what lies between rows and predictions may be larger than both.
+    fn answered<T: Real>(&self, y: &Matrix<T>, number: impl Fn(usize) -> u64) -> Result<(), Failure> {
+        let Some(place) = y.data.iter().position(|y| !y.is_finite()) else { return Ok(()) };
+        let (row, target) = (number(place / y.columns), &self.weights.transformer.targets[place % y.columns]);
+        let message = format!("row {row}: the prediction of `{target}`, or a step to it, is beyond {}", T::NAME);
+        let hint = if T::NAME == f32::NAME { "use --dtype f64" } else { "the row is too far from the training rows" };
+        Err(Failure { row: Some(row), ..Failure::usage(message, hint) })
     }
 
     /// An input beyond the numbers of the pass, by its row and column.

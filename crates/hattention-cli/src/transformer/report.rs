@@ -102,6 +102,8 @@ pub struct Report {
     pub state_distance: f64,
     /// The differences.
     pub errors: Comparison,
+    /// What singles do not reach, if there is such a thing: then there are no errors in singles.
+    pub beyond: Option<String>,
     /// What computed the shift law, in the layout self.
     pub law: Option<&'static str>,
 }
@@ -115,10 +117,13 @@ impl Report {
         }
     }
 
-    /// Whether every row in doubles is within the promise.
-    pub fn holds(&self) -> bool {
+    /// Whether every row in doubles is within the promise; none if the condition is infinite, so that nothing is promised.
+    pub fn holds(&self) -> Option<bool> {
+        if !self.condition.is_finite() {
+            return None;
+        }
         let judged = self.errors.law.as_ref().unwrap_or(&self.errors.double);
-        judged.iter().all(|errors| errors.worst <= PROMISE * self.unit(f64::EPSILON))
+        Some(judged.iter().all(|errors| errors.worst <= PROMISE * self.unit(f64::EPSILON)))
     }
 
     /// `ε κ`.
@@ -129,8 +134,10 @@ impl Report {
     fn lines(&self, t: usize) -> Vec<(&'static str, &'static str, &Errors, f64)> {
         let engine = if self.transformer.layout == Layout::SelfAttention { "least squares" } else { "the engine" };
         let (double, single) = (self.unit(f64::EPSILON), self.unit(f32::EPSILON as f64));
-        let mut lines =
-            vec![(engine, "f64", &self.errors.double[t], double), (engine, "f32", &self.errors.single[t], single)];
+        let mut lines = vec![(engine, "f64", &self.errors.double[t], double)];
+        if self.beyond.is_none() {
+            lines.push((engine, "f32", &self.errors.single[t], single));
+        }
         lines.extend(self.errors.law.iter().map(|law| ("the shift law", "f64", &law[t], double)));
         lines
     }
@@ -168,7 +175,14 @@ impl Report {
                 );
             }
         }
-        let verdict = if self.holds() { "kept" } else { "broken" };
+        if let Some(what) = &self.beyond {
+            text += &format!("\nnot run in f32: {what}, beyond f32; export and run with --dtype f64\n");
+        }
+        let verdict = match self.holds() {
+            Some(true) => "kept",
+            Some(false) => "broken",
+            None => return text + "\nno promise: the condition is infinite\n",
+        };
         text += &format!(
             "\npromise: in f64 every row within {PROMISE} ε κ = {:.1e} of {}, relative to its size ‖q‖ ‖W_FFN W_p‖: {verdict}\n",
             PROMISE * self.unit(f64::EPSILON),
@@ -182,7 +196,7 @@ impl Report {
         let t = &self.transformer;
         let target = |(k, name): (usize, &String)| {
             let spread = self.errors.engine[k].value();
-            let mut described = json!({"name": name, "spread": spread});
+            let mut described = json!({"name": name, "spread": spread, "f64": null, "f32": null});
             for (against, numbers, errors, unit) in self.lines(k) {
                 let key = if against == "the shift law" { "shift_law" } else { numbers };
                 described[key] = errors.json(spread, unit);
@@ -194,6 +208,7 @@ impl Report {
             "heads": t.heads.len(), "keys": t.keys(), "rows": self.rows, "condition": self.condition,
             "state_distance": self.state_distance, "promise": PROMISE * self.unit(f64::EPSILON),
             "reference": self.reference(), "shift_law_by": self.law, "holds": self.holds(),
+            "beyond_f32": self.beyond,
             "targets": t.targets.iter().enumerate().map(target).collect::<Vec<_>>(),
         })
     }

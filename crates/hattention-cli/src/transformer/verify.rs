@@ -3,14 +3,14 @@
 use hattention::attention::{self, Keys};
 use hattention::matrix::Matrix;
 use hattention::transformer::{Convention, Layer, Layout, Options, Transformer};
-use hattention::{Column, FastMemory, Filter};
+use hattention::{Column, Error, FastMemory, Filter};
 use hattention_table::design::{EncodedBlock, FrozenOptions};
 use hattention_table::source::ScanOrder;
 
 use super::args::VerifyArgs;
 use super::context::{Context, Solved, open};
 use super::report::{Comparison, Errors, PROMISE, Report};
-use super::weights::{TableWeights, append, column};
+use super::weights::{TableWeights, append, column, seen};
 use crate::failure::Failure;
 use crate::output;
 use crate::pass::owned;
@@ -24,7 +24,7 @@ pub fn run(args: &VerifyArgs, quiet: bool) -> Result<(), Failure> {
             format!("a penalty of {} on the keys: the engine has none to compare with", weights.transformer.alpha);
         return Err(Failure::usage(message, "verify weights whose alpha is 0"));
     }
-    let context = Context::read(&args.context, &weights, quiet)?;
+    let context = Context::read(&args.context, &args.source, &weights, quiet)?;
     let mut verifier = Verifier::new(&weights, context.as_ref())?;
     let source = crate::fit::open(&args.source, &weights.table.labels())?;
     // Where rows count by weights, so do those that attend to each other, and those that are compared with training.
@@ -36,7 +36,8 @@ pub fn run(args: &VerifyArgs, quiet: bool) -> Result<(), Failure> {
     let progress = Progress::new(source.bytes_total(), "verifying", quiet);
     for batch in source.scan(&owned(&encoder.input_columns()), ScanOrder::File)? {
         let batch = batch?;
-        let encoded = encoder.encode(&batch.batch, batch.first_row.unwrap_or(0)).map_err(Failure::from);
+        let encoded = encoder.encode(&batch.batch, batch.first_row.unwrap_or(0));
+        let encoded = encoded.map_err(|error| seen(error.into(), "leave its rows out"));
         encoded.and_then(|encoded| verifier.push(&encoded)).map_err(|failure| failure.placed(&source))?;
         progress.add(batch.bytes);
     }
@@ -48,20 +49,27 @@ pub fn run(args: &VerifyArgs, quiet: bool) -> Result<(), Failure> {
     let report = verifier.finish()?;
     let text = if args.json { format!("{:#}\n", report.json()) } else { report.text() };
     output::print(&text)?;
-    if report.holds() {
-        return Ok(());
+    match report.holds() {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::no_answer(
+            format!("the construction misses {} by more than {PROMISE} ε κ", report.reference()),
+            "build the weights again; if that does not help, the design is too close to dependence",
+        )),
+        None => Err(Failure::no_answer(
+            "the condition of the design is infinite: nothing is promised, and nothing was verified",
+            "drop the columns that depend on others",
+        )),
     }
-    Err(Failure::no_answer(
-        format!("the construction misses {} by more than {PROMISE} ε κ", report.reference()),
-        "build the weights again; if that does not help, the design is too close to dependence",
-    ))
 }
 
 /// Runs the layers beside the engine, batch by batch.
 struct Verifier<'a> {
     weights: &'a TableWeights,
     double: Layer<f64>,
-    single: Layer<f32>,
+    /// None where singles do not reach.
+    single: Option<Layer<f32>>,
+    /// What it is that they do not reach.
+    beyond: Option<String>,
     /// What the model gives, built anew: a file's weights are not judged by themselves.
     own: Layer<f64>,
     /// `W_FFN W_p` of the same.
@@ -84,10 +92,39 @@ struct Verifier<'a> {
 /// The layout solve: what both precisions learned, and the engine's fit of the context.
 struct Solve {
     double: Matrix,
-    single: Matrix,
+    single: Option<Matrix>,
     engine: Solved,
     /// `√Σ y²` of every target in the context.
     lengths: Vec<f64>,
+}
+
+/// The forward pass in singles, until something is beyond them: then doubles are still judged.
+struct Singles<'a> {
+    layer: &'a mut Option<Layer<f32>>,
+    beyond: &'a mut Option<String>,
+    transformer: &'a Transformer,
+}
+
+impl Singles<'_> {
+    fn run(
+        self,
+        x: &Matrix,
+        number: impl Fn(usize) -> u64,
+        pass: impl FnOnce(&Layer<f32>, &Matrix<f32>) -> Result<Matrix<f32>, Error>,
+    ) -> Result<Option<Matrix>, Failure> {
+        let Some(layer) = self.layer.as_ref() else { return Ok(None) };
+        let what = match pass(layer, &x.cast()) {
+            Ok(y) => match y.data.iter().position(|y| !y.is_finite()) {
+                None => return Ok(Some(y.cast())),
+                Some(at) => (at / y.columns, &self.transformer.targets[at % y.columns], "the prediction of "),
+            },
+            Err(Error::NonFinite { row, column, .. }) => (row, &self.transformer.names[column], ""),
+            Err(error) => return Err(error.into()),
+        };
+        let (row, name, what) = (number(what.0), what.1, what.2);
+        (*self.layer, *self.beyond) = (None, Some(format!("row {row}: {what}`{name}`")));
+        Ok(None)
+    }
 }
 
 /// The layout self: all rows, and the engine's reading of the shift law.
@@ -95,6 +132,7 @@ struct Alone {
     tokens: Matrix,
     expected: Matrix,
     weights: Vec<f64>,
+    numbers: Vec<u64>,
     memory: FastMemory,
     keys: Vec<Keys>,
 }
@@ -102,15 +140,26 @@ struct Alone {
 impl<'a> Verifier<'a> {
     fn new(weights: &'a TableWeights, context: Option<&Context>) -> Result<Self, Failure> {
         let t = &weights.transformer;
-        let (double, single) = (t.layer::<f64>()?, t.layer::<f32>()?);
+        let double = t.layer::<f64>()?;
+        let (mut single, mut beyond) = match (t.layer::<f32>(), context.and_then(|c| c.beyond::<f32>(weights))) {
+            (Ok(single), None) => (Some(single), None),
+            (Ok(_), Some(what)) => (None, Some(format!("the context: `{what}`"))),
+            (Err(Error::Parameter { name, got, .. }), _) => (None, Some(format!("{name} is {got}"))),
+            (Err(error), _) => return Err(error.into()),
+        };
         let own = rebuilt(weights)?;
         let readout = own.w_ffn.times(&own.w_p)?;
         let solve = |context: &Context| -> Result<Solve, Failure> {
-            let (low, high) = (context.learned(&single, weights)?, context.learned(&double, weights)?);
+            let high = context.learned(&double, weights)?;
+            let low = single.as_ref().map(|single| context.learned(single, weights)).transpose()?;
             let engine = context.solve(weights).map_err(open)?;
             Ok(Solve { double: high, single: low, engine, lengths: lengths(&context.targets) })
         };
         let solve = context.map(solve).transpose()?;
+        if solve.as_ref().and_then(|solve| solve.single.as_ref()).is_some_and(|m| m.data.iter().any(|x| !x.is_finite()))
+        {
+            (single, beyond) = (None, Some("what is learned from the context".to_owned()));
+        }
         let mut plain = t.clone().in_convention(Convention::Covariance);
         plain.heads = std::iter::once(0..t.keys()).collect();
         let plain = plain.layer()?;
@@ -124,6 +173,7 @@ impl<'a> Verifier<'a> {
             weights,
             double,
             single,
+            beyond,
             own: own.layer()?,
             condition: own.condition,
             plain,
@@ -138,6 +188,7 @@ impl<'a> Verifier<'a> {
                 tokens: Matrix::zeros(0, t.names.len()),
                 expected: Matrix::zeros(0, t.targets.len()),
                 weights: Vec::new(),
+                numbers: Vec::new(),
                 memory: FastMemory::new(&weights.table.model.whitening, t.targets.len()),
                 keys: Vec::new(),
             }),
@@ -176,24 +227,33 @@ impl<'a> Verifier<'a> {
             alone.memory.push(whitening, &block, &ids, &values)?;
             alone.keys.push(Keys::of(whitening, &block, &ids)?);
             append(&mut alone.tokens, &x);
+            alone.numbers.extend((0..x.rows).map(|i| encoded.row_number(i)));
             append(&mut alone.expected, &Matrix::from_fn(x.rows, expected.len(), |i, t| expected[t][i]));
             alone.weights.extend_from_slice(encoded.weights().unwrap_or_default());
             return Ok(());
         }
-        let single = x.cast::<f32>();
-        let (double, single, lengths) = match &self.solve {
-            Some(solve) => {
-                let double = self.double.recall(&x, &solve.double)?;
-                (double, self.single.recall(&single, &solve.single)?.cast(), &solve.lengths)
-            }
-            None => (self.double.cross(&x)?, self.single.cross(&single)?.cast(), &self.lengths),
+        let (double, lengths) = match &self.solve {
+            Some(solve) => (self.double.recall(&x, &solve.double)?, &solve.lengths),
+            None => (self.double.cross(&x)?, &self.lengths),
         };
+        let learned = self.solve.as_ref().and_then(|solve| solve.single.as_ref());
+        let single =
+            Singles { layer: &mut self.single, beyond: &mut self.beyond, transformer: &self.weights.transformer }.run(
+                &x,
+                |row| encoded.row_number(row),
+                |layer, x| match learned {
+                    Some(learned) => layer.recall(x, learned),
+                    None => layer.cross(x),
+                },
+            )?;
         for (t, expected) in expected.iter().enumerate() {
             for (i, y) in expected.iter().enumerate() {
                 let size = sizes[i] * lengths[t];
                 self.errors.engine[t].push(*y);
                 self.errors.double[t].push(double.at(i, t), *y, size);
-                self.errors.single[t].push(single.at(i, t), *y, size);
+                if let Some(single) = &single {
+                    self.errors.single[t].push(single.at(i, t), *y, size);
+                }
             }
         }
         Ok(())
@@ -214,6 +274,7 @@ impl<'a> Verifier<'a> {
             condition,
             state_distance: gaps.fold(0.0, |sum: f64, gap| sum.hypot(gap)),
             errors: self.errors,
+            beyond: self.beyond,
             law,
         })
     }
@@ -223,7 +284,11 @@ impl<'a> Verifier<'a> {
         let t = &self.weights.transformer;
         let weights = self.weights.weighted().then_some(&alone.weights[..]);
         let double = self.double.among(&alone.tokens, weights)?;
-        let single: Matrix = self.single.among(&alone.tokens.cast(), weights)?.cast();
+        let single = Singles { layer: &mut self.single, beyond: &mut self.beyond, transformer: t }.run(
+            &alone.tokens,
+            |row| alone.numbers[row],
+            |layer, x| layer.among(x, weights),
+        )?;
         let state = self.own.remember(&alone.tokens, weights)?;
         let queries = self.own.queries(&alone.tokens)?;
         let whitening = &self.weights.table.model.whitening;
@@ -243,7 +308,9 @@ impl<'a> Verifier<'a> {
                 let y = alone.expected.at(i, target);
                 self.errors.engine[target].push(y);
                 self.errors.double[target].push(double.at(i, target), y, size);
-                self.errors.single[target].push(single.at(i, target), y, size);
+                if let Some(single) = &single {
+                    self.errors.single[target].push(single.at(i, target), y, size);
+                }
                 if let Some(errors) = &mut self.errors.law {
                     errors[target].push(double.at(i, target), law.at(i, target), size);
                 }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use hattention::Error;
 use hattention::codec::Weights;
-use hattention::matrix::Matrix;
-use hattention::transformer::{Transformer, inputs};
+use hattention::matrix::{Matrix, Real};
+use hattention::transformer::{Layer, Transformer, inputs};
 use hattention_table::design::{EncodedBlock, FrozenDesign, FrozenOptions};
 use hattention_table::source::Source;
 
@@ -43,6 +44,14 @@ impl TableWeights {
         &self.table.frozen.spec().formula
     }
 
+    /// The weights in one kind of numbers.
+    ///
+    /// # Errors
+    /// If one of them is beyond these numbers.
+    pub fn layer<T: Real>(&self) -> Result<Layer<T>, Failure> {
+        self.transformer.layer().map_err(beyond)
+    }
+
     /// Whether rows count by a column of weights.
     pub fn weighted(&self) -> bool {
         self.table.frozen.spec().weights.is_some()
@@ -72,6 +81,23 @@ impl TableWeights {
             [_] => vec!["prediction".to_owned()],
             targets => targets.iter().map(|target| format!("{target}.prediction")).collect(),
         }
+    }
+}
+
+/// Weights that singles do not reach.
+pub fn beyond(error: Error) -> Failure {
+    let single = matches!(&error, Error::Parameter { got, .. } if got.ends_with("beyond f32"));
+    let failure = Failure::from(error);
+    if single { Failure { hint: Some("use --dtype f64".into()), ..failure } } else { failure }
+}
+
+/// A failure over a level that training did not have, with the way out that the command has.
+pub fn seen(failure: Failure, way_out: &str) -> Failure {
+    match failure.hint.as_deref() {
+        Some(hint) if hint.contains("--unseen") => {
+            Failure { hint: Some(format!("fit with rows of this level, or {way_out}")), ..failure }
+        }
+        _ => failure,
     }
 }
 

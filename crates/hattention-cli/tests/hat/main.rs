@@ -10,3 +10,4 @@ mod roll;
 mod states;
 mod support;
 mod transformer;
+mod transformer_edges;

@@ -140,9 +140,8 @@ fn files_hold_what_is_printed() {
     let printed = folder.done(&forward);
     folder.done(&[&forward[..], &["-o", "y.csv", "--inputs", "x.csv"]].concat());
     assert_eq!(std::fs::read_to_string(folder.path("y.csv")).unwrap(), printed);
-    let (names, rows) = table(&std::fs::read_to_string(folder.path("x.csv")).unwrap());
-    assert_eq!(names, ["wt", "C(cyl)6", "C(cyl)8"]);
-    assert_eq!(rows[0].iter().map(|x| x.to_bits()).collect::<Vec<_>>(), [2.62, 1.0, 0.0].map(f64::to_bits));
+    let inputs = std::fs::read_to_string(folder.path("x.csv")).unwrap();
+    assert!(inputs.starts_with("wt,C(cyl)6,C(cyl)8\n2.62,1.0,0.0\n"), "{inputs}");
     folder.done(&[&forward[..], &["-o", "y.parquet"]].concat());
     let of = |file: &str| folder.done(&["fit", "prediction ~ row", file, "--json"]);
     assert_eq!(of("y.parquet"), of("y.csv"));
@@ -193,6 +192,43 @@ fn a_broken_promise_is_an_error() {
             let outcome = folder.hat(&["transformer", "verify", "bent.safetensors", &cars]);
             assert_eq!(outcome.code, 1, "{layout} {fit:?} {tensor}: {}", outcome.out);
             assert!(outcome.out.contains(": broken") && outcome.err.contains("by more than 20 ε κ"), "{}", outcome.err);
+        }
+    }
+}
+
+#[test]
+fn dependent_and_wide_designs_keep_a_finite_promise() {
+    let folder = Folder::new();
+    let cell = |i: usize, j: usize| ((i * i * (j + 3) + 5 * i * j + 7 * j * j) % 23) as f64 / 7.0;
+    let mut wide = String::from("y,a,b,c,d,e,f,g,h\n");
+    let mut twice = wide.clone();
+    for i in 0..20 {
+        let row = |last: f64| {
+            let cells: Vec<String> = (0..8).map(|j| cell(i, j).to_string()).chain([last.to_string()]).collect();
+            cells.join(",") + "\n"
+        };
+        if i < 6 {
+            wide += &row(cell(i, 8));
+        }
+        twice += &row(cell(i, 1) + cell(i, 2));
+    }
+    folder.file("wide.csv", wide);
+    folder.file("twice.csv", twice);
+    for file in ["wide.csv", "twice.csv"] {
+        for fit in [["--ridge", "0.5"], ["--components", "3"]] {
+            for layout in ["self", "cross"] {
+                let build = ["transformer", "build", "y ~ a + b + c + d + e + f + g + h", file, "-o", "w.safetensors"];
+                folder.done(&[&build[..], &["--layout", layout], &fit].concat());
+                let verified = folder.verify(&["w.safetensors", file]);
+                assert_eq!(verified["holds"], true, "{verified}");
+                assert!(verified["condition"].as_f64().unwrap() < 1e4, "{verified}");
+                assert!(verified["state_distance"].as_f64().unwrap() < 1e-9, "{verified}");
+                assert!(verified["targets"][0]["f32"]["max_relative"].as_f64().unwrap() < 1e-2, "{verified}");
+                let bytes = std::fs::read(folder.path("w.safetensors")).unwrap();
+                folder.file("bent.safetensors", bent(&bytes, "w_p", 1, |x| 3.0 * x));
+                let outcome = folder.hat(&["transformer", "verify", "bent.safetensors", file]);
+                assert_eq!(outcome.code, 1, "{}", outcome.out);
+            }
         }
     }
 }
@@ -305,6 +341,25 @@ fn exports_and_contexts_are_refused_by_name() {
     folder.done(&["transformer", "forward", "w.safetensors", "far.csv"]);
     let single = ["transformer", "forward", "w.safetensors", "far.csv", "--dtype", "f32"];
     folder.refused(&single, 2, &["row 2", "`wt` is beyond f32", "--dtype f64"]);
+
+    // A mean that singles do not reach, and predictions that they do not.
+    folder.file("large.csv", "y,x\n1,0.9e39\n2,1e39\n4,1.2e39\n");
+    folder.file("high.csv", "y,x\n1e38,1\n2e38,2\n3e38,3\n");
+    folder.file("higher.csv", "x\n3\n10\n");
+    for layout in ["self", "cross"] {
+        let build = ["transformer", "build", "y ~ x", "large.csv", "-o", "w.safetensors", "--layout", layout];
+        folder.done(&build);
+        folder.file("small.csv", "x\n0.5\n1\n");
+        let single = ["transformer", "forward", "w.safetensors", "small.csv", "--dtype", "f32"];
+        folder.refused(&single, 2, &["tensor `x_mean`", "e39, beyond f32", "--dtype f64"]);
+        folder.refused(&[&export("l.onnx")[..], &["--dtype", "f32"]].concat(), 2, &["tensor `x_mean`", "--dtype f64"]);
+        assert!(!folder.path("l.onnx").exists());
+        folder.done(&["transformer", "build", "y ~ x", "high.csv", "-o", "w.safetensors", "--layout", layout]);
+        folder.done(&["transformer", "forward", "w.safetensors", "higher.csv"]);
+        let single = ["transformer", "forward", "w.safetensors", "higher.csv", "--dtype", "f32"];
+        let row = if layout == "self" { "row 1" } else { "row 2" };
+        folder.refused(&single, 2, &[row, "the prediction of `y`", "beyond f32", "--dtype f64"]);
+    }
 
     build("mpg ~ 1", &[]);
     folder.refused(&export("m.onnx"), 2, &["the number of columns is 0"]);

@@ -122,6 +122,11 @@ impl Weights {
                 let got = "other columns or targets".to_owned();
                 return Err(mismatch("a model of the transformer's columns and targets".into(), got));
             }
+            // A condition without end promises nothing: it would turn every check off.
+            if transformer.condition.is_infinite() && model.whitening.condition.is_finite() {
+                let expected = format!("a condition like the model's, {:e}", model.whitening.condition);
+                return Err(mismatch(expected, "inf under `condition`".into()));
+            }
         }
         Ok(Self { transformer, model, extra: metadata.json("extra")? })
     }

@@ -270,12 +270,17 @@ impl FastMemory {
         }
     }
 
-    /// Adds the context of another memory made under the same slow memory.
+    /// Adds the context of another memory made under the same slow memory, which has decayed as this one has, or not yet.
     ///
     /// # Errors
-    /// [`Error::IncompatibleStates`] for another slow memory or another number of targets.
+    /// [`Error::IncompatibleStates`] for another slow memory or another number of targets, or if both have decayed, by
+    /// other factors: what they hold is then of two ages.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         self.check_like(other)?;
+        let clocks = [self.older.clock, other.older.clock];
+        if clocks[0] != clocks[1] && !clocks.contains(&0) && self.rows() > 0 && other.rows() > 0 {
+            return Err(self.of_another_age(other));
+        }
         self.sums.merge(&other.sums);
         self.older.merge(&other.older);
         Ok(())
@@ -291,8 +296,7 @@ impl FastMemory {
     pub fn subtract(&mut self, other: &Self) -> Result<(), Error> {
         self.check_like(other)?;
         if self.older.clock != other.older.clock {
-            let describe = |memory: &Self| format!("a memory that decayed as {:016x}", memory.older.clock);
-            return Err(Error::IncompatibleStates { left: describe(self), right: describe(other) });
+            return Err(self.of_another_age(other));
         }
         if other.older.rows > self.older.rows {
             return Err(Error::RemovedTooMany { rows: self.older.rows, removed: other.older.rows });
@@ -300,6 +304,11 @@ impl FastMemory {
         self.sums.subtract(&other.sums)?;
         self.older.subtract(&other.older);
         Ok(())
+    }
+
+    fn of_another_age(&self, other: &Self) -> Error {
+        let describe = |memory: &Self| format!("a memory that decayed as {:016x}", memory.older.clock);
+        Error::IncompatibleStates { left: describe(self), right: describe(other) }
     }
 
     /// The memory in numbers: of each target `Σᵢ k̃ᵢ wᵢ yᵢ` with `k̃ = (1/√Σw, k)`, each entry rounded once.

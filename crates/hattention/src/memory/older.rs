@@ -56,7 +56,7 @@ impl Older {
         }
     }
 
-    /// Adds another's sums; their clocks need not agree, since each part has decayed as its own rows had to.
+    /// Adds another's sums, of rows that have decayed alike, or not yet.
     pub(super) fn merge(&mut self, other: &Self) {
         self.sums.resize(self.sums.len().max(other.sums.len()), DoubleDouble::ZERO);
         self.sums.iter_mut().zip(&other.sums).for_each(|(mine, theirs)| *mine = *mine + *theirs);

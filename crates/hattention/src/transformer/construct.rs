@@ -1,6 +1,6 @@
 //! From a fit to the weights.
 
-use super::spectrum::Rotated;
+use super::spectrum::{Rotated, condition};
 use super::{Convention, Layout, Spectrum, Transformer};
 use crate::attention::kept_rows;
 use crate::block::Block;
@@ -30,9 +30,14 @@ impl Transformer {
     /// `O(p³)`. `L` is the whitening's own, exact to the last bit, rotated into the eigenvectors: `(1/n) KᵀK = I` holds to
     /// rounding at any condition, and predictions to about `20 ε κ`, κ the condition of the column-scaled design.
     ///
+    /// Directions of which a ridge fit passes less than `8 r ε` (r: its keys), as of dependent columns or of more columns
+    /// than rows, have no key: doubles cannot tell them from directions without variance.
+    ///
     /// # Errors
     /// - [`Error::Shape`] if a fit is of another design.
     /// - [`Error::NonFinite`] if a coefficient or a key is beyond the doubles.
+    /// - [`Error::Parameter`] for the layout solve of anything but least squares without weights: ridge, components, a
+    ///   weighted fit, a shortest solution.
     /// - [`Error::NoConvergence`] if the spectrum cannot be found.
     pub fn of(whitening: &Whitening, fits: &[Fit], options: &Options) -> Result<Self, Error> {
         for fit in fits {
@@ -40,11 +45,23 @@ impl Transformer {
                 return Err(Error::Shape { what: "a fit's memory", expected: whitening.keys(), got: fit.memory.len() });
             }
         }
-        let rotated = Rotated::of(whitening, options.spectrum)?;
+        if options.layout == Layout::Solve {
+            check_solvable(whitening)?;
+        }
+        let memories: Vec<&[f64]> = fits.iter().map(|fit| fit.memory.as_slice()).collect();
+        let rotated = Rotated::of(whitening, options.spectrum)?.without_empty(&memories);
         let (constant, columns) = (whitening.design.intercept as usize, whitening.design.names.len());
         let keys = rotated.gates.len();
         let root = whitening.weight_total.sqrt();
         let w = embedded(whitening, &rotated, root);
+        let unit = rotated.unit_map();
+        let filtered = match whitening.filter {
+            Filter::Ols => false,
+            Filter::Ridge { .. } | Filter::Components { .. } => {
+                unit.columns < columns || !whitening.condition.is_finite()
+            }
+        };
+        let condition = if filtered { condition(whitening, &unit)? } else { whitening.condition };
         let mut w_p = Matrix::zeros(constant + keys, fits.len());
         for (t, fit) in fits.iter().enumerate() {
             if constant == 1 {
@@ -60,16 +77,6 @@ impl Transformer {
         let mut x_mean = vec![0.0; columns];
         whitening.kept.iter().zip(&whitening.means).for_each(|(&position, mean)| x_mean[position] = mean.hi);
         [&w, &w_p].into_iter().try_for_each(Matrix::check_finite)?;
-        let alpha = match (whitening.filter, options.layout) {
-            (Filter::Ridge { alpha, .. }, Layout::Solve) if alpha > 0.0 => {
-                return Err(Error::Parameter {
-                    name: "the layout",
-                    got: format!("solve, of a ridge fit with penalty {alpha}"),
-                    allowed: "self or cross for ridge fits: the penalty of solve is on the keys, not on the coefficients",
-                });
-            }
-            _ => 0.0,
-        };
         Self {
             names: whitening.design.names.clone(),
             targets: fits.iter().map(|fit| fit.target.clone()).collect(),
@@ -85,14 +92,31 @@ impl Transformer {
             memory,
             heads: std::iter::once(0..constant + keys).collect(),
             w_p,
-            alpha,
+            alpha: 0.0,
             spectrum: rotated.spectrum,
             eigenvalues: rotated.eigenvalues,
-            condition: whitening.condition,
+            condition,
         }
         .in_convention(options.convention)
         .gated(&rotated.gates)
     }
+}
+
+/// The layer solves for least squares, every row of its context counting the same: it cannot stand for another fit.
+fn check_solvable(whitening: &Whitening) -> Result<(), Error> {
+    let got = match whitening.filter {
+        // (Its penalty would be on the keys, not on the coefficients.)
+        Filter::Ridge { alpha, .. } if alpha > 0.0 => format!("solve, of a ridge fit with penalty {alpha}"),
+        Filter::Components { .. } => "solve, of a fit of components".into(),
+        _ if whitening.weight_total != whitening.rows as f64 => "solve, of a weighted fit".into(),
+        _ if whitening.keys() < whitening.kept.len() => "solve, of a shortest solution".into(),
+        _ => return Ok(()),
+    };
+    Err(Error::Parameter {
+        name: "the layout",
+        got,
+        allowed: "self or cross: the layout solve is least squares without weights",
+    })
 }
 
 /// The rows of a block as the model's inputs: the design's columns without the intercept, formed and rounded to doubles;

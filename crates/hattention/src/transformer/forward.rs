@@ -66,13 +66,22 @@ impl Transformer {
     ///
     /// # Errors
     /// - [`Error::Shape`] if the weights do not fit each other.
-    /// - [`Error::NonFinite`] if a weight is NaN or infinite, or beyond this kind of numbers.
+    /// - [`Error::Parameter`], by the name of its tensor, for a number that is NaN or infinite, or beyond this kind of
+    ///   numbers.
     pub fn layer<T: Real>(&self) -> Result<Layer<T>, Error> {
         self.check()?;
-        for matrix in [&self.w_q, &self.w_k, &self.w_v, &self.w_ffn, &self.w_p, &self.memory] {
-            matrix.cast::<T>().check_finite()?;
-        }
-        Matrix::new(1, self.x_mean.len(), self.x_mean.clone())?.cast::<T>().check_finite()?;
+        let head = self.w_ffn.product(&self.w_p);
+        let matrices = [
+            ("a number of tensor `w_q`", &self.w_q.data),
+            ("a number of tensor `w_k`", &self.w_k.data),
+            ("a number of tensor `w_v`", &self.w_v.data),
+            ("a number of tensor `w_ffn`", &self.w_ffn.data),
+            ("a number of tensor `w_p`", &self.w_p.data),
+            ("a number of tensor `memory`", &self.memory.data),
+            ("a number of tensor `x_mean`", &self.x_mean),
+            ("a number of `w_ffn` times `w_p`", &head.data),
+        ];
+        matrices.into_iter().try_for_each(|(name, numbers)| within::<T>(name, numbers))?;
         let packed = |w: &Matrix| Packed::by_columns(&w.cast::<T>(), 0..w.rows);
         Ok(Layer {
             embedding: Embedding {
@@ -82,7 +91,7 @@ impl Transformer {
             queries: packed(&self.w_q),
             keys: (self.w_k != self.w_q).then(|| packed(&self.w_k)),
             values: (self.w_v != self.w_k).then(|| packed(&self.w_v)),
-            head: self.w_ffn.product(&self.w_p),
+            head,
             model: self.clone(),
         })
     }
@@ -392,6 +401,21 @@ impl<T: Real> Layer<T> {
             }
         });
         result
+    }
+}
+
+/// Whether all numbers of a tensor are finite in this kind of numbers.
+fn within<T: Real>(name: &'static str, numbers: &[f64]) -> Result<(), Error> {
+    match numbers.iter().find(|x| !T::from_f64(**x).is_finite()) {
+        None => Ok(()),
+        Some(x) => {
+            let got = if x.is_finite() { format!("{x:e}, beyond {}", T::NAME) } else { x.to_string() };
+            Err(Error::Parameter {
+                name,
+                got,
+                allowed: "a finite number in the precision asked for; doubles reach farther",
+            })
+        }
     }
 }
 

@@ -161,7 +161,7 @@ pub struct Transformer {
     /// columns if the spectrum is scaled). Shape: `[r]` without the constant's; empty where the fit does not tell them
     /// (standardised principal components).
     pub eigenvalues: Vec<f64>,
-    /// Condition of the column-scaled design.
+    /// Condition of the column-scaled design; of ridge and components that of the part of it that has keys.
     pub condition: f64,
 }
 
@@ -329,9 +329,11 @@ impl Transformer {
         }
         let bounds = self.heads.iter().flat_map(|head| [head.start, head.end]);
         let ascending = self.heads.windows(2).all(|pair| pair[0].end == pair[1].start) && bounds.clone().is_sorted();
-        if !ascending || bounds.clone().next() != Some(0) || bounds.last() != Some(keys) {
+        let empty = self.heads.len() > 1 && self.heads.iter().any(Range::is_empty);
+        if empty || !ascending || bounds.clone().next() != Some(0) || bounds.last() != Some(keys) {
             let got = format!("{:?}", self.heads);
-            return Err(Error::Parameter { name: "the heads", got, allowed: "all keys, each in one head, in order" });
+            let allowed = "all keys, each in one head, in order, and no head without keys";
+            return Err(Error::Parameter { name: "the heads", got, allowed });
         }
         Ok(())
     }

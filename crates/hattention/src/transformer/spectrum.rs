@@ -31,6 +31,39 @@ pub(super) struct Rotated {
 }
 
 impl Rotated {
+    /// The same without keys that are rounding and that no target has anything along: directions that rows do not have.
+    ///
+    /// `memories` are the fits' own, one a target. A direction in which rows are merely short stays, however short.
+    pub(super) fn without_empty(self, memories: &[&[f64]]) -> Self {
+        let rounding = UNKNOWN_GATE * self.rotation.rows as f64 * f64::EPSILON;
+        let size = |memory: &[f64]| memory.iter().fold(0.0f64, |sum, m| sum.hypot(*m));
+        let along = |memory: &[f64], j: usize| -> f64 {
+            memory.iter().enumerate().map(|(i, m)| m * self.rotation.at(i, j)).sum()
+        };
+        let empty = |j: usize| memories.iter().all(|memory| along(memory, j).abs() <= rounding * size(memory));
+        let stays: Vec<usize> = (0..self.gates.len()).filter(|&j| self.squares[j] == 1.0 || !empty(j)).collect();
+        if stays.len() == self.gates.len() {
+            return self;
+        }
+        let columns = |m: &Matrix| Matrix::from_fn(m.rows, stays.len(), |i, j| m.at(i, stays[j]));
+        let some = |values: &[f64]| stays.iter().filter_map(|&j| values.get(j).copied()).collect::<Vec<f64>>();
+        Self {
+            map: columns(&self.map),
+            rotation: columns(&self.rotation),
+            factors: some(&self.factors),
+            gates: some(&self.gates),
+            squares: some(&self.squares),
+            eigenvalues: some(&self.eigenvalues),
+            spectrum: self.spectrum,
+        }
+    }
+
+    /// The map to the keys of unit mean square.
+    pub(super) fn unit_map(&self) -> Matrix {
+        let unit: Vec<usize> = (0..self.gates.len()).filter(|&j| self.squares[j] == 1.0).collect();
+        Matrix::from_fn(self.map.rows, unit.len(), |i, j| self.map.at(i, unit[j]))
+    }
+
     /// The keys of a whitening along its eigenvectors, the largest eigenvalue first.
     pub(super) fn of(whitening: &Whitening, wanted: Spectrum) -> Result<Self, Error> {
         let (kept, keys) = (whitening.kept.len(), whitening.keys());
@@ -72,17 +105,17 @@ impl Rotated {
     }
 
     /// Keys of ridge have the Gram matrix `I − α LᵀAL`, A the unit matrix or the columns' variances: its eigenvalues are
-    /// the gates `λ/(λ+α)`.
+    /// the gates `λ/(λ+α)`. Directions without variance have no key.
     fn ridge(whitening: &Whitening, map: &Matrix, alpha: f64, standardize: bool) -> Result<Self, Error> {
         let (rows, keys) = (map.rows, map.columns);
-        let variances: Vec<f64> = if standardize {
+        let deviations: Vec<f64> = if standardize {
             // (XᵀX + αA)'s diagonal is n σ² + α σ².
-            lengths(map)?.iter().map(|l| l * l / (whitening.weight_total + alpha)).collect()
+            lengths(map)?.iter().map(|l| l / (whitening.weight_total + alpha).sqrt()).collect()
         } else {
             vec![1.0; rows]
         };
         // `√α A^(1/2) L` has the singular values √(1 − g).
-        let scaled = Matrix::from_fn(rows, keys, |c, j| (alpha * variances[c]).sqrt() * map.at(c, j));
+        let scaled = Matrix::from_fn(rows, keys, |c, j| alpha.sqrt() * (deviations[c] * map.at(c, j)));
         let svd = linalg::svd(&scaled)?;
         let order: Vec<usize> = (0..svd.values.len()).rev().collect();
         let gate = |j: usize| (1.0 - svd.values[j]) * (1.0 + svd.values[j]);
@@ -113,7 +146,7 @@ impl Rotated {
     /// columns' deviations, which the filter does not keep.
     fn components(map: Matrix, standardize: bool) -> Self {
         let keys = map.columns;
-        let eigenvalue = |j: usize| 1.0 / (0..map.rows).map(|c| map.at(c, j) * map.at(c, j)).sum::<f64>();
+        let eigenvalue = |j: usize| (0..map.rows).fold(0.0f64, |sum, c| sum.hypot(map.at(c, j))).recip().powi(2);
         Self {
             rotation: Matrix::identity(keys),
             factors: vec![1.0; keys],
@@ -126,18 +159,53 @@ impl Rotated {
     }
 }
 
-/// Lengths of the columns of X for `L Lᵀ = (XᵀX)⁻¹`: those of the rows of `L⁻ᵀ`.
+/// The condition of the column-scaled matrix, with its intercept, that unit keys are made from: of the design without the
+/// directions that have no key. `map` takes its centred columns to the keys.
+pub(super) fn condition(whitening: &Whitening, map: &Matrix) -> Result<f64, Error> {
+    let (constant, root) = (whitening.design.intercept as usize, whitening.weight_total.sqrt());
+    let lengths = lengths(map)?;
+    // (√n, √n x̄ᵀ; 0, L⁺) has the Gram matrix of the columns with their means, and the inverse (1/√n, −x̄ᵀL; 0, L): its
+    // rows are taken times the columns' lengths.
+    let mut inverse = Matrix::zeros(constant + map.rows, constant + map.columns);
+    for c in 0..map.rows {
+        let length = if constant == 1 { lengths[c].hypot(root * whitening.means[c].hi) } else { lengths[c] };
+        for j in 0..map.columns {
+            inverse.row_mut(constant + c)[constant + j] = length * map.at(c, j);
+        }
+    }
+    if constant == 1 {
+        inverse.row_mut(0)[0] = 1.0;
+        for j in 0..map.columns {
+            let along: f64 = (0..map.rows).map(|c| whitening.means[c].hi * map.at(c, j)).sum();
+            inverse.row_mut(0)[1 + j] = -root * along;
+        }
+    }
+    let values = inverse.singular_values()?;
+    Ok(values.first().zip(values.last()).map_or(1.0, |(first, last)| first / last))
+}
+
+/// Lengths of the columns of X for `L Lᵀ = (XᵀX)⁻¹`: those of the rows of `L⁻ᵀ`; zero for rows of zeros.
 fn lengths(map: &Matrix) -> Result<Vec<f64>, Error> {
     // Rows of L are scaled to unit length first: what is inverted then has the condition of the column-scaled X.
-    let rows: Vec<f64> = (0..map.rows).map(|c| map.row(c).iter().fold(0.0f64, |sum, x| sum.hypot(*x))).collect();
-    let svd = linalg::svd(&Matrix::from_fn(map.rows, map.columns, |c, j| map.at(c, j) / rows[c]))?;
+    // (Squares of their entries may be beyond the doubles where the entries are not.)
+    let length = |row: &[f64]| {
+        let largest = row.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        largest * row.iter().map(|x| over(*x, largest).powi(2)).sum::<f64>().sqrt()
+    };
+    let rows: Vec<f64> = (0..map.rows).map(|c| length(map.row(c))).collect();
+    let svd = linalg::svd(&Matrix::from_fn(map.rows, map.columns, |c, j| over(map.at(c, j), rows[c])))?;
     Ok((0..map.rows)
         .map(|c| {
             // (L Lᵀ)⁻¹ = E U S⁻² Uᵀ E for `E L = U S Vᵀ` with rows of unit length.
             let square: f64 = svd.values.iter().enumerate().map(|(j, s)| (svd.left.at(c, j) / s).powi(2)).sum();
-            square.sqrt() / rows[c]
+            over(square.sqrt(), rows[c])
         })
         .collect())
+}
+
+/// A quotient; of zeros zero.
+fn over(x: f64, length: f64) -> f64 {
+    if length == 0.0 { 0.0 } else { x / length }
 }
 
 /// The sign that makes the largest entry of a column positive.

@@ -150,6 +150,29 @@ fn nothing_is_taken_out_in_silence() {
 }
 
 #[test]
+fn memories_of_two_ages_do_not_merge() {
+    let case = case(23, 30);
+    let slow = slow_memory(&case);
+    let decayed = |rows: std::ops::Range<usize>, factor: f64| {
+        let mut memory = FastMemory::new(&slow, 1);
+        push(&mut memory, &slow, &case, rows);
+        memory.decay(factor).unwrap();
+        memory
+    };
+    let mut memory = decayed(0..10, 0.5);
+    let before = memory.clone();
+    let refused = memory.merge(&decayed(10..20, 0.25)).unwrap_err();
+    assert!(matches!(&refused, Error::IncompatibleStates { left, right } if left != right), "{refused}");
+    assert!(refused.to_string().contains("a memory that decayed as"), "{refused}");
+    assert_eq!(memory, before);
+    memory.merge(&decayed(10..20, 0.5)).unwrap();
+    let mut fresh = FastMemory::new(&slow, 1);
+    push(&mut fresh, &slow, &case, 20..30);
+    memory.merge(&fresh).unwrap();
+    assert_eq!((memory.rows(), memory.weight_total()), (30, 20.0));
+}
+
+#[test]
 fn training_rows_of_least_squares_are_white() {
     for case in crate::table::regular() {
         let (slow, _) = case.ols(RankTolerance::Exact).unwrap();

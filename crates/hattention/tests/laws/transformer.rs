@@ -221,6 +221,53 @@ fn ridge_of_dependent_and_wide_designs_is_one_forward_pass_in_either_precision()
     }
 }
 
+/// More columns than rows, a column twice, and a constant one: directions without variance.
+fn deficient() -> Vec<Case> {
+    let mut source = Source(17);
+    let mut columns = |count: usize, rows: usize| (0..count).map(|_| source.reals(rows)).collect::<Vec<_>>();
+    let (wide, mut twice, mut constant, y) =
+        (columns(30, 12), columns(3, 40), columns(3, 40), columns(1, 40).remove(0));
+    twice.push(twice[1].clone());
+    constant.push(vec![3.0; 40]);
+    let few = y[..12].to_vec();
+    vec![
+        Case::dense("d > n", wide.clone(), few.clone(), true),
+        Case::dense("d > n, no intercept", wide, few, false),
+        Case::dense("twice", twice, y.clone(), true),
+        Case::dense("constant", constant, y, true),
+    ]
+}
+
+#[test]
+fn directions_without_variance_have_no_key() {
+    for case in deficient() {
+        for standardize in [false, true].into_iter().take(if case.name == "constant" { 1 } else { 2 }) {
+            let filter = Filter::Ridge { alpha: 0.7, standardize };
+            let (whitening, fit) = case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Exact).unwrap();
+            let block = design_rows(&case);
+            let x = inputs(&whitening, &block, &ids(&case)).unwrap();
+            let expected = attention::predict(&whitening, &fit, &block, &ids(&case)).unwrap();
+            let model = build(&whitening, &fit, Layout::SelfAttention, Convention::Covariance, Spectrum::Scaled);
+            let rank = case.columns.len().min(case.rows() - case.intercept as usize);
+            let rank = if case.rows() > 12 { 3 } else { rank };
+            assert_eq!(model.eigenvectors(), rank, "{}", case.name);
+            let (double, single) = (model.layer::<f64>().unwrap(), model.layer::<f32>().unwrap());
+            // A gate g is known to 8 r ε, and its key's length to that over g.
+            let gate = (model.intercept as usize..model.keys()).map(|j| model.w_ffn.at(j, j)).fold(1.0f64, f64::min);
+            let tolerance = 8.0 * case.columns.len() as f64 * EPSILON / gate;
+            let state = double.remember(&x, None).unwrap();
+            for (s, i) in state.data.iter().zip(&Matrix::<f64>::identity(model.keys()).data) {
+                assert!((s - i).abs() <= tolerance, "{}: {s} for {i}", case.name);
+            }
+            let error = distance(&case, &double.forward(&x).unwrap().data, &expected);
+            assert!(error <= PROMISE * EPSILON * model.condition, "{}: {error}", case.name);
+            let got: Vec<f64> = single.forward(&x.cast()).unwrap().data.iter().map(|y| *y as f64).collect();
+            let error = distance(&case, &got, &expected);
+            assert!(error <= PROMISE * f32::EPSILON as f64 * model.condition, "{}: {error}", case.name);
+        }
+    }
+}
+
 #[test]
 fn columns_of_extreme_scale_have_a_transformer() {
     let mut source = Source(23);
@@ -238,6 +285,27 @@ fn columns_of_extreme_scale_have_a_transformer() {
     let mut far = model;
     far.x_mean[0] = 1e39;
     assert!(far.layer::<f64>().is_ok() && far.layer::<f32>().is_err());
+}
+
+#[test]
+fn units_of_columns_do_not_matter() {
+    let mut source = Source(29);
+    let columns: Vec<Vec<f64>> = (0..3).map(|_| source.reals(25)).collect();
+    let y = source.reals(25);
+    let units = [2f64.powi(664), 2f64.powi(-664), 1.0];
+    let scaled = columns.iter().zip(units).map(|(column, unit)| column.iter().map(|x| unit * x).collect()).collect();
+    let case = Case::dense("extreme units", scaled, y, true);
+    for filter in [Filter::Ols, Filter::Ridge { alpha: 0.3, standardize: true }] {
+        let (whitening, fit) = case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Exact).unwrap();
+        let block = design_rows(&case);
+        let x = inputs(&whitening, &block, &ids(&case)).unwrap();
+        let expected = attention::predict(&whitening, &fit, &block, &ids(&case)).unwrap();
+        let model = build(&whitening, &fit, Layout::Cross, Convention::Covariance, Spectrum::Scaled);
+        for (layout, got) in layouts_of(&case, &model, &x) {
+            let error = distance(&case, &got.data, &expected) / (EPSILON * model.condition);
+            assert!(error <= PROMISE, "{error} ε κ, {layout}, {filter:?}");
+        }
+    }
 }
 
 #[test]
@@ -312,6 +380,24 @@ fn singles_are_right_to_their_precision() {
             let error = distance(&case, &got, &expected) / (f32::EPSILON as f64 * whitening.condition);
             assert!(error <= PROMISE, "{}: {error} ε κ", case.name);
         }
+    }
+}
+
+#[test]
+fn the_layout_solve_is_of_least_squares_without_weights() {
+    let plain = designs()[0].clone();
+    let weights = (0..plain.rows()).map(|i| 1.0 + (i % 3) as f64).collect();
+    let weighted = plain.clone().weighted("weights", weights);
+    for (case, filter, said) in [
+        (&plain, Filter::Ridge { alpha: 0.5, standardize: false }, "solve, of a ridge fit with penalty 0.5"),
+        (&plain, Filter::Components { count: 2, standardize: false }, "solve, of a fit of components"),
+        (&weighted, Filter::Ols, "solve, of a weighted fit"),
+    ] {
+        let (whitening, fit) = case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Exact).unwrap();
+        let options = Options { layout: Layout::Solve, ..Options::default() };
+        let refused = Transformer::of(&whitening, std::slice::from_ref(&fit), &options).unwrap_err();
+        assert!(matches!(&refused, Error::Parameter { got, .. } if got == said), "{refused}");
+        assert!(Transformer::of(&whitening, &[fit], &Options::default()).is_ok());
     }
 }
 

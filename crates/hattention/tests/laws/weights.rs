@@ -145,12 +145,15 @@ fn what_is_wrong_is_named() {
         ("n", "inf"),
         ("alpha", "NaN"),
         ("condition", "NaN"),
+        ("condition", "inf"),
         ("names", "[1]"),
         ("targets", "{}"),
         ("heads", "[[0]]"),
         ("heads", "[[0, 18446744073709551615]]"),
         ("heads", "[[2, 1]]"),
         ("heads", "[]"),
+        ("heads", "[[0, 0], [0, 4]]"),
+        ("heads", "[[0, 4], [4, 4]]"),
         ("names", "[\"a\"]"),
         ("intercept", "false"),
         ("extra", "{"),
@@ -208,7 +211,13 @@ fn graphs_are_the_same_bytes_and_refuse_what_they_cannot_hold() {
         |transformer: &Transformer, precision| onnx::to_bytes(transformer, precision, &[]).unwrap_err().to_string();
     let mut large = transformer.clone();
     large.w_p.data[0] = 1e300;
-    assert_eq!(refusal(&large, Precision::F32), "row 0 of column 0 is inf; expected a finite number");
+    let said = refusal(&large, Precision::F32);
+    assert!(said.starts_with("a number of tensor `w_p` is 1e300, beyond f32, expected a finite number"), "{said}");
+    let mut large = transformer.clone();
+    large.x_mean[0] = -1e39;
+    assert!(onnx::to_bytes(&large, Precision::F64, &[]).is_ok());
+    let said = refusal(&large, Precision::F32);
+    assert!(said.starts_with("a number of tensor `x_mean` is -1e39, beyond f32"), "{said}");
     // As many keys as columns, no intercept.
     let of_size = |size: usize, layout| Transformer {
         names: (0..size).map(|j| format!("x{j}")).collect(),

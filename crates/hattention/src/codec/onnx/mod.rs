@@ -69,8 +69,7 @@ impl Precision {
 ///
 /// # Errors
 /// - [`Error::Shape`] if the weights do not fit each other.
-/// - [`Error::NonFinite`] for a weight that is not finite, or beyond this precision.
-/// - [`Error::Parameter`] for no columns, more than [`MOST_SOLVE_KEYS`] keys in the solve layout, or more weights than
+/// - [`Error::Parameter`] for a weight that is not finite, or beyond this precision, by its tensor; for no columns, more than [`MOST_SOLVE_KEYS`] keys in the solve layout, or more weights than
 ///   an ONNX file can hold.
 ///
 /// # References
