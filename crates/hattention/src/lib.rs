@@ -24,6 +24,7 @@
 //! | second moments of new rows in whitened units | state of the fast memory | `S = (1/n*) Σ k̂ k̂ᵀ`, `I` in training | [`State`], [`drift`] |
 //! | observation weights `γ^(T−t)` | decay | `M ← γ M + k yᵀ` | [`FastMemory::decay`] |
 //! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
+//! | fixed effects taken out | keys of residuals | `kᵢ = Lᵀ(xᵢ − Daᵢ)` | [`absorb`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
 //! # Laws
@@ -33,6 +34,7 @@
 //! 4. Ridge is least squares as `α → 0` and the mean as `α → ∞`; all components are least squares.
 //! 5. Same data, same bits: threads, batches, order and merge tree do not show.
 
+pub mod absorb;
 pub mod attention;
 pub mod block;
 pub mod codec;

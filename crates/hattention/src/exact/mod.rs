@@ -21,3 +21,4 @@ pub(crate) mod ldl;
 pub(crate) mod levels;
 pub(crate) mod planes;
 pub(crate) mod wide;
+pub(crate) mod within;
