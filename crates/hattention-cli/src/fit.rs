@@ -12,6 +12,7 @@ use hattention_table::formula::Formula;
 use hattention_table::source::{Source, SourceError, SourceOptions};
 use serde_json::Value;
 
+use crate::absorb::{self, Absorption};
 use crate::args::{AliasedArg, FitArgs, Na, SourceArgs};
 use crate::failure::Failure;
 use crate::model::TableModel;
@@ -26,7 +27,7 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     if !(args.level > 0.0 && args.level < 1.0) {
         return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
     }
-    let Trained { mut model, inflation, vcov } = fit(args, &formula, quiet)?;
+    let Trained { mut model, inflation, vcov, absorption } = fit(args, &formula, quiet)?;
     if let Some(path) = &args.output {
         model.save(path)?;
     }
@@ -38,6 +39,7 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
         vcov: &name,
         level: args.level,
         inflation: inflation.as_deref(),
+        absorption: absorption.as_ref(),
     };
     let text = if args.json {
         format!("{:#}\n", render::json(&context, &model.model.whitening, &model.model.fits))
@@ -75,14 +77,20 @@ fn fit(args: &FitArgs, formula: &Formula, quiet: bool) -> Result<Trained, Failur
         output::check_writable(path)?;
     }
     let source = open_for(&args.source, formula)?;
-    train(args, formula, &source, &amount, vcov, quiet).map_err(|failure| failure.placed(&source))
+    let trained = match formula.effects() {
+        [] => train(args, formula, &source, &amount, vcov, quiet),
+        _ => absorb::train(args, formula, &source, vcov, quiet),
+    };
+    trained.map_err(|failure| failure.placed(&source))
 }
 
-/// Opens the sources of a fit. A column that the formula makes a factor may be numbers in one CSV file and labels in
+/// Opens the sources of a fit. A column that the formula makes a factor or an effect may be numbers in one CSV file and labels in
 /// another: then it is labels in all.
 fn open_for(args: &SourceArgs, formula: &Formula) -> Result<Source, Failure> {
     let terms = formula.expand(&[])?;
-    let factors: Vec<&str> = terms.variables.iter().filter_map(|variable| variable.factor_column()).collect();
+    let effects = formula.effects().iter().map(String::as_str);
+    let factors = terms.variables.iter().filter_map(|variable| variable.factor_column());
+    let factors: Vec<&str> = factors.chain(effects).collect();
     let mut labels = Vec::new();
     loop {
         match open(args, &labels) {
@@ -149,12 +157,39 @@ impl Amount {
 }
 
 /// A model and what is printed beside it.
-struct Trained {
-    model: TableModel,
+pub struct Trained {
+    /// The model.
+    pub model: TableModel,
     /// Variance inflation of every coefficient, if asked for.
-    inflation: Option<Vec<Option<f64>>>,
+    pub inflation: Option<Vec<Option<f64>>>,
     /// The covariance of its coefficients.
-    vcov: Vcov,
+    pub vcov: Vcov,
+    /// The effects that were taken out, if any were.
+    pub absorption: Option<Absorption>,
+}
+
+/// The design of a formula over a source.
+///
+/// # Errors
+/// Those of [`Design::compile`], and columns of numbers with text among them.
+pub fn compile(formula: &Formula, source: &Source, options: &DesignOptions) -> Result<Design, Failure> {
+    let design = Design::compile(formula, &source.schema(), options).map_err(|e| explain_text(source, e))?;
+    refuse_mistyped(source, &design)?;
+    design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
+    Ok(design)
+}
+
+/// Refuses a fit of no rows, and says why there are none.
+pub fn check_rows(args: &FitArgs, rows: u64, dropped: u64) -> Result<(), Failure> {
+    if rows > 0 {
+        return Ok(());
+    }
+    let why = if dropped > 0 { format!(": all {dropped} have missing values") } else { String::new() };
+    let message = match args.weights {
+        Some(_) if dropped == 0 => "no rows with positive weight".to_owned(),
+        _ => format!("no rows left to fit{why}"),
+    };
+    Err(Failure::no_answer(message, "check the source, its missing values and its weights"))
 }
 
 fn train(
@@ -167,27 +202,14 @@ fn train(
 ) -> Result<Trained, Failure> {
     let extras = extras(&vcov, args.order.as_deref());
     let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
-    let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
-    refuse_mistyped(source, &design)?;
-    design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let design = compile(formula, source, &options)?;
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
     let also_unweighted = args.weights.is_some() && design.has_orthogonal_polynomials();
     let gathered = {
         let progress = Progress::new(source.bytes_total(), "reading", quiet);
         pass::moments(source, &design, na, also_unweighted, &progress)?
     };
-    if gathered.moments.rows() == 0 {
-        let why = if gathered.dropped > 0 {
-            format!(": all {} have missing values", gathered.dropped)
-        } else {
-            String::new()
-        };
-        let message = match args.weights {
-            Some(_) if gathered.dropped == 0 => "no rows with positive weight".to_owned(),
-            _ => format!("no rows left to fit{why}"),
-        };
-        return Err(Failure::no_answer(message, "check the source, its missing values and its weights"));
-    }
+    check_rows(args, gathered.moments.rows(), gathered.dropped)?;
     let layout = design.layout();
     let frozen = Frozen::new(&layout)?;
     let targets: Vec<String> = design.terms().targets.iter().map(|t| t.label().to_owned()).collect();
@@ -231,8 +253,9 @@ fn train(
         frozen,
         dropped_rows: gathered.dropped,
         largest_weight: gathered.largest_weight,
+        effects: Vec::new(),
     };
-    Ok(Trained { model, inflation, vcov })
+    Ok(Trained { model, inflation, vcov, absorption: None })
 }
 
 /// Variance inflation of every reported coefficient; none of the intercept.
@@ -267,7 +290,8 @@ fn refuse_mistyped(source: &Source, design: &Design) -> Result<(), Failure> {
     Ok(())
 }
 
-fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
+/// Columns that are read beside the formula's.
+pub fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
     match vcov {
         Vcov::Cluster { columns } => columns.clone(),
         Vcov::Hac { .. } => order.map(str::to_owned).into_iter().collect(),

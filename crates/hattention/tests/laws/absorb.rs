@@ -3,7 +3,9 @@
 use hattention::absorb::{AbsorbOptions, Absorbed, EffectMoments, Nesting};
 use hattention::codec::Model;
 use hattention::fit::{Scores, Vcov};
-use hattention::{Aliased, Block, Column, Design, Error, Filter, Fit, Moments, Whitening, WhiteningOptions};
+use hattention::{
+    Aliased, Block, Column, Design, Error, Filter, Fit, Moments, Transformer, Whitening, WhiteningOptions,
+};
 
 use crate::support::Source;
 
@@ -424,6 +426,9 @@ fn what_cannot_be_done_is_refused() {
     for kind in [Vcov::Hc2, Vcov::Hc3, Vcov::Hac { lag: 2 }] {
         assert!(matches!(Scores::new(&taken.whitening, &taken.fit, kind), Err(Error::Parameter { .. })));
     }
+    let fits = std::slice::from_ref(&taken.fit);
+    let transformer = Transformer::of(&taken.whitening, fits, &Default::default());
+    assert!(matches!(transformer, Err(Error::Parameter { name: "a fit", .. })));
     let few = rows.at(&(0..20).collect::<Vec<_>>());
     let absorbed = Absorbed::of(&few.state(), &AbsorbOptions::default()).unwrap();
     assert!(matches!(absorbed.whitening(&few.design(), Default::default()), Err(Error::TooFewRows { .. })));
