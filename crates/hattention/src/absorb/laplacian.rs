@@ -11,14 +11,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::ops::Range;
 
-/// An approximate `L D Lᵀ` of a graph's Laplacian.
+/// An approximate `L D Lᵀ` of a graph's Laplacian. Vertices are numbered in the order of their elimination.
 #[derive(Debug)]
 pub(super) struct Factor {
-    /// Vertices in the order of their elimination, the ranges of their lists and their sums of weights.
-    eliminated: Vec<(u32, Range<usize>, f64)>,
-    /// Neighbours of each at that time, with their share of the weight.
+    /// The vertex that was eliminated at each step.
+    order: Vec<u32>,
+    /// Where its neighbours' list ends, and the sum of its weights.
+    lists: Vec<(usize, f64)>,
+    /// Neighbours at that time, by the step at which they are eliminated, with their share of the weight.
     shares: Vec<(u32, f64)>,
 }
 
@@ -48,7 +49,11 @@ impl Factor {
         let mut queue: BinaryHeap<Reverse<(u32, u32)>> =
             degrees.iter().enumerate().map(|(vertex, degree)| Reverse((*degree, vertex as u32))).collect();
         let mut done = vec![false; vertices];
-        let mut factor = Self { eliminated: Vec::with_capacity(vertices), shares: Vec::with_capacity(edges.len()) };
+        let mut factor = Self {
+            order: Vec::with_capacity(vertices),
+            lists: Vec::with_capacity(vertices),
+            shares: Vec::with_capacity(edges.len()),
+        };
         while let Some(Reverse((degree, vertex))) = queue.pop() {
             // (A vertex is queued again whenever its degree changes; only its last entry counts.)
             if done[vertex as usize] || degree != degrees[vertex as usize] {
@@ -67,6 +72,9 @@ impl Factor {
             });
             queue.extend(list.iter().map(|(neighbour, _, _)| Reverse((degrees[*neighbour as usize], *neighbour))));
         }
+        let mut steps = vec![0; vertices];
+        factor.order.iter().zip(0..).for_each(|(vertex, step)| steps[*vertex as usize] = step);
+        factor.shares.iter_mut().for_each(|(neighbour, _)| *neighbour = steps[*neighbour as usize]);
         factor
     }
 
@@ -79,9 +87,9 @@ impl Factor {
         mut join: impl FnMut(u32, u32, f64),
     ) {
         let total: f64 = list.iter().map(|(_, _, weight)| weight).sum();
-        let start = self.shares.len();
         self.shares.extend(list.iter().map(|(neighbour, _, weight)| (*neighbour, weight / total)));
-        self.eliminated.push((vertex, start..self.shares.len(), total));
+        self.order.push(vertex);
+        self.lists.push((self.shares.len(), total));
         let mut sums: Vec<f64> = list
             .iter()
             .rev()
@@ -102,18 +110,23 @@ impl Factor {
 
     /// Solves approximately, in place. On every connected part the right side must add up to zero.
     pub(super) fn solve(&self, values: &mut [f64]) {
-        for (vertex, range, _) in &self.eliminated {
-            let value = values[*vertex as usize];
-            for (neighbour, share) in &self.shares[range.clone()] {
-                values[*neighbour as usize] += share * value;
-            }
+        let mut by_step: Vec<f64> = self.order.iter().map(|vertex| values[*vertex as usize]).collect();
+        let mut start = 0;
+        for (step, (end, _)) in self.lists.iter().enumerate() {
+            let value = by_step[step];
+            self.shares[start..*end].iter().for_each(|(n, share)| by_step[*n as usize] += share * value);
+            start = *end;
         }
-        for (vertex, range, total) in self.eliminated.iter().rev() {
+        let mut end = self.shares.len();
+        for (step, (_, total)) in self.lists.iter().enumerate().rev() {
+            let start = if step > 0 { self.lists[step - 1].0 } else { 0 };
             // (The last vertex of a part is left at zero: solutions differ by a constant there.)
-            let own = if *total > 0.0 { values[*vertex as usize] / total } else { 0.0 };
-            let around = self.shares[range.clone()].iter();
-            values[*vertex as usize] = around.fold(own, |sum, (n, share)| sum + share * values[*n as usize]);
+            let own = if *total > 0.0 { by_step[step] / total } else { 0.0 };
+            let around = self.shares[start..end].iter();
+            by_step[step] = around.fold(own, |sum, (n, share)| sum + share * by_step[*n as usize]);
+            end = start;
         }
+        self.order.iter().zip(by_step).for_each(|(vertex, value)| values[*vertex as usize] = value);
     }
 }
 

@@ -15,8 +15,9 @@ use crate::moments::Taken;
 
 /// Rounds of refinement at most; each gains ten digits.
 const ROUNDS: usize = 8;
-/// How far the last residual is solved for: enough to know its length.
-const MEASURED: f64 = 1e-2;
+/// How far the last residual is solved for, and in how many steps at most: enough to know its length.
+const MEASURED: f64 = 1e-3;
+const MEASURED_STEPS: usize = 10_000;
 /// Lengths beside a column's own that pairs of doubles cannot reach below.
 const FLOOR_BITS: i64 = 90;
 
@@ -26,8 +27,9 @@ struct Column {
     sums: Vec<Float<4>>,
     /// Its effects, one a level.
     effects: Vec<DoubleDouble>,
-    /// What the effects leave of the sums.
-    rest: Vec<Float<4>>,
+    /// What the effects leave of the sums, and the effects, in units that doubles hold, and the exponents of these.
+    rest: (Vec<DoubleDouble>, i64),
+    scaled_effects: (Vec<DoubleDouble>, i64),
     /// What its residuals are off by, in length.
     error: Float<4>,
     steps: usize,
@@ -124,11 +126,15 @@ fn product(effect: &super::state::Effect, a: usize, b: usize, codes: &[usize]) -
 /// Products of the residuals of solved columns: `Σ w x x′ − bᵀa′ − aᵀr′`, `b` the sums within levels, `a` the effects and
 /// `r′ = b′ − DᵀWD a′`. What is off is `r` times `r′`, in the metric of the system: of second order.
 fn products_of(sums: &Centred<'_, 4>, columns: &[Column]) -> Vec<Float<4>> {
-    let exact: Vec<Vec<Float<4>>> = columns.iter().map(|column| exact(&column.effects)).collect();
     let row = |i: usize| -> Vec<Float<4>> {
         let entry = |j: usize| {
-            let terms = columns[i].sums.iter().zip(&exact[i]).zip(exact[j].iter().zip(&columns[j].rest));
-            terms.fold(sums.raw(i + 1, j + 1), |left, ((b, a), (other, rest))| left - *b * *other - *a * *rest)
+            let effects = exact(&columns[j].effects);
+            let between = columns[i].sums.iter().zip(&effects).fold(Float::ZERO, |sum, (b, a)| sum + *b * *a);
+            // What is left is so small that pairs of doubles have all its bits that matter.
+            let ((effects, unit), (rest, other)) = (&columns[i].scaled_effects, &columns[j].rest);
+            let rest = effects.iter().zip(rest).fold(DoubleDouble::ZERO, |sum, (a, r)| sum + *a * *r);
+            let rest = Float::from_f64(rest.hi) + Float::from_f64(rest.lo);
+            sums.raw(i + 1, j + 1) - between - rest.scale(-unit - other)
         };
         (0..=i).map(entry).collect()
     };
@@ -203,19 +209,24 @@ impl Solver<'_> {
                 break;
             }
             before = about;
-            let run = system.run(&rest, REDUCTION, self.options.steps - steps);
+            let reduction = (0.3 * goal / about).max(REDUCTION);
+            let run = system.run(&rest, reduction, self.options.steps - steps);
             steps += run.steps;
             effects.iter_mut().zip(&run.solution).for_each(|(a, z)| *a = *a + DoubleDouble::from(*z));
         }
+        let scaled_effects = (effects, unit);
         let scaled_back = |a: &DoubleDouble| {
             let value = Float::<4>::from_f64(a.hi) + Float::from_f64(a.lo);
             value.scale(-unit).to_double_double()
         };
-        let effects: Vec<DoubleDouble> = effects.iter().map(scaled_back).collect();
+        let effects: Vec<DoubleDouble> = scaled_effects.0.iter().map(scaled_back).collect();
         let rest = system.exact_residual(&sums, &exact(&effects));
         // Of what is left the length is measured by solving for it.
         let left: Vec<f64> = rest.iter().map(|r| r.scale(scale).to_f64()).collect();
-        let last = system.run(&left, MEASURED, self.options.steps);
+        let last = system.run(&left, MEASURED, MEASURED_STEPS);
+        if !last.reached {
+            return Err(Error::NoConvergence { steps: steps + last.steps, residual: f64::NAN });
+        }
         let error = Float::from_f64(2.0 * last.length).scale(-unit - system.scale / 2);
         let relative = if length.is_zero() { 0.0 } else { (error * length.reciprocal()).to_f64() };
         let floor = own.scale(-FLOOR_BITS);
@@ -223,7 +234,8 @@ impl Solver<'_> {
             return Err(Error::NoConvergence { steps, residual: relative });
         }
         let error = error + own.scale(-118);
-        Ok(Column { sums, effects, rest, error, steps, reached: relative })
+        let rest = (rest.iter().map(|r| r.scale(scale).to_double_double()).collect(), scale);
+        Ok(Column { sums, effects, rest, scaled_effects, error, steps, reached: relative })
     }
 
     /// The column's sums within all levels.

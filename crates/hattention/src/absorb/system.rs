@@ -18,8 +18,9 @@ pub(super) struct System {
     /// `Σ w` of every level, as it is and times `2^scale`.
     exact_diagonal: Vec<Float<4>>,
     diagonal: Vec<DoubleDouble>,
-    /// Every two levels that meet, and the weight of the rows where they do.
-    edges: Vec<(u32, u32, DoubleDouble)>,
+    /// Every two levels that meet, and the weight of the rows where they do: as a double, as a pair, as it is.
+    edges: Vec<(u32, u32, f64)>,
+    weights: Vec<DoubleDouble>,
     exact_weights: Vec<Float<4>>,
     /// What brings the largest weight near one: an even power of two.
     pub(super) scale: i64,
@@ -36,6 +37,8 @@ pub(super) struct Run {
     pub(super) steps: usize,
     /// `√(rᵀz)` for the right side `r` and the solution `z`: the length `‖Dz‖` of what it adds.
     pub(super) length: f64,
+    /// Whether the residual fell as far as was asked for.
+    pub(super) reached: bool,
 }
 
 /// The sum of a level in the precision asked for.
@@ -59,8 +62,17 @@ impl System {
         let largest = exact_diagonal.iter().map(Float::exponent).max().unwrap_or(0);
         let scale = -(largest - largest.rem_euclid(2));
         let diagonal = exact_diagonal.iter().map(|n| n.scale(scale).to_double_double()).collect();
-        let (edges, exact_weights, factors) = (Vec::new(), Vec::new(), Vec::new());
-        let mut system = Self { starts, places, exact_diagonal, diagonal, edges, exact_weights, scale, factors };
+        let mut system = Self {
+            starts,
+            places,
+            exact_diagonal,
+            diagonal,
+            edges: Vec::new(),
+            weights: Vec::new(),
+            exact_weights: Vec::new(),
+            scale,
+            factors: Vec::new(),
+        };
         let count = state.effects.len();
         let order = (0..count).flat_map(|first| (first + 1..count).map(move |second| (first, second)));
         for (pairs, (first, second)) in state.pairs.iter().zip(order) {
@@ -69,7 +81,9 @@ impl System {
                 let weight = read::<4>(&pairs.weights, place);
                 if !weight.is_zero() {
                     let ends = (system.places[first][a as usize], system.places[second][b as usize]);
-                    system.edges.push((ends.0, ends.1, weight.scale(scale).to_double_double()));
+                    let scaled = weight.scale(scale).to_double_double();
+                    system.edges.push((ends.0, ends.1, scaled.hi));
+                    system.weights.push(scaled);
                     system.exact_weights.push(weight);
                 }
             }
@@ -85,7 +99,7 @@ impl System {
             (place as usize - ranges[which].start + before) as u32
         };
         let edges: Vec<(u32, u32, f64)> =
-            self.edges[begin..].iter().map(|(a, b, weight)| (local(*a, 0), local(*b, 1), weight.hi)).collect();
+            self.edges[begin..].iter().map(|(a, b, weight)| (local(*a, 0), local(*b, 1), *weight)).collect();
         let vertices = ranges.iter().map(|range| range.len()).sum();
         self.factors.push((ranges, Factor::of(vertices, &edges, seed)));
     }
@@ -118,8 +132,8 @@ impl System {
         let mut product: Vec<f64> = self.diagonal.iter().zip(a).map(|(n, a)| n.hi * a).collect();
         for (i, j, weight) in &self.edges {
             let (i, j) = (*i as usize, *j as usize);
-            product[i] += weight.hi * a[j];
-            product[j] += weight.hi * a[i];
+            product[i] += weight * a[j];
+            product[j] += weight * a[i];
         }
         product
     }
@@ -145,7 +159,7 @@ impl System {
                 for ((r, b), (n, a)) in rest.iter_mut().zip(b).zip(self.diagonal.iter().zip(a)) {
                     *r = *b - *n * *a;
                 }
-                for (i, j, weight) in &self.edges {
+                for ((i, j, _), weight) in self.edges.iter().zip(&self.weights) {
                     let (i, j) = (*i as usize, *j as usize);
                     rest[i] = rest[i] - *weight * a[j];
                     rest[j] = rest[j] - *weight * a[i];
@@ -197,6 +211,8 @@ impl System {
             let next = dot(&r, &y);
             taken += 1;
             if next.is_nan() || next <= 0.0 {
+                // Nothing is left that doubles could tell.
+                size = if next.is_nan() { size } else { 0.0 };
                 break;
             }
             let ratio = next / size;
@@ -204,7 +220,7 @@ impl System {
             direction.iter_mut().zip(&y).for_each(|(d, y)| *d = y + ratio * *d);
         }
         let length = dot(right, &z).max(0.0).sqrt();
-        Run { solution: z, steps: taken, length }
+        Run { solution: z, steps: taken, length, reached: size <= goal }
     }
 
     /// `√(rᵀP⁻¹r)`, about the length of what a residual leaves.

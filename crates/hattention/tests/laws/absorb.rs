@@ -365,6 +365,35 @@ fn columns_that_effects_contain_are_named() {
 }
 
 #[test]
+fn digits_are_true_where_a_solution_is_cut_short() {
+    let (mut least, mut seen) = (f64::INFINITY, 0);
+    for (name, rows) in cases().into_iter().filter(|(_, rows)| rows.codes.len() > 1 && rows.slopes() > 0) {
+        let (_, dummies) = rows.with_dummies();
+        for steps in 1..8 {
+            let hasty = AbsorbOptions { tolerance: 0.5, steps, ..AbsorbOptions::default() };
+            let Ok(absorbed) = Absorbed::of(&rows.state(), &hasty) else { continue };
+            // (A column may look like one that the effects contain.)
+            let Ok(whitening) = absorbed.whitening(&rows.design(), WhiteningOptions::default()) else { continue };
+            let fit = absorbed.fit(&whitening, rows.slopes(), "y").unwrap();
+            for k in 0..rows.slopes() {
+                let exact = dummies.estimates[k].unwrap();
+                let off = (fit.estimates[k].unwrap() - exact).to_f64().abs();
+                let digits = fit.coefficient_digits[k].unwrap();
+                // A digit is worth as much as rounding the comparison's own estimate takes away.
+                let true_digits = -(off / exact.to_f64().abs()).log10();
+                assert!(
+                    digits <= true_digits.max(0.0) + 1e-9 || digits >= 15.5,
+                    "{name}, {steps} steps: {digits} of {true_digits}"
+                );
+                least = least.min(digits);
+                seen += 1;
+            }
+        }
+    }
+    assert!(least < 5.0 && seen > 100, "{least} {seen}");
+}
+
+#[test]
 fn models_with_effects_read_back() {
     for (name, rows) in cases() {
         let taken = rows.absorbed();
