@@ -91,7 +91,8 @@ pub enum AliasedArg {
 /// `hat fit`.
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// The model, as in R: `y ~ a + b*c + poly(x, 3) + C(g, ref="b")`.
+    /// The model, as in R: `y ~ a + b*c + poly(x, 3) + C(g, ref="b")`; fixed effects to be absorbed stand behind `|`, as in
+    /// fixest: `y ~ a | firm + year`.
     #[arg(allow_hyphen_values = true)]
     pub formula: String,
     /// Where the rows are.

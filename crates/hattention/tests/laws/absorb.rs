@@ -317,6 +317,50 @@ fn neither_order_nor_merge_tree_nor_batches_show() {
 }
 
 #[test]
+fn units_of_powers_of_two_do_not_show() {
+    for (name, mut rows) in cases().into_iter().filter(|(_, rows)| rows.slopes() > 1) {
+        let expected = rows.absorbed();
+        // Far from one, but with squares within the doubles or without.
+        let powers = [-400, 450, -90, 60];
+        for (column, power) in rows.columns.iter_mut().zip(powers) {
+            column.iter_mut().for_each(|x| *x *= 2f64.powi(power));
+        }
+        if let Some(weights) = &mut rows.weights {
+            weights.iter_mut().for_each(|w| *w *= 2f64.powi(-200));
+        }
+        let got = rows.absorbed();
+        let target = powers[rows.slopes()];
+        for k in 0..rows.slopes() {
+            let scaled = |fit: &Fit, power: i32| {
+                let estimate = fit.estimates[k].unwrap();
+                (estimate.hi * 2f64.powi(power), fit.covariance.as_ref().unwrap().std_error(k) / fit.sigma())
+            };
+            let (left, error) = scaled(&got.fit, powers[k]);
+            let (right, expected_error) = scaled(&expected.fit, target);
+            assert_eq!(left, right, "{name}: slope {k}");
+            let weights = if rows.weights.is_some() { 100 } else { 0 };
+            assert_eq!(error * 2f64.powi(powers[k]), expected_error * 2f64.powi(weights), "{name}: error {k}");
+        }
+    }
+}
+
+#[test]
+fn offsets_cost_no_digits() {
+    for (name, mut rows) in cases().into_iter().filter(|(_, rows)| rows.slopes() > 0) {
+        // (What rounding takes away it takes away from both.)
+        rows.columns.iter_mut().for_each(|column| column.iter_mut().for_each(|x| *x += 1e9));
+        let taken = rows.absorbed();
+        let (_, dummies) = rows.with_dummies();
+        for k in 0..rows.slopes() {
+            let estimate = |fit: &Fit| fit.estimates[k].unwrap().to_f64();
+            close(estimate(&taken.fit), estimate(&dummies), &format!("{name}: slope {k}"));
+            assert!(taken.fit.coefficient_digits[k].unwrap() > 13.0, "{name}: {:?}", taken.fit.coefficient_digits);
+        }
+        close(taken.fit.residual_sum, dummies.residual_sum, &format!("{name}: residual sum"));
+    }
+}
+
+#[test]
 fn other_codes_are_the_same_levels() {
     let mut source = Source(14);
     for (name, rows) in cases() {
