@@ -1,7 +1,8 @@
 //! Codes of the levels of columns that are handed on, such as effects that are absorbed.
 
-use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
+
+use datafusion::common::HashMap;
 
 use super::block::EncodedBlock;
 use super::factor::{CodesError, UNSEEN, codes};
@@ -53,14 +54,24 @@ impl LevelCodes {
     /// # Errors
     /// - [`TableError::ColumnType`], [`TableError::NonFinite`]: a column that cannot have levels.
     pub fn discover(&self, block: &EncodedBlock) -> Result<Vec<Vec<u32>>, TableError> {
-        self.read(block, |column, level| {
-            let known = column.known.read().unwrap_or_else(PoisonError::into_inner).get(level).copied();
-            Ok(known.unwrap_or_else(|| {
-                let mut known = column.known.write().unwrap_or_else(PoisonError::into_inner);
-                let next = known.len() as u32;
-                *known.entry(level.clone()).or_insert(next)
-            }))
-        })
+        let of_column = |column: &Column, position: usize| {
+            // Most levels are known: one look at all of them, and another where one is new.
+            let mut known = Some(column.known.read().unwrap_or_else(PoisonError::into_inner));
+            codes(&block.extras()[position], None, &mut |level: &Level| {
+                if let Some(code) = known.as_ref().and_then(|known| known.get(level)) {
+                    return Ok(*code);
+                }
+                known = None;
+                let code = {
+                    let mut all = column.known.write().unwrap_or_else(PoisonError::into_inner);
+                    let next = all.len() as u32;
+                    *all.entry(level.clone()).or_insert(next)
+                };
+                known = Some(column.known.read().unwrap_or_else(PoisonError::into_inner));
+                Ok(code)
+            })
+        };
+        self.read(block, of_column)
     }
 
     /// Codes of a block's rows, by column; under [`Unseen::Null`] those of unknown levels are `u32::MAX`. Shape:
@@ -69,33 +80,33 @@ impl LevelCodes {
     /// # Errors
     /// As [`LevelCodes::discover`]; [`TableError::UnseenLevel`] under [`Unseen::Error`].
     pub fn find(&self, block: &EncodedBlock, unseen: Unseen) -> Result<Vec<Vec<u32>>, TableError> {
-        self.read(block, |column, level| {
+        self.read(block, |column, position| {
             let known = column.known.read().unwrap_or_else(PoisonError::into_inner);
-            match (known.get(level), unseen) {
+            codes(&block.extras()[position], None, &mut |level: &Level| match (known.get(level), unseen) {
                 (Some(code), _) => Ok(*code),
                 (None, Unseen::Null) => Ok(UNSEEN),
                 (None, Unseen::Error) => {
-                    let names: Vec<String> = known.keys().map(Level::to_string).collect();
-                    let mut near = nearest(&level.to_string(), names.iter().map(String::as_str));
-                    near.sort();
-                    Err((known.len(), near))
+                    let mut names: Vec<String> = known.keys().map(Level::to_string).collect();
+                    // (Of names that are as near as each other the first ones are shown.)
+                    names.sort_unstable();
+                    Err((known.len(), nearest(&level.to_string(), names.iter().map(String::as_str))))
                 }
-            }
+            })
         })
     }
 
     fn read(
         &self,
         block: &EncodedBlock,
-        lookup: impl Fn(&Column, &Level) -> Result<u32, (usize, Vec<String>)>,
+        codes_of: impl Fn(&Column, usize) -> Result<Vec<u32>, CodesError<(usize, Vec<String>)>>,
     ) -> Result<Vec<Vec<u32>>, TableError> {
         if let Some(missing) = self.columns.get(block.extras().len()) {
             return Err(plan::unknown_column(&missing.name, std::iter::empty()));
         }
-        let of_column = |(column, array)| {
-            let Column { name, .. }: &Column = column;
-            codes(array, None, &mut |level: &Level| lookup(column, level)).map_err(|error| match error {
-                CodesError::Type => wrong_type(name, "a factor", array.data_type()),
+        let of_column = |(position, column): (usize, &Column)| {
+            let name = &column.name;
+            codes_of(column, position).map_err(|error| match error {
+                CodesError::Type => wrong_type(name, "a factor", block.extras()[position].data_type()),
                 CodesError::NotFinite { position, value } => TableError::NonFinite {
                     row: block.row_number(position),
                     expression: name.clone(),
@@ -110,7 +121,7 @@ impl LevelCodes {
                 },
             })
         };
-        self.columns.iter().zip(block.extras()).map(of_column).collect()
+        self.columns.iter().enumerate().map(of_column).collect()
     }
 
     /// The levels met, in their order. Shape: `[columns]`.

@@ -26,7 +26,7 @@ pub struct Scores {
     /// Products of scores; for HAC of scores and lagged scores.
     products: Moments,
     /// Sums by cluster, one map for each way and their intersection.
-    clusters: Vec<HashMap<Vec<u32>, Vec<i128>>>,
+    clusters: Vec<HashMap<[u32; 2], Vec<i128>>>,
     /// The last rows' scores, for HAC, by row.
     recent: Vec<Vec<f64>>,
     /// `2^CLUSTER_BITS / √RSS`, a power of two.
@@ -133,8 +133,7 @@ impl Scores {
                 *value = (component[row] * scale * rest).round_ties_even() as i128;
             }
             for (way, sums) in self.clusters.iter_mut().enumerate() {
-                let code: Vec<u32> =
-                    if way == 2 { groups.iter().map(|g| g[row]).collect() } else { vec![groups[way][row]] };
+                let code = if way == 2 { [groups[0][row], groups[1][row]] } else { [groups[way][row], 0] };
                 let sum = sums.entry(code).or_insert_with(|| vec![0; fixed.len()]);
                 sum.iter_mut().zip(&fixed).for_each(|(s, v)| *s += v);
             }
@@ -263,7 +262,7 @@ impl Scores {
         Ok(Covariance { kind: self.kind, loading: whitening.loading.clone(), middle: Middle::Full(middle), df })
     }
 
-    fn cluster_products(&self, sums: &HashMap<Vec<u32>, Vec<i128>>) -> Result<Vec<f64>, Error> {
+    fn cluster_products(&self, sums: &HashMap<[u32; 2], Vec<i128>>) -> Result<Vec<f64>, Error> {
         let half = 2f64.powi(-(self.unit / 2));
         let rest = 2f64.powi(-(self.unit - self.unit / 2));
         let columns: Vec<Vec<f64>> =
