@@ -6,8 +6,8 @@ the repository root:
     python reference/absorbed.py
 
 Effects are solved for by LSMR at a tolerance of 1e-12: at pyfixest's default (alternating projections to 1e-6) standard
-errors have eight to ten digits. Singletons are kept (`fixef_rm="none"`, as fixest does by default and pyfixest does not),
-weights are analytic ones, and small-sample corrections are pyfixest's defaults, which are fixest's.
+errors have eight to ten digits. Singletons are kept (`fixef_rm="none"`; by default pyfixest leaves them out, as fixest does
+since 0.13), weights are analytic ones, and small-sample corrections are pyfixest's defaults, which are fixest's.
 """
 
 import platform

@@ -129,7 +129,7 @@ impl Absorbed {
     /// Coefficients that the effects count for: all levels, less one for each effect but the first.
     ///
     /// # Equals
-    /// `K` of `ssc(K.fixef = "full")` in fixest less the slopes, and of pyfixest; Stata's `reghdfe` counts one less for
+    /// `K` of `ssc(K.fixef = "full", K.exact = FALSE)` in fixest, and of pyfixest, less the slopes; Stata's `reghdfe` counts one less for
     /// each further part ([`Absorbed::parts`]).
     pub fn coefficients(&self) -> usize {
         self.residual.taken.as_ref().map_or(0, |taken| taken.coefficients)
@@ -172,7 +172,8 @@ impl Absorbed {
     ///
     /// # Equals
     /// `feols(y ~ x | g1 + g2, fixef.rm = "none")` in fixest; pyfixest's `feols(…, fixef_rm="none")`; the slopes of `lm` with
-    /// a factor for each effect.
+    /// a factor for each effect. Levels of one row (singletons) are kept and counted; fixest leaves them out by default
+    /// since 0.13, and so does pyfixest: slopes are the same, degrees of freedom and clusters may differ.
     ///
     /// # Errors
     /// As [`Fit::of`].
