@@ -145,7 +145,8 @@ The result has the same bits as one fit of all rows, in any order. Levels of fac
 #[derive(Debug, Args)]
 #[command(after_long_help = FIT_HELP)]
 pub struct FitArgs {
-    /// The model, as in R: `y ~ a + b*c + poly(x, 3) + C(g, ref="b")`. (With --from it may be left out.)
+    /// The model, as in R: `y ~ a + b*c + poly(x, 3) + C(g, ref="b")`; fixed effects to be absorbed stand behind `|`, as in
+    /// fixest: `y ~ a | firm + year`. (With --from it may be left out.)
     #[arg(allow_hyphen_values = true, required_unless_present = "from")]
     pub formula: Option<String>,
     /// Paths, globs, directories, or `-` for CSV on standard input (CSV, also gzipped; Parquet; Arrow IPC; JSON lines).

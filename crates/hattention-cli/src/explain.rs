@@ -30,7 +30,7 @@ struct Queries {
 
 /// Runs the command.
 pub fn run(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
-    let model = TableModel::load(&args.model)?;
+    let model = TableModel::load(&args.model)?.without_effects("`hat explain`")?;
     let [fit] = &model.model.fits[..] else {
         return Err(Failure::usage("the model has several targets", "explain models of one target"));
     };

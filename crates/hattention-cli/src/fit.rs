@@ -12,6 +12,7 @@ use hattention_table::formula::Formula;
 use hattention_table::source::{Source, SourceError, SourceOptions};
 use serde_json::Value;
 
+use crate::absorb::{self, Absorption};
 use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs, SourceArgs};
 use crate::failure::Failure;
 use crate::model::TableModel;
@@ -24,6 +25,9 @@ use crate::state::TableState;
 pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     read_out::check(&args.read)?;
     let asked = Asked::of(args)?;
+    if let Some(formula) = asked.with_effects() {
+        return read_out::publish(&args.read, formula, absorbed(args, formula, &asked, quiet)?);
+    }
     let (state, source) = gathered(args, &asked, quiet)?;
     let trained = |state: &TableState| trained(args, asked, state, source, quiet);
     read_out::finish(&args.read, &state, trained)
@@ -35,6 +39,9 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
 /// Those of `hat fit`.
 pub fn model(args: &FitArgs, quiet: bool) -> Result<TableModel, Failure> {
     let asked = Asked::of(args)?;
+    if let Some(formula) = asked.with_effects() {
+        return Ok(absorbed(args, formula, &asked, quiet)?.model);
+    }
     let (state, source) = gathered(args, &asked, quiet)?;
     Ok(trained(args, asked, &state, source, quiet)?.model)
 }
@@ -75,8 +82,32 @@ impl Asked {
             let what = if formula.is_some() { "a formula" } else { "--sql" };
             return refuse(format!("{what} without a source"), "name the files of its rows");
         }
-        Ok(Self { formula, sources, vcov, amount: Amount::parse(&args.read)? })
+        let asked = Self { formula, sources, vcov, amount: Amount::parse(&args.read)? };
+        let states = [
+            (args.from.is_some(), "--from"),
+            (!args.remove.is_empty(), "--remove"),
+            (args.read.state_out.is_some(), "--state-out"),
+        ];
+        match (asked.with_effects(), states.iter().find(|(given, _)| *given)) {
+            (Some(_), Some((_, what))) => refuse(
+                format!("{what} with absorbed effects: states in files do not hold sums within their levels"),
+                "fit all the rows in one command, or write the effects as factors, `C(g)`",
+            ),
+            _ => Ok(asked),
+        }
     }
+
+    /// The formula, if it has effects to be absorbed.
+    fn with_effects(&self) -> Option<&Formula> {
+        self.formula.as_ref().filter(|formula| !formula.effects().is_empty())
+    }
+}
+
+/// The model of a formula with effects that are absorbed.
+fn absorbed(args: &FitArgs, formula: &Formula, asked: &Asked, quiet: bool) -> Result<Trained, Failure> {
+    let rows = Rows { sources: &asked.sources, sql: args.sql.as_deref(), batch_rows: args.batch_rows };
+    let source = rows.open_for(formula)?;
+    absorb::train(args, formula, &source, asked.vcov.clone(), quiet).map_err(|failure| failure.placed(&source))
 }
 
 /// The state that is asked for; and its source, if one pass over it made the state.
@@ -160,18 +191,21 @@ impl Rows<'_> {
         let source = open(&self.args(), &state.labels())?;
         let design = Design::of_spec(state.spec(), &source.schema(), DEFAULT_COLUMN_LIMIT)
             .map_err(|e| explain_text(&source, e))?;
+        refuse_mistyped(&source, &design)?;
         read(args, &design, &source, quiet).map_err(|failure| failure.placed(&source))
     }
 }
 
-/// Opens the sources of a fit. A column that the formula makes a factor may be numbers in one CSV file and labels in
-/// another: then it is labels in all.
+/// Opens the sources of a fit. A column that the formula makes a factor or an effect may be numbers in one CSV file and
+/// labels in another: then it is labels in all.
 ///
 /// # Errors
 /// Those of [`Source::open`].
 pub fn open_for(args: &SourceArgs, formula: &Formula) -> Result<Source, Failure> {
     let terms = formula.expand(&[])?;
-    let factors: Vec<&str> = terms.variables.iter().filter_map(|variable| variable.factor_column()).collect();
+    let effects = formula.effects().iter().map(String::as_str);
+    let factors = terms.variables.iter().filter_map(|variable| variable.factor_column());
+    let factors: Vec<&str> = factors.chain(effects).collect();
     let mut labels = Vec::new();
     loop {
         match open(args, &labels) {
@@ -249,20 +283,46 @@ pub struct Trained {
     pub inflation: Option<Vec<Option<f64>>>,
     /// The covariance of its coefficients.
     pub vcov: Vcov,
+    /// The effects that were taken out, if any were.
+    pub absorption: Option<Absorption>,
+}
+
+/// The design of a formula over a source.
+///
+/// # Errors
+/// Those of [`Design::compile`], and columns of numbers with text among them.
+pub fn compile(formula: &Formula, source: &Source, options: &DesignOptions) -> Result<Design, Failure> {
+    let design = Design::compile(formula, &source.schema(), options).map_err(|e| explain_text(source, e))?;
+    refuse_mistyped(source, &design)?;
+    design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
+    Ok(design)
+}
+
+/// Refuses a fit of no rows, and says why there are none.
+///
+/// # Errors
+/// If there are none.
+pub fn check_rows(weighted: bool, rows: u64, dropped: u64) -> Result<(), Failure> {
+    if rows > 0 {
+        return Ok(());
+    }
+    let why = if dropped > 0 { format!(": all {dropped} have missing values") } else { String::new() };
+    let message = match weighted {
+        true if dropped == 0 => "no rows with positive weight".to_owned(),
+        _ => format!("no rows left to fit{why}"),
+    };
+    Err(Failure::no_answer(message, "check the source, its missing values and its weights"))
 }
 
 /// The state of a source's rows.
 fn gather(args: &FitArgs, formula: &Formula, source: &Source, vcov: &Vcov, quiet: bool) -> Result<TableState, Failure> {
     let extras = extras(vcov, args.order.as_deref());
     let options = DesignOptions { weights: args.weights.clone(), extras, ..DesignOptions::default() };
-    let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
-    design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
-    read(args, &design, source, quiet)
+    read(args, &compile(formula, source, &options)?, source, quiet)
 }
 
 /// One pass over a source.
 fn read(args: &FitArgs, design: &Design, source: &Source, quiet: bool) -> Result<TableState, Failure> {
-    refuse_mistyped(source, design)?;
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
     let also_unweighted = design.spec().weights.is_some() && design.has_orthogonal_polynomials();
     let progress = Progress::new(source.bytes_total(), "reading", quiet);
@@ -276,18 +336,7 @@ fn read(args: &FitArgs, design: &Design, source: &Source, quiet: bool) -> Result
 /// If there is nothing to fit, or no answer.
 pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState) -> Result<Trained, Failure> {
     let gathered = &state.gathered;
-    if gathered.moments.rows() == 0 {
-        let why = if gathered.dropped > 0 {
-            format!(": all {} have missing values", gathered.dropped)
-        } else {
-            String::new()
-        };
-        let message = match &state.spec().weights {
-            Some(_) if gathered.dropped == 0 => "no rows with positive weight".to_owned(),
-            _ => format!("no rows left to fit{why}"),
-        };
-        return Err(Failure::no_answer(message, "check the source, its missing values and its weights"));
-    }
+    check_rows(state.spec().weights.is_some(), gathered.moments.rows(), gathered.dropped)?;
     let frozen = Frozen::new(&state.layout)?;
     let targets = &state.targets;
     let state_columns = columns(&state.layout.coding()?, targets.len());
@@ -313,8 +362,9 @@ pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState) -> Result<
         frozen,
         dropped_rows: gathered.dropped,
         largest_weight: gathered.largest_weight,
+        effects: Vec::new(),
     };
-    Ok(Trained { model, inflation, vcov: Vcov::Iid })
+    Ok(Trained { model, inflation, vcov: Vcov::Iid, absorption: None })
 }
 
 /// The model with covariances that need the residuals: a second pass.
@@ -378,7 +428,8 @@ pub fn refuse_mistyped(source: &Source, design: &Design) -> Result<(), Failure> 
     Ok(())
 }
 
-fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
+/// Columns that are read beside the formula's.
+pub fn extras(vcov: &Vcov, order: Option<&str>) -> Vec<String> {
     match vcov {
         Vcov::Cluster { columns } => columns.clone(),
         Vcov::Hac { .. } => order.map(str::to_owned).into_iter().collect(),

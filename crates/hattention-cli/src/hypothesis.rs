@@ -73,7 +73,9 @@ fn joint(fit: &Fit, hypotheses: &[String]) -> Result<Row, Failure> {
 
 fn terms(model: &TableModel, fit: &Fit) -> Result<Vec<Row>, Failure> {
     let coding = model.frozen.coding();
-    let assign = coding.assign();
+    // Beside effects there is no intercept.
+    let skipped = coding.assign().len() - fit.names.len();
+    let assign = coding.assign().split_off(skipped);
     let mut rows = Vec::new();
     for (term, label) in coding.term_labels.iter().enumerate() {
         let members: Vec<usize> =

@@ -1,5 +1,6 @@
 //! The program `hat`: least squares as attention, from files.
 
+mod absorb;
 mod args;
 mod drift;
 mod explain;

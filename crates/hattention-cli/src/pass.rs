@@ -137,7 +137,7 @@ pub fn covariances(
         let design_columns = ids.len();
         let targets = encoded.targets();
         let block = hattention::Block { columns: block.columns[..design_columns].to_vec(), ..block };
-        let groups = codes.of(encoded)?;
+        let groups = codes.of(encoded.extras())?;
         let groups: Vec<&[u32]> = groups.iter().map(Vec::as_slice).collect();
         for ((scores, fit), target) in scores.iter_mut().zip(fits).zip(targets) {
             scores.push(whitening, fit, &block, &ids, target, &groups)?;
@@ -198,17 +198,22 @@ fn ordered(
 }
 
 /// Codes of cluster columns, shared by all threads: equal values have equal codes.
-struct ClusterCodes {
+pub struct ClusterCodes {
     known: Vec<Mutex<HashMap<String, u32>>>,
 }
 
 impl ClusterCodes {
-    fn new(ways: usize) -> Self {
+    /// No codes yet, of so many columns.
+    pub fn new(ways: usize) -> Self {
         Self { known: (0..ways).map(|_| Mutex::new(HashMap::new())).collect() }
     }
 
-    fn of(&self, encoded: &EncodedBlock) -> Result<Vec<Vec<u32>>, Failure> {
-        self.known.iter().zip(encoded.extras()).map(|(known, array)| codes(known, array)).collect()
+    /// Codes of the rows of such columns. Shape: `[columns][rows]`.
+    ///
+    /// # Errors
+    /// If a column cannot be read as text.
+    pub fn of(&self, columns: &[ArrayRef]) -> Result<Vec<Vec<u32>>, Failure> {
+        self.known.iter().zip(columns).map(|(known, array)| codes(known, array)).collect()
     }
 }
 

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hattention::attention::{self, Keys};
+use hattention::fit::Fit;
 use hattention::fit::distribution::t_quantile;
 use hattention_table::arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt64Array};
 use hattention_table::arrow::datatypes::{DataType, Field, Schema};
-use hattention_table::design::{EncodedBlock, FrozenDesign, FrozenOptions, NaPolicy, Unseen};
+use hattention_table::design::{EncodedBlock, FrozenDesign, FrozenOptions, LevelCodes, NaPolicy, Unseen};
 use hattention_table::parquet::arrow::ArrowWriter;
 use hattention_table::source::ScanOrder;
 
@@ -35,17 +36,20 @@ pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
             "fit by least squares, or leave out --interval",
         ));
     }
+    refuse_beside_effects(args, &model)?;
     let source = crate::fit::open(&args.source, &model.labels())?;
     let unseen = if args.unseen == UnseenArg::Null { Unseen::Null } else { Unseen::Error };
     let weighted = model.frozen.spec().weights.is_some();
-    let base = FrozenOptions { unseen, na: NaPolicy::Drop, ..FrozenOptions::default() };
+    let extras = model.effects.iter().map(|effect| effect.column.clone()).collect();
+    let base = FrozenOptions { unseen, na: NaPolicy::Drop, extras, ..FrozenOptions::default() };
+    let levels = LevelCodes::of_levels(model.effects.iter().map(|e| (e.column.clone(), e.levels.clone())));
     let encoder = |options| model.frozen.encoder(&source.schema(), options).map_err(|e| explain_text(&source, e));
     let plain = encoder(&base)?;
     let full = match args.augment {
         true => Some(encoder(&FrozenOptions { targets: true, weights: weighted, ..base.clone() })?),
         false => None,
     };
-    let job = Job { args, model: &model, plain: &plain, full: full.as_ref() };
+    let job = Job { args, model: &model, plain: &plain, full: full.as_ref(), levels, unseen };
     let names = job.names();
     let columns = owned(&full.as_ref().unwrap_or(&plain).input_columns());
     let mut sink = Sink::open(args.output.as_deref(), &names)?;
@@ -66,6 +70,21 @@ struct Job<'a> {
     model: &'a TableModel,
     plain: &'a FrozenDesign,
     full: Option<&'a FrozenDesign>,
+    /// Levels of effects that were taken out.
+    levels: LevelCodes,
+    unseen: Unseen,
+}
+
+/// Refuses what needs the rows of a model with effects less their effects.
+fn refuse_beside_effects(args: &PredictArgs, model: &TableModel) -> Result<(), Failure> {
+    let what = if args.augment { "--augment" } else { "--interval" };
+    if model.effects.is_empty() || !(args.augment || args.interval.is_some()) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("{what} of a model with absorbed effects"),
+        "leave it out, or fit with the effects as factors among the terms: y ~ x + C(g)",
+    ))
 }
 
 impl Job<'_> {
@@ -99,7 +118,8 @@ impl Job<'_> {
         let keys = if needs_keys { Some(Keys::of(whitening, &block, &ids)?) } else { None };
         let mut values = Vec::new();
         for (t, fit) in self.model.model.fits.iter().enumerate() {
-            let predictions = attention::predict(whitening, fit, &block, &ids)?;
+            let mut predictions = attention::predict(whitening, fit, &block, &ids)?;
+            self.add_effects(fit, &encoded, &mut predictions)?;
             let errors: Option<Vec<f64>> = keys.as_ref().zip(fit.covariance.as_ref()).map(|(keys, covariance)| {
                 (0..keys.rows)
                     .map(|row| {
@@ -108,7 +128,11 @@ impl Job<'_> {
                     })
                     .collect()
             });
-            values.push(encoded.scatter(&predictions));
+            values.push(if fit.effects.is_some() {
+                scatter(&encoded, &predictions)
+            } else {
+                encoded.scatter(&predictions)
+            });
             let nothing = || vec![None; batch.num_rows()];
             if self.args.augment {
                 values.push(errors.as_ref().map_or_else(nothing, |errors| scatter(&encoded, errors)));
@@ -127,6 +151,25 @@ impl Job<'_> {
             }
         }
         Ok(values)
+    }
+
+    /// Adds the effects of the rows' levels; NaN where a level is unknown and may be.
+    fn add_effects(&self, fit: &Fit, encoded: &EncodedBlock, predictions: &mut [f64]) -> Result<(), Failure> {
+        let Some(effects) = &fit.effects else { return Ok(()) };
+        let codes = self.levels.find(encoded, self.unseen)?;
+        for (row, prediction) in predictions.iter_mut().enumerate() {
+            let of_row: Vec<u32> = codes.iter().map(|codes| codes[row]).collect();
+            match effects.at(&of_row) {
+                Some(effect) => *prediction += effect.to_f64(),
+                None if self.unseen == Unseen::Null => *prediction = f64::NAN,
+                None => {
+                    let message =
+                        format!("row {}: a level of the row had no weight in training", encoded.row_number(row));
+                    return Err(Failure::usage(message, "let `--unseen null` leave such predictions empty"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Residual, leverage, leave-one-out residual and Cook's distance, for rows that have a target.

@@ -1,5 +1,7 @@
 //! What is written and printed of a fit.
 
+use hattention_table::formula::Formula;
+
 use crate::args::ReadOutArgs;
 use crate::failure::{Failure, NO_ANSWER};
 use crate::fit::Trained;
@@ -37,7 +39,7 @@ pub fn finish(
     if let Some(path) = &args.state_out {
         state.save(path)?;
     }
-    let Trained { mut model, inflation, vcov } = match (fit(state), &args.state_out) {
+    let trained = match (fit(state), &args.state_out) {
         (Ok(trained), _) => trained,
         (Err(failure), Some(path)) if failure.code == NO_ANSWER => {
             eprintln!("note: the state is written to {}", path.display());
@@ -49,17 +51,27 @@ pub fn finish(
         }
         (Err(failure), _) => return Err(failure),
     };
+    publish(args, &state.formula()?, trained)
+}
+
+/// Writes the model and prints the table.
+///
+/// # Errors
+/// If something cannot be written.
+pub fn publish(args: &ReadOutArgs, formula: &Formula, trained: Trained) -> Result<(), Failure> {
+    let Trained { mut model, inflation, vcov, absorption } = trained;
     if let Some(path) = &args.output {
         model.save(path)?;
     }
-    let formula = state.formula()?.text().to_owned();
+    let formula = formula.text();
     let name = vcov.to_string();
     let context = Context {
-        formula: &formula,
+        formula,
         dropped_rows: model.dropped_rows,
         vcov: &name,
         level: args.level,
         inflation: inflation.as_deref(),
+        absorption: absorption.as_ref(),
     };
     let text = if args.json {
         format!("{:#}\n", render::json(&context, &model.model.whitening, &model.model.fits))

@@ -4,6 +4,8 @@ use hattention::fit::{Coefficient, FTest, Fit};
 use hattention::{Filter, Method, Whitening};
 use serde_json::{Map, Value, json};
 
+use crate::absorb::Absorption;
+
 /// `x` with so many significant digits, in whichever notation is shorter.
 pub fn significant(x: f64, digits: usize) -> String {
     if x == 0.0 {
@@ -76,6 +78,8 @@ pub struct Context<'a> {
     pub level: f64,
     /// Variance inflation of every coefficient, if asked for.
     pub inflation: Option<&'a [Option<f64>]>,
+    /// The effects that were taken out, if any were.
+    pub absorption: Option<&'a Absorption>,
 }
 
 /// The method a fit stood on, in words.
@@ -141,10 +145,15 @@ pub fn table(context: &Context<'_>, whitening: &Whitening, fit: &Fit, several: b
         n => format!(" ({n} rows dropped: missing values)"),
     };
     text.push_str(&format!("{} rows{dropped}\n", fit.rows));
+    let (r_squared, adjusted) = overall(fit);
+    let within = match fit.effects {
+        Some(_) => format!(", within: {}", significant(fit.r_squared(), 5)),
+        None => String::new(),
+    };
     text.push_str(&format!(
-        "R-squared: {}, adjusted: {}\n",
-        significant(fit.r_squared(), 5),
-        significant(fit.adj_r_squared(), 5)
+        "R-squared: {}, adjusted: {}{within}\n",
+        significant(r_squared, 5),
+        significant(adjusted, 5)
     ));
     if let Some(f) = fit.f_test() {
         text.push_str(&format!(
@@ -154,6 +163,9 @@ pub fn table(context: &Context<'_>, whitening: &Whitening, fit: &Fit, several: b
             significant_df(f.df2),
             p_value(f.p)
         ));
+    }
+    if let Some(absorption) = context.absorption {
+        text.push_str(&absorption.text());
     }
     match whitening.filter {
         Filter::Ols => {}
@@ -172,6 +184,17 @@ pub fn table(context: &Context<'_>, whitening: &Whitening, fit: &Fit, several: b
         fit.digits()
     ));
     text
+}
+
+/// R², and R² adjusted, of all that was fitted: with effects taken out, of them too.
+fn overall(fit: &Fit) -> (f64, f64) {
+    match &fit.effects {
+        Some(effects) => {
+            let df = if fit.df_residual > 0.0 { fit.df_residual } else { f64::NAN };
+            (effects.r_squared, 1.0 - (1.0 - effects.r_squared) * (fit.rows as f64 - 1.0) / df)
+        }
+        None => (fit.r_squared(), fit.adj_r_squared()),
+    }
 }
 
 fn significant_df(df: f64) -> String {
@@ -208,11 +231,12 @@ fn fit_fields(context: &Context<'_>, whitening: &Whitening, fit: &Fit) -> Map<St
     }
     let criteria = fit.filter == Filter::Ols;
     let when = |yes: bool, x: f64| if yes { number(x) } else { Value::Null };
+    let (r_squared, adjusted) = overall(fit);
     let fields = json!({
         "rank": whitening.rank,
         "coefficients": listed,
         "aliased": aliased,
-        "sigma": number(fit.sigma()), "r_squared": number(fit.r_squared()), "adj_r_squared": number(fit.adj_r_squared()),
+        "sigma": number(fit.sigma()), "r_squared": number(r_squared), "adj_r_squared": number(adjusted),
         "f": fit.f_test().as_ref().map(f_test),
         "df_residual": number(fit.df_residual),
         "log_likelihood": when(criteria, fit.log_likelihood()), "aic": when(criteria, fit.aic()), "bic": when(criteria, fit.bic()),
@@ -220,10 +244,14 @@ fn fit_fields(context: &Context<'_>, whitening: &Whitening, fit: &Fit) -> Map<St
         "condition": number(whitening.condition),
         "effective_df": number(fit.effective_df),
     });
-    match fields {
+    let mut fields = match fields {
         Value::Object(map) => map,
         _ => Map::new(),
+    };
+    if fit.effects.is_some() {
+        fields.insert("within_r_squared".into(), number(fit.r_squared()));
     }
+    fields
 }
 
 /// The JSON of a model's fits.
@@ -237,6 +265,10 @@ pub fn json(context: &Context<'_>, whitening: &Whitening, fits: &[Fit]) -> Value
     }
     if let Filter::Components { count, .. } = whitening.filter {
         object.insert("components".into(), count.into());
+    }
+    if let Some(absorption) = context.absorption {
+        object.insert("absorbed".into(), absorption.effects_json());
+        object.insert("absorption".into(), absorption.solution_json());
     }
     if let [fit] = fits {
         object.extend(fit_fields(context, whitening, fit));

@@ -224,7 +224,7 @@ impl TableError {
             Self::TooManyTerms { .. } => "use fewer columns or a smaller power".into(),
             Self::TooManyColumns { .. } => "use fewer terms, or raise the limit on columns".into(),
             Self::TooManyLevels { factor, .. } => format!(
-                "if `{factor}` is an identifier, leave it out; if it is a number read as text, convert it; else group its rare levels or raise the limit on columns"
+                "if `{factor}` is an identifier, leave it out, or absorb its effects: y ~ x | {factor}; if it is a number read as text, convert it; else group its rare levels or raise the limit on columns"
             ),
             Self::UnknownReference { nearest, .. } => match nearest.first() {
                 Some(name) => format!("did you mean ref = \"{name}\"?"),

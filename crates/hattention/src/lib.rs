@@ -25,6 +25,7 @@
 //! | observation weights `γ^(T−t)` | decay | `M ← γ M + k yᵀ` | [`FastMemory::decay`] |
 //! | rolling, expanding, decayed regressions | masks on the scores | `t − W < i ≤ t`, `i ≤ t`, `γ^(t−i)` | [`roll`] |
 //! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
+//! | fixed effects taken out | keys of residuals | `kᵢ = Lᵀ(xᵢ − Daᵢ)` | [`absorb`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
 //! # Laws
@@ -34,6 +35,7 @@
 //! 4. Ridge is least squares as `α → 0` and the mean as `α → ∞`; all components are least squares.
 //! 5. Same data, same bits: threads, batches, order and merge tree do not show.
 
+pub mod absorb;
 pub mod attention;
 pub mod block;
 pub mod codec;

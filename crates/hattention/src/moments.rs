@@ -4,11 +4,13 @@ mod blocks;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::block::{Block, Column};
 use crate::error::Error;
 use crate::exact::accumulator::Accumulator;
 use crate::exact::chunk::Chunk;
+use crate::exact::float::Float;
 use crate::exact::kernel::Kernel;
 use crate::exact::planes::Digits;
 use crate::exact::{stored, wide};
@@ -49,6 +51,22 @@ pub struct Moments {
     pub(crate) log_weights: Option<Accumulator>,
     /// Of the constant and of every column: how many numbers came, and how many of them no double holds.
     pub(crate) stored: Vec<Stored>,
+    /// What was taken out of the columns, where sums are those of residuals.
+    pub(crate) taken: Option<Arc<Taken>>,
+}
+
+/// The effects that were taken out of the columns of a state, and how well: entry `c` of the lists is column `c` of the
+/// table.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    /// Names of the effects.
+    pub(crate) names: Vec<String>,
+    /// Their levels less what is redundant among them.
+    pub(crate) coefficients: usize,
+    /// Lengths of the columns before, about zero.
+    pub(crate) lengths: Vec<Float<4>>,
+    /// What the columns are off by at most, in length: a product of two is off by that of theirs.
+    pub(crate) errors: Vec<Float<4>>,
 }
 
 /// How many numbers of a column came, those of other levels not counted.
@@ -109,6 +127,7 @@ impl Moments {
             rows: 0,
             log_weights: None,
             stored: vec![Stored::default(); columns + 1],
+            taken: None,
         }
     }
 
@@ -225,6 +244,7 @@ impl Moments {
             rows: self.rows,
             log_weights: self.log_weights.clone(),
             stored: with_constant.iter().map(|&c| self.stored[c]).collect(),
+            taken: None,
         })
     }
 
@@ -253,12 +273,15 @@ impl Moments {
         (1..self.sums.columns()).find(|&column| self.sums.centred_square_is_negative(column))
     }
 
+    /// The same rows with other sums: those of the residuals of their columns.
+    pub(crate) fn of_residuals(&self, sums: Accumulator, taken: Taken) -> Self {
+        Self { sums, taken: Some(Arc::new(taken)), ..self.clone() }
+    }
+
     /// `Σ log wᵢ`; zero without weights.
     pub fn log_weight_sum(&self) -> f64 {
         let entry = self.log_weights.as_ref().and_then(|sums| sums.entry(0, 1));
-        entry.map_or(0.0, |(words, exponent)| {
-            crate::exact::float::Float::<4>::from_wide(words, exponent as i64).to_f64()
-        })
+        entry.map_or(0.0, |(words, exponent)| Float::<4>::from_wide(words, exponent as i64).to_f64())
     }
 
     fn accumulate(&mut self, block: &Block<'_>, ids: &[usize], negate: bool) -> Result<(), Error> {

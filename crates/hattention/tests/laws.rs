@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "laws/absorb.rs"]
+mod absorb;
 #[path = "laws/any_data.rs"]
 mod any_data;
 #[path = "laws/decay.rs"]

@@ -156,7 +156,7 @@ impl Side {
 /// Runs the command; whether the alarm sounds.
 pub fn run(args: &DriftArgs, quiet: bool) -> Result<bool, Failure> {
     check(args)?;
-    let model = TableModel::load(&args.model)?;
+    let model = TableModel::load(&args.model)?.without_effects("`hat drift`")?;
     let whitening = &model.model.whitening;
     if whitening.keys() == 0 {
         return Err(Failure::usage(

@@ -23,6 +23,12 @@ use rows::Rows;
 /// Those of the options, of reading, and of the rolls.
 pub fn run(args: &RollArgs, quiet: bool) -> Result<(), Failure> {
     let formula = Formula::parse(&args.formula)?;
+    if !formula.effects().is_empty() {
+        return Err(Failure::usage(
+            "a roll with absorbed effects: their levels would have to be solved for at every row",
+            "write them as factors, `C(g)`, or roll each level apart with --by",
+        ));
+    }
     let mask = mask(args)?;
     if let Some(path) = &args.output {
         table::check_format(path)?;

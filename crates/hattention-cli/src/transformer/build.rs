@@ -20,7 +20,8 @@ pub fn run(args: &BuildArgs, quiet: bool) -> Result<(), Failure> {
         fitted(args)?
     } else {
         crate::fit::model(&fit_args(args)?, quiet)?
-    };
+    }
+    .without_effects("a transformer")?;
     let options = Options {
         layout: match args.layout {
             LayoutArg::SelfAttention => Layout::SelfAttention,

@@ -1,5 +1,6 @@
 //! The program, run as a user runs it.
 
+mod absorb;
 mod bad_input;
 mod classics;
 mod drift;

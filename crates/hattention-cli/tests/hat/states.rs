@@ -177,4 +177,7 @@ fn states_that_do_not_fit_are_refused_by_name() {
     let json: Value = serde_json::from_str(&folder.done(&["merge", "s.state", "--json"])).unwrap();
     assert_eq!(json["n"], 60);
     folder.refused(&["merge", "s.state", "-o", "x", "--state-out", "x"], 2, &["same file"]);
+    folder.refused(&["fit", "y ~ a | g", "all.csv", "--state-out", "e.state"], 2, &["--state-out", "absorbed"]);
+    folder.refused(&["fit", "y ~ a | g", "all.csv", "--from", "s.state"], 2, &["--from", "absorbed"]);
+    folder.refused(&["roll", "y ~ a | g", "all.csv", "--expanding", "--order", "a"], 2, &["absorbed", "--by"]);
 }

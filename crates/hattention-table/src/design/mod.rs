@@ -19,6 +19,7 @@
 
 mod block;
 mod coding;
+mod effects;
 mod encode;
 mod evaluate;
 mod factor;
@@ -35,6 +36,7 @@ use datafusion::arrow::datatypes::Schema;
 
 pub use block::EncodedBlock;
 pub use coding::{COEFFICIENT_LIMIT, CodedColumn, Coding, FactorCoding, PolynomialGroup};
+pub use effects::{LevelCodes, SortedLevels};
 pub use frozen::{Frozen, FrozenDesign, FrozenOptions};
 pub use layout::{StateColumn, StateLayout};
 pub use levels::Level;

@@ -22,10 +22,11 @@ use syntax::{Expr, Kind};
 /// A formula may be this long, in bytes.
 pub const FORMULA_LENGTH_LIMIT: usize = 1 << 20;
 
-/// A parsed formula `targets ~ terms`.
+/// A parsed formula `targets ~ terms`, or `targets ~ terms | effects`.
 ///
 /// # Equals
-/// R's formulas with `+ - : * / ^ ( ) .`, `1`, `0`, `I()`, `poly()`, `cbind()` on the left, and the functions `log exp
+/// fixest's `y ~ x | g + h` for effects that are absorbed, without combinations (`g^h`), slopes by level (`g[x]`) and
+/// instruments. R's formulas with `+ - : * / ^ ( ) .`, `1`, `0`, `I()`, `poly()`, `cbind()` on the left, and the functions `log exp
 /// sqrt abs log2 log10 log1p expm1 sin cos`. Unlike R: `C(g, ref = "x")` chooses a reference level, `factor(g)` is `C(g)`,
 /// `poly(x, k, raw)` is `poly(x, k, raw = TRUE)`, and a target among the terms is an error.
 ///
@@ -41,6 +42,7 @@ pub struct Formula {
     text: String,
     targets: Vec<Target>,
     right: Expr,
+    effects: Vec<String>,
 }
 
 /// What the model predicts: a column or an expression of columns.
@@ -54,6 +56,12 @@ impl Target {
     /// The target as R prints it.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    fn uses(&self, column: &str) -> bool {
+        let mut used = false;
+        self.expression.visit_names(&mut |name| used |= name == column);
+        used
     }
 }
 
@@ -98,11 +106,15 @@ impl Formula {
                 got: format!("{} bytes", text.len()),
             });
         }
-        let (left, right) = parser::sides(text)?;
+        let (left, right, effects) = parser::sides(text)?;
         let targets = targets(text, &left)?;
+        if let Some((target, _)) = effects.iter().find(|(name, _)| targets.iter().any(|target| target.uses(name))) {
+            return Err(TableError::TargetAmongTerms { term: target.clone() });
+        }
+        let effects = effects.into_iter().map(|(name, _)| name).collect();
         // Expanding without columns checks every term but `.` before any table is opened.
         terms::expand(text, &right, &[])?;
-        Ok(Self { text: text.to_owned(), targets, right })
+        Ok(Self { text: text.to_owned(), targets, right, effects })
     }
 
     /// The formula as it was written.
@@ -115,12 +127,17 @@ impl Formula {
         &self.targets
     }
 
+    /// The columns whose effects are to be absorbed: what stands after `|`.
+    pub fn effects(&self) -> &[String] {
+        &self.effects
+    }
+
     /// Whether the right-hand side has a `.`, so that its terms depend on the table's columns.
     pub fn has_dot(&self) -> bool {
         contains_dot(&self.right)
     }
 
-    /// Expands the terms, `.` standing for every column that no target uses.
+    /// Expands the terms, `.` standing for every column that no target uses and that is no effect.
     ///
     /// # Equals
     /// R's `attr(terms(formula, data = ...), "term.labels")`. Unlike in R, a variable that `-` removes altogether is not
@@ -137,6 +154,7 @@ impl Formula {
             })
         });
         let dot: Vec<&str> = columns.iter().copied().filter(|name| !used.contains(name)).collect();
+        let dot: Vec<&str> = dot.into_iter().filter(|name| !self.effects.iter().any(|effect| effect == name)).collect();
         self.expand_dot(&dot)
     }
 
@@ -169,7 +187,11 @@ impl FromStr for Formula {
 /// The formula with R's spacing.
 impl fmt::Display for Formula {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ~ {}", targets_label(&self.targets), self.right)
+        write!(f, "{} ~ {}", targets_label(&self.targets), self.right)?;
+        self.effects
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, effect)| write!(f, " {} {}", if i == 0 { '|' } else { '+' }, syntax::name_label(effect)))
     }
 }
 

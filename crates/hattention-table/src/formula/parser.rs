@@ -16,11 +16,14 @@ mod binding {
     pub const POWER: u8 = 5;
 }
 
-/// The two sides of `left ~ right`.
+/// The effects after `|`, each with where it starts.
+pub(super) type Effects = Vec<(String, usize)>;
+
+/// The two sides of `left ~ right`, and the effects of `left ~ right | effects`.
 ///
 /// # Errors
 /// - [`TableError::Formula`] at the first token that does not fit.
-pub(super) fn sides(formula: &str) -> Result<(Expr, Expr), TableError> {
+pub(super) fn sides(formula: &str) -> Result<(Expr, Expr, Effects), TableError> {
     let mut parser = Parser { formula, tokens: tokens(formula)?, at: 0 };
     if let Word::Symbol('~') = parser.word() {
         return Err(parser.expected("a target before `~`"));
@@ -31,16 +34,19 @@ pub(super) fn sides(formula: &str) -> Result<(Expr, Expr), TableError> {
     }
     parser.at += 1;
     let right = parser.expression(0, 0)?;
+    let effects = if parser.word() == &Word::Symbol('|') { parser.effects()? } else { Vec::new() };
     match parser.word() {
-        Word::End => Ok((left, right)),
-        Word::Symbol('|') => Err(parser.expected(ABSORBED)),
-        _ => Err(parser.expected("an operator or the end of the formula")),
+        Word::End => Ok((left, right, effects)),
+        _ => Err(parser.expected("an operator, `|` or the end of the formula")),
     }
 }
 
-/// Why `|` is refused.
-const ABSORBED: &str =
-    "an operator or the end (effects absorbed after `|` are not available yet; write C(g) for a factor)";
+/// Why combinations of effects are refused.
+const COMBINED: &str =
+    "`+` or the end of the formula (the combinations of two columns are an effect if a column has them)";
+
+/// Why `|` is refused inside brackets.
+const ABSORBED: &str = "an operator or `)` (effects stand after all terms: y ~ a + b | g)";
 
 struct Parser<'a> {
     formula: &'a str,
@@ -65,6 +71,31 @@ impl Parser<'_> {
             expected: expected.to_owned(),
             got: self.word().describe(),
         }
+    }
+
+    /// `| g + h`, from the `|` on.
+    fn effects(&mut self) -> Result<Effects, TableError> {
+        let mut effects: Effects = Vec::new();
+        while matches!(self.word(), Word::Symbol('|' | '+')) {
+            if self.word() == &Word::Symbol('|') && !effects.is_empty() {
+                return Err(self.expected("`+` between effects, or the end of the formula"));
+            }
+            self.at += 1;
+            let Word::Name(name) = self.word().clone() else {
+                return Err(self.expected("the column of an effect"));
+            };
+            if effects.iter().any(|(known, _)| *known == name) {
+                return Err(self.expected("each effect once"));
+            }
+            effects.push((name, self.start()));
+            self.at += 1;
+            match self.word() {
+                Word::Symbol('^' | ':' | '*') => return Err(self.expected(COMBINED)),
+                Word::Symbol('(') => return Err(self.expected("`+` or the end (an effect is a bare column)")),
+                _ => {}
+            }
+        }
+        Ok(effects)
     }
 
     /// An expression of operators that bind at least as tightly as `minimum`.

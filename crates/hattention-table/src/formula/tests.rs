@@ -145,13 +145,19 @@ const BROKEN: &[(&str, usize, &str)] = &[
     ("y ~", 3, "a column, a number"),
     ("~ a", 0, "a target before `~`"),
     ("y ~ a +", 7, "a column, a number"),
-    ("y ~ a b", 6, "an operator or the end"),
+    ("y ~ a b", 6, "an operator, `|` or the end"),
     ("y ~ a + * b", 8, "a column, a number"),
     ("y ~ (a + b", 10, "an operator or `)`"),
-    ("y ~ a)", 5, "an operator or the end"),
-    ("y ~ a | g", 6, "absorbed after `|` are not available yet"),
-    ("y ~ (1 | g)", 7, "absorbed after `|` are not available yet"),
-    ("y ~ a ~ b", 6, "an operator or the end"),
+    ("y ~ a)", 5, "an operator, `|` or the end"),
+    ("y ~ a |", 7, "the column of an effect"),
+    ("y ~ a | g + 1", 12, "the column of an effect"),
+    ("y ~ a | g + g", 12, "each effect once"),
+    ("y ~ a | g^h", 9, "combinations of two columns"),
+    ("y ~ a | C(g)", 9, "an effect is a bare column"),
+    ("y ~ a | g | h", 10, "`+` between effects"),
+    ("y ~ a | g - h", 10, "or the end of the formula"),
+    ("y ~ (1 | g)", 7, "effects stand after all terms"),
+    ("y ~ a ~ b", 6, "an operator, `|` or the end"),
     ("y ~ 2", 4, "1 or 0"),
     ("y ~ a:1", 6, "a term to multiply"),
     ("y ~ 1*a", 4, "a term to multiply"),
@@ -214,6 +220,18 @@ fn a_target_among_the_terms_is_an_error() {
         let result = Formula::parse(text).unwrap().expand(&COLUMNS);
         assert!(matches!(result, Err(TableError::TargetAmongTerms { .. })), "{text}: {result:?}");
     }
+}
+
+#[test]
+fn effects_stand_behind_the_terms() {
+    let formula = Formula::parse("log(y)~a*b|g+`h i`").unwrap();
+    assert_eq!(formula.effects(), ["g", "h i"]);
+    assert_eq!(formula.to_string(), "log(y) ~ a * b | g + `h i`");
+    assert_eq!(formula.expand(&["y", "a", "b", "g"]).unwrap().labels(), ["a", "b", "a:b"]);
+    // Effects are not among the other columns.
+    assert_eq!(Formula::parse("y ~ . | g").unwrap().expand(&["y", "x", "g", "z"]).unwrap().labels(), ["x", "z"]);
+    assert!(Formula::parse("y ~ 1 | g").unwrap().expand(&["y", "g"]).unwrap().labels().is_empty());
+    assert!(matches!(Formula::parse("log(y) ~ x | y"), Err(TableError::TargetAmongTerms { .. })));
 }
 
 #[test]

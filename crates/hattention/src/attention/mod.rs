@@ -84,6 +84,9 @@ impl Keys {
 
 /// Predictions `β₀ + xᵀβ` of a block's rows in doubled arithmetic, rounded once. Shape: `[rows]`.
 ///
+/// Effects that were taken out are not among the columns: add those of the rows' levels
+/// ([`FittedEffects::at`](crate::absorb::FittedEffects::at)).
+///
 /// # Numerics
 /// Products and sums carry 106 bits, and coefficients are pairs: high powers cancel without loss.
 ///

@@ -1,5 +1,6 @@
 //! Models, states and transformers as bytes: safetensors with metadata, and ONNX. Callers read and write the files.
 
+mod effects;
 pub mod onnx;
 mod state;
 mod transformer;
@@ -20,7 +21,7 @@ pub use state::States;
 pub use transformer::Weights;
 
 /// The version this release writes; it reads no other.
-pub const FORMAT_VERSION: u64 = 2;
+pub const FORMAT_VERSION: u64 = 3;
 /// What a model file says it is.
 const FORMAT_NAME: &str = "hattention-model";
 /// Most coefficients, keys or targets a file may claim: far beyond any fit, far below an overflow.
@@ -76,6 +77,7 @@ impl Model {
                 };
                 json!({"kind": covariance.kind.to_string(), "df": bits(covariance.df), "sigma": variance})
             });
+            let effects = effects::write(fit.effects.as_ref(), t, &mut tensors);
             fits.push(json!({
                 "name": fit.target, "raw_intercept": [bits(fit.raw_intercept.hi), bits(fit.raw_intercept.lo)],
                 "target_mean": bits(fit.target_mean), "residual_sum": bits(fit.residual_sum),
@@ -83,7 +85,7 @@ impl Model {
                 "signal_to_noise": bits(fit.signal_to_noise),
                 "total_sum": bits(fit.total_sum), "df_residual": bits(fit.df_residual),
                 "effective_df": bits(fit.effective_df), "log_weight_sum": bits(fit.log_weight_sum),
-                "covariance": covariance,
+                "covariance": covariance, "effects": effects,
             }));
         }
         let dependent: Vec<Value> = w
@@ -257,6 +259,7 @@ fn read_fit(target: &Value, t: usize, tensors: &SafeTensors<'_>, whitening: &Whi
         intercept: whitening.design.intercept,
         filter: whitening.filter,
         covariance,
+        effects: effects::read(&target["effects"], t, tensors)?,
         names,
     })
 }

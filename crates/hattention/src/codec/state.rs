@@ -56,13 +56,17 @@ impl States {
     /// The states as a safetensors file.
     ///
     /// # Errors
-    /// [`Error::Format`] if the description cannot be written, or a name is there twice.
+    /// [`Error::Format`] if the description cannot be written, a name is there twice, or sums are those of
+    /// residuals of effects.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut tensors = Tensors::default();
         let mut described = Vec::new();
         for (name, state) in &self.states {
             if self.states.iter().filter(|(other, _)| other == name).count() > 1 {
                 return Err(mismatch("states of different names".into(), format!("`{name}` twice")));
+            }
+            if state.taken.is_some() {
+                return Err(mismatch("sums of rows".into(), format!("sums of residuals in `{name}`")));
             }
             write_sums(&mut tensors, name, &state.sums);
             // (Rows that came and went leave no logarithms.)
@@ -155,5 +159,5 @@ fn read(described: &Value, tensors: &SafeTensors<'_>) -> Result<(String, Moments
         Some(false) => None,
         None => return Err(missing("logs")),
     };
-    Ok((name.to_owned(), Moments { sums, rows, log_weights, stored }))
+    Ok((name.to_owned(), Moments { sums, rows, log_weights, stored, taken: None }))
 }

@@ -113,18 +113,7 @@ impl Accumulator {
     /// The entry in a form that depends on its value only: odd integer (or nothing for zero), exponent.
     pub(crate) fn canonical(&self, i: usize, j: usize) -> (Vec<u64>, i32) {
         match self.entry(i, j) {
-            Some((words, exponent)) if !wide::is_zero(words) => {
-                let zeros: u32 = {
-                    let skip = words.iter().take_while(|w| **w == 0).count();
-                    64 * skip as u32 + words[skip].trailing_zeros()
-                };
-                let mut odd = vec![0u64; words.len() + 1];
-                shift_right(&mut odd, words, zeros as usize);
-                while odd.len() > 1 && odd[odd.len() - 1] == sign_word(odd[odd.len() - 2]) {
-                    odd.pop();
-                }
-                (odd, exponent + zeros as i32)
-            }
+            Some((words, exponent)) if !wide::is_zero(words) => wide::canonical(words, exponent),
             _ => (Vec::new(), 0),
         }
     }
@@ -172,20 +161,6 @@ impl Accumulator {
 /// Pairs `(i, j)` with `i ≤ j < columns`.
 pub(crate) fn pairs(columns: usize) -> usize {
     columns * (columns + 1) / 2
-}
-
-fn sign_word(word: u64) -> u64 {
-    if word >> 63 == 1 { u64::MAX } else { 0 }
-}
-
-fn shift_right(target: &mut [u64], value: &[u64], shift: usize) {
-    let sign = sign_word(value[value.len() - 1]);
-    let (skip, bits) = (shift / 64, shift % 64);
-    for (i, word) in target.iter_mut().enumerate() {
-        let low = value.get(i + skip).copied().unwrap_or(sign);
-        let high = value.get(i + skip + 1).copied().unwrap_or(sign);
-        *word = if bits == 0 { low } else { low >> bits | high << (64 - bits) };
-    }
 }
 
 impl PartialEq for Accumulator {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::accumulator::Accumulator;
 use super::float::Float;
 use super::wide;
+use crate::moments::{Moments, Taken};
 
 /// A column formed of those of the state's table: `Σ factor · column`.
 pub(crate) type Combination<const N: usize> = Vec<(usize, Float<N>)>;
@@ -29,6 +30,8 @@ pub(crate) struct Centred<'a, const N: usize> {
     total_reciprocal: Float<N>,
     formed: &'a [Combination<N>],
     products: Products<N>,
+    /// Of a state of residuals, what was taken out and how well.
+    taken: Option<&'a Taken>,
 }
 
 /// The centred products among the columns that others are formed of.
@@ -47,13 +50,36 @@ impl<'a, const N: usize> Centred<'a, N> {
         let value = Float::<N>::from_wide(&total.0, total.1 as i64);
         let total_reciprocal = if value.is_zero() { Float::ZERO } else { value.reciprocal() };
         let products = Products { places: BTreeMap::new(), values: Vec::new() };
-        Self { sums, intercept, total, total_reciprocal, formed: &[], products }
+        Self { sums, intercept, total, total_reciprocal, formed: &[], products, taken: None }
     }
 
     /// The same reader, with columns that are formed.
     pub(crate) fn with_formed(mut self, formed: &'a [Combination<N>]) -> Self {
         self.formed = formed;
         self
+    }
+
+    /// The same reader, with what is known of the state's errors.
+    pub(crate) fn with_errors(mut self, moments: &'a Moments) -> Self {
+        self.taken = moments.taken.as_deref();
+        self
+    }
+
+    /// The length of a column of the table about zero, before effects were taken out.
+    pub(crate) fn length(&self, a: usize) -> Float<N> {
+        let before = self.taken.and_then(|taken| taken.lengths.get(a));
+        before.map_or_else(|| self.raw(a, a).sqrt(), |length| length.resize())
+    }
+
+    /// What a column of the table is off by, in length: zero, but for residuals.
+    pub(crate) fn error(&self, a: usize) -> Float<N> {
+        self.taken.and_then(|taken| taken.errors.get(a)).map_or(Float::ZERO, |error| error.resize())
+    }
+
+    /// The same relative to [`Centred::length`].
+    pub(crate) fn error_relative(&self, a: usize) -> f64 {
+        let (error, length) = (self.error(a), self.length(a));
+        if error.is_zero() || length.is_zero() { 0.0 } else { (error * length.reciprocal()).to_f64() }
     }
 
     /// The formed columns.

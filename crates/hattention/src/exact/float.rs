@@ -79,6 +79,20 @@ impl<const N: usize> Float<N> {
         Self { negative: m < 0, exponent: e as i64 + 64 - zeros as i64, mantissa }
     }
 
+    /// The magnitude in units of `2^exponent`, truncated, as an unsigned integer.
+    pub(crate) fn to_wide(self, exponent: i64) -> Vec<u64> {
+        let shift = self.exponent() - 64 * N as i64 - exponent;
+        if self.is_zero() || shift <= -64 * N as i64 {
+            return vec![0];
+        }
+        if shift < 0 {
+            return shifted_down(&self.mantissa, shift.unsigned_abs() as usize).into_iter().chain([0]).collect();
+        }
+        let mut words = vec![0; (shift as usize).div_ceil(64) + N + 1];
+        wide::add_shifted(&mut words, &[&self.mantissa[..], &[0]].concat(), shift as usize, false);
+        words
+    }
+
     /// The nearest double (ties away from zero); zero or infinity beyond the range.
     pub(crate) fn to_f64(self) -> f64 {
         if self.is_zero() {
@@ -335,6 +349,11 @@ mod tests {
         let (wider, narrower) = (x.resize::<9>(), x.resize::<1>());
         assert_eq!(rational(wider), p);
         close(&rational(narrower), &p, &p, 63);
+        for unit in [ea - 700, ea - 64, ea - 3] {
+            let whole = Float::<N>::from_wide(&x.to_wide(unit), unit);
+            let step = rational(Float::<N>::from_f64(1.0).scale(unit));
+            assert!((rational(whole) - p.abs()).abs() <= step, "{whole:?} for {x:?}");
+        }
         let double = x.to_f64();
         close(&BigRational::from_float(double).unwrap(), &p, &p, 53);
     }

@@ -22,3 +22,4 @@ pub(crate) mod levels;
 pub(crate) mod planes;
 pub(crate) mod stored;
 pub(crate) mod wide;
+pub(crate) mod within;

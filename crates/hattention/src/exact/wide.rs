@@ -47,6 +47,32 @@ pub(crate) fn negate(value: &mut [u64]) {
     }
 }
 
+/// A number that is not zero in a form that depends on its value only: an odd integer, and the exponent of its unit.
+pub(crate) fn canonical(words: &[u64], exponent: i32) -> (Vec<u64>, i32) {
+    let skip = words.iter().take_while(|w| **w == 0).count();
+    let zeros = 64 * skip as u32 + words.get(skip).map_or(0, |word| word.trailing_zeros());
+    let mut odd = vec![0u64; words.len() + 1];
+    shift_right(&mut odd, words, zeros as usize);
+    while odd.len() > 1 && odd[odd.len() - 1] == sign_word(odd[odd.len() - 2]) {
+        odd.pop();
+    }
+    (odd, exponent + zeros as i32)
+}
+
+fn sign_word(word: u64) -> u64 {
+    if word >> 63 == 1 { u64::MAX } else { 0 }
+}
+
+fn shift_right(target: &mut [u64], value: &[u64], shift: usize) {
+    let sign = sign_word(value[value.len() - 1]);
+    let (skip, bits) = (shift / 64, shift % 64);
+    for (i, word) in target.iter_mut().enumerate() {
+        let low = value.get(i + skip).copied().unwrap_or(sign);
+        let high = value.get(i + skip + 1).copied().unwrap_or(sign);
+        *word = if bits == 0 { low } else { low >> bits | high << (64 - bits) };
+    }
+}
+
 /// Integers up to this many words are worked on without asking for memory: all but those of extreme data.
 pub(crate) const SHORT: usize = 32;
 

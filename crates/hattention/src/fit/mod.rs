@@ -6,6 +6,7 @@ pub mod inflation;
 pub mod scores;
 pub mod tests_of;
 
+use crate::absorb::FittedEffects;
 use crate::design::Filter;
 use crate::double_double::DoubleDouble;
 use crate::error::Error;
@@ -93,6 +94,8 @@ pub struct Fit {
     pub filter: Filter,
     /// Covariance of the coefficients; `None` under ridge and components.
     pub covariance: Option<Covariance>,
+    /// Effects that were taken out of the columns, if any were.
+    pub effects: Option<FittedEffects>,
 }
 
 impl Fit {
@@ -150,6 +153,7 @@ impl Fit {
             intercept: whitening.design.intercept,
             filter: whitening.filter,
             covariance: None,
+            effects: None,
         };
         if whitening.filter == Filter::Ols {
             fit.covariance = Some(Covariance::classical(whitening, fit.sigma(), fit.df_residual));

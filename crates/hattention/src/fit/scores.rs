@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Fit;
 use super::covariance::{Covariance, Middle, Vcov};
+use crate::absorb::Nesting;
 use crate::attention::{self, Keys};
 use crate::block::{Block, Column};
 use crate::error::Error;
@@ -25,7 +26,7 @@ pub struct Scores {
     /// Products of scores; for HAC of scores and lagged scores.
     products: Moments,
     /// Sums by cluster, one map for each way and their intersection.
-    clusters: Vec<HashMap<Vec<u32>, Vec<i128>>>,
+    clusters: Vec<HashMap<[u32; 2], Vec<i128>>>,
     /// The last rows' scores, for HAC, by row.
     recent: Vec<Vec<f64>>,
     /// `2^CLUSTER_BITS / √RSS`, a power of two.
@@ -37,8 +38,16 @@ impl Scores {
     /// An empty gatherer for a fit by least squares.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for more than two ways of clustering.
+    /// [`Error::Parameter`] for more than two ways of clustering, or a covariance that effects taken out do not go with:
+    /// HC2, HC3 (leverages are those of the effects too) and HAC.
     pub fn new(whitening: &Whitening, fit: &Fit, kind: Vcov) -> Result<Self, Error> {
+        if fit.effects.is_some() && matches!(kind, Vcov::Hc2 | Vcov::Hc3 | Vcov::Hac { .. }) {
+            return Err(Error::Parameter {
+                name: "the covariance of a fit with effects taken out",
+                got: kind.to_string(),
+                allowed: "iid, HC0, HC1 or clustered",
+            });
+        }
         let ways = match &kind {
             Vcov::Cluster { columns } if columns.len() > 2 || columns.is_empty() => {
                 return Err(Error::Parameter {
@@ -124,8 +133,7 @@ impl Scores {
                 *value = (component[row] * scale * rest).round_ties_even() as i128;
             }
             for (way, sums) in self.clusters.iter_mut().enumerate() {
-                let code: Vec<u32> =
-                    if way == 2 { groups.iter().map(|g| g[row]).collect() } else { vec![groups[way][row]] };
+                let code = if way == 2 { [groups[0][row], groups[1][row]] } else { [groups[way][row], 0] };
                 let sum = sums.entry(code).or_insert_with(|| vec![0; fixed.len()]);
                 sum.iter_mut().zip(&fixed).for_each(|(s, v)| *s += v);
             }
@@ -185,7 +193,32 @@ impl Scores {
     /// # Errors
     /// [`Error::Parameter`] if there is only one cluster.
     pub fn finish(self, whitening: &Whitening, fit: &Fit) -> Result<Covariance, Error> {
-        let (n, k) = (fit.rows as f64, fit.effective_df);
+        self.finish_with(whitening, fit, fit.effective_df, false)
+    }
+
+    /// The covariance of a fit with effects taken out, whose rows were pushed less their effects.
+    ///
+    /// Effects that are nested in the clusters count for one coefficient; all ways have the factor `G/(G−1)` of the way
+    /// with fewest clusters.
+    ///
+    /// # Equals
+    /// `vcov(feols(…), "hetero" | ~g | ~g + h)` in fixest with its defaults `ssc(K.adj = TRUE, K.fixef = "nonnested",
+    /// K.exact = FALSE, G.adj = TRUE, G.df = "min", t.df = "min")`, and pyfixest's defaults. (Where a two-way covariance
+    /// is not positive, fixest repairs it; here the error has no value.)
+    ///
+    /// # Errors
+    /// As [`Scores::finish`].
+    pub fn finish_nested(self, whitening: &Whitening, fit: &Fit, nesting: &Nesting) -> Result<Covariance, Error> {
+        let levels = fit.effects.as_ref().map_or(&[][..], |effects| &effects.levels);
+        let clustered = matches!(self.kind, Vcov::Cluster { .. });
+        let nested = levels.iter().zip(nesting.nested()).filter(|(_, nested)| clustered && *nested);
+        let not_counted: usize = nested.map(|(levels, _)| levels - 1).sum();
+        self.finish_with(whitening, fit, fit.effective_df - not_counted as f64, true)
+    }
+
+    /// The covariance with `k` coefficients; `alike` if all ways have the factor of the one with fewest clusters.
+    fn finish_with(self, whitening: &Whitening, fit: &Fit, k: f64, alike: bool) -> Result<Covariance, Error> {
+        let n = fit.rows as f64;
         let mut df = fit.df_residual;
         let mut middle = vec![0.0; self.size * self.size];
         match &self.kind {
@@ -200,7 +233,7 @@ impl Scores {
                 }
                 df = fewest as f64 - 1.0;
                 for (way, sums) in self.clusters.iter().enumerate() {
-                    let groups = sums.len() as f64;
+                    let groups = if alike { fewest } else { sums.len() } as f64;
                     let sign = if way == 2 { -1.0 } else { 1.0 };
                     let factor = sign * groups / (groups - 1.0) * (n - 1.0) / (n - k);
                     let part = self.cluster_products(sums)?;
@@ -229,7 +262,7 @@ impl Scores {
         Ok(Covariance { kind: self.kind, loading: whitening.loading.clone(), middle: Middle::Full(middle), df })
     }
 
-    fn cluster_products(&self, sums: &HashMap<Vec<u32>, Vec<i128>>) -> Result<Vec<f64>, Error> {
+    fn cluster_products(&self, sums: &HashMap<[u32; 2], Vec<i128>>) -> Result<Vec<f64>, Error> {
         let half = 2f64.powi(-(self.unit / 2));
         let rest = 2f64.powi(-(self.unit - self.unit / 2));
         let columns: Vec<Vec<f64>> =

@@ -237,6 +237,7 @@ impl<'a> Rows<'a> {
             intercept,
             filter: Filter::Ols,
             covariance: None,
+            effects: None,
         };
         fit.covariance = Some(Covariance::classical(whitening, fit.sigma(), fit.df_residual));
         fit

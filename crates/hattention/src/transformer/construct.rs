@@ -35,12 +35,17 @@ impl Transformer {
     ///
     /// # Errors
     /// - [`Error::Shape`] if a fit is of another design.
+    /// - [`Error::Parameter`] if effects were taken out of a fit: its keys are those of residuals.
     /// - [`Error::NonFinite`] if a coefficient or a key is beyond the doubles.
     /// - [`Error::Parameter`] for the layout solve of anything but least squares without weights: ridge, components, a
     ///   weighted fit, a shortest solution.
     /// - [`Error::NoConvergence`] if the spectrum cannot be found.
     pub fn of(whitening: &Whitening, fits: &[Fit], options: &Options) -> Result<Self, Error> {
         for fit in fits {
+            if fit.effects.is_some() {
+                let got = "one with effects taken out".into();
+                return Err(Error::Parameter { name: "a fit", got, allowed: "effects as columns of the design" });
+            }
             if fit.memory.len() != whitening.keys() {
                 return Err(Error::Shape { what: "a fit's memory", expected: whitening.keys(), got: fit.memory.len() });
             }

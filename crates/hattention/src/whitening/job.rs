@@ -43,7 +43,10 @@ impl Job<'_> {
             Arithmetic::Refined => true,
             Arithmetic::Extended => false,
         };
-        if refined && let Some(done) = self.refine()? {
+        if refined
+            && self.moments.taken.is_none()
+            && let Some(done) = self.refine()?
+        {
             return Ok(done);
         }
         self.at_least(256)
@@ -75,7 +78,7 @@ impl Job<'_> {
     /// Factors with `64 N` bits; `None` if these are too few.
     fn factor<const N: usize>(&self, wrap: fn(Arc<Factored<N>>) -> Solver) -> Result<Option<Whitening>, Error> {
         let placed = self.placed::<N>()?;
-        let sums = Centred::<N>::new(&self.moments.sums, self.design.intercept);
+        let sums = Centred::<N>::new(&self.moments.sums, self.design.intercept).with_errors(self.moments);
         let sums = sums.with_formed(&placed.formed).with_products();
         let spectrum = Spectrum::at(&sums, &placed.table);
         let Some((keys, kept, dependent, ldl)) = self.invert(&sums, &spectrum)? else {
@@ -123,7 +126,7 @@ impl Job<'_> {
         means: Vec<Float<N>>,
         report: Report<N>,
     ) -> Frame<N> {
-        Frame {
+        let frame = Frame {
             columns: kept.iter().map(|&i| spectrum.table[i]).collect(),
             means,
             lengths: kept
@@ -140,7 +143,9 @@ impl Job<'_> {
             report,
             formed: sums.formed().to_vec(),
             intercept: self.design.intercept,
-        }
+        };
+        let lengths = frame.columns.iter().zip(&frame.lengths).map(|(&c, length)| frame.reach(sums, c, *length));
+        Frame { lengths: lengths.collect(), ..frame }
     }
 
     pub(super) fn whitening<const N: usize>(
@@ -156,7 +161,7 @@ impl Job<'_> {
             rows: self.moments.rows(),
             weight_total: sums.total().to_f64(),
             rank: made.key_map.len() + self.design.intercept as usize,
-            effective_df: made.effective_df,
+            effective_df: made.effective_df + self.taken_out() as f64,
             condition: made.condition,
             bits,
             method: super::Method::Extended,
@@ -174,6 +179,11 @@ impl Job<'_> {
             options: self.options,
             unweighted: self.unweighted.map(|moments| Arc::new(moments.clone())),
         }
+    }
+
+    /// Coefficients of effects that were taken out.
+    fn taken_out(&self) -> usize {
+        self.moments.taken.as_ref().map_or(0, |taken| taken.coefficients)
     }
 
     /// The condition of the design itself, under ridge or components; infinite if columns depend on each other.
@@ -257,18 +267,23 @@ impl Job<'_> {
             let place = i * (i + 1) / 2 + i;
             penalised[place] = penalised[place] + self.penalty(sums, gram[place], scales[i]);
         }
-        let norms: Vec<f64> =
-            (0..size).map(|i| sums.raw(table[i], table[i]).scale(2 * scales[i]).sqrt().to_f64()).collect();
+        let norms: Vec<f64> = (0..size).map(|i| sums.length(table[i]).scale(scales[i]).to_f64()).collect();
         let (units, rounded): (Vec<f64>, Vec<f64>) =
             (0..size).map(|i| self.rounding(sums, table[i], scales[i])).unzip();
         let extents: Vec<i64> = (0..size).map(|i| extent(sums, spectrum, i)).collect();
         let name = |i: usize| self.design.names[candidates[i]].clone();
         let mut describe = |i: usize, coefficients: &[f64], distance: f64| {
-            let own = gram[i * (i + 1) / 2 + i].sqrt().to_f64();
+            // (Of a column that effects contain nothing is left to compare with.)
+            let left = gram[i * (i + 1) / 2 + i].sqrt().to_f64();
+            let own = if self.moments.taken.is_some() { norms[i] } else { left };
             let part = |j: usize| coefficients[j].abs() * gram[j * (j + 1) / 2 + j].sqrt().to_f64();
             let mut on: Vec<String> = (0..coefficients.len()).filter(|&j| part(j) > 1e-8 * own).map(name).collect();
-            if on.is_empty() && norms[i] > 0.0 {
-                on.push(crate::INTERCEPT.to_owned());
+            if norms[i] > 0.0 {
+                match &self.moments.taken {
+                    Some(taken) => on.extend(taken.names.iter().cloned()),
+                    None if on.is_empty() => on.push(crate::INTERCEPT.to_owned()),
+                    None => {}
+                }
             }
             let distance_relative = if norms[i] > 0.0 { distance / norms[i] } else { 0.0 };
             let distance_relative = if distance_relative < 1e-30 { 0.0 } else { distance_relative };
@@ -312,8 +327,9 @@ impl Job<'_> {
 
     /// The precision of a column's entries and the (scaled) length that it is relative to.
     fn rounding<const N: usize>(&self, sums: &Centred<'_, N>, column: usize, scale: i64) -> (f64, f64) {
-        let unit = |c: usize| unit(self.options.rank_tolerance, self.moments.precision(c));
-        let length = |c: usize| sums.raw(c, c).sqrt();
+        // A residual that was solved for is known to its error only.
+        let unit = |c: usize| unit(self.options.rank_tolerance, self.moments.precision(c)).max(sums.error_relative(c));
+        let length = |c: usize| sums.length(c);
         let Some(terms) = sums.terms(column) else {
             return (unit(column), length(column).scale(scale).to_f64());
         };

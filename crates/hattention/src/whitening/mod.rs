@@ -151,7 +151,8 @@ impl Whitening {
         if moments.rows() == 0 {
             return Err(Error::NoRows);
         }
-        let coefficients = design.names.len() + design.intercept as usize;
+        let taken_out = moments.taken.as_ref().map_or(0, |taken| taken.coefficients);
+        let coefficients = design.names.len() + design.intercept as usize + taken_out;
         if filter == Filter::Ols && options.aliased == Aliased::Error && moments.rows() < coefficients as u64 {
             return Err(Error::TooFewRows { rows: moments.rows(), coefficients });
         }
@@ -164,6 +165,8 @@ impl Whitening {
         let unweighted = self.unweighted.as_deref();
         // Beyond some hundred columns more bits cost minutes; what the bits at hand give is then said as it is.
         let most = match self.kept.len() {
+            // (Sums of residuals have no more.)
+            0..=64 if moments.taken.is_some() => 512,
             0..=64 => 2048,
             65..=256 => 512,
             _ => 256,

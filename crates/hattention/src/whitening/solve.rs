@@ -4,7 +4,7 @@ use super::condition::Correlations;
 use super::refined::Refined;
 use super::report::Report;
 use crate::double_double::DoubleDouble;
-use crate::exact::centred::{Centred, Combination};
+use crate::exact::centred::{Centred, Combination, FORMED};
 use crate::exact::float::Float;
 use crate::moments::Moments;
 
@@ -36,7 +36,7 @@ impl<const N: usize> Factored<N> {
     /// Coefficients of one target (a table column): raw over kept columns and reported, each with the intercept.
     fn coefficients(&self, moments: &Moments, target: usize) -> Solved {
         let frame = &self.frame;
-        let sums = Centred::<N>::new(&moments.sums, frame.intercept).with_formed(&frame.formed);
+        let sums = Centred::<N>::new(&moments.sums, frame.intercept).with_formed(&frame.formed).with_errors(moments);
         let cross = frame.cross(&sums, target);
         let memory: Vec<Float<N>> =
             self.keys.iter().map(|key| key.iter().zip(&cross).fold(Float::ZERO, |sum, (k, c)| sum + *k * *c)).collect();
@@ -46,7 +46,8 @@ impl<const N: usize> Factored<N> {
                 *b = *b + *k * *value;
             }
         }
-        let bound = self.bound(&raw, sums.product(target, target).abs().sqrt());
+        let length = frame.reach(&sums, target, sums.product(target, target).abs().sqrt());
+        let bound = self.bound(&raw, length);
         let memory = memory.iter().map(|m| m.to_f64()).collect();
         frame.conclude(&sums, target, &cross, raw, &bound, memory)
     }
@@ -102,6 +103,21 @@ impl<const N: usize> Frame<N> {
     pub(super) fn unit(&self) -> i64 {
         let terms = self.formed.iter().map(Vec::len).max().unwrap_or(0);
         12 - 64 * N as i64 + 2 * (64 - ((self.columns.len() + terms) as u64 + 1).leading_zeros() as i64)
+    }
+
+    /// A column's length, or as much more as makes its error a rounding of it: errors of products are `u` times lengths.
+    pub(super) fn reach(&self, sums: &Centred<'_, N>, column: usize, length: Float<N>) -> Float<N> {
+        let error = if column < FORMED { sums.error(column).scale(-self.unit() / 2) } else { Float::ZERO };
+        if (error - length).is_negative() { length } else { error }
+    }
+
+    /// What the residual sum may be off by because products are those of residuals with errors.
+    fn error_of_residuals(&self, sums: &Centred<'_, N>, raw: &[Float<N>], target: usize) -> Float<N> {
+        let reach = |sum: Float<N>, (c, b): (&usize, &Float<N>)| {
+            sum + b.abs() * if *c < FORMED { sums.error(*c) } else { Float::ZERO }
+        };
+        let error = sums.error(target);
+        error * self.columns.iter().zip(raw).fold(error, reach)
     }
 
     /// What the intercept and the residual sum may be off by because formed columns, their means and their products with
@@ -160,7 +176,7 @@ impl<const N: usize> Frame<N> {
         }
         // With Cβ = c − Pβ, the residual sum yy − 2βᵀc + βᵀCβ is yy − βᵀc − βᵀPβ.
         let mut residual = total;
-        let mut error = total.scale(unit) + formed_in_residual;
+        let mut error = total.scale(unit) + formed_in_residual + self.error_of_residuals(sums, &raw, target);
         for (i, (b, c)) in raw.iter().zip(cross).enumerate() {
             residual = residual - *b * (*c + *b * self.penalties[i]);
             error = error + bound[i] * (c.abs() + (*b * self.penalties[i]).abs().scale(1));
