@@ -278,6 +278,7 @@ JSON (numbers that do not exist are null):
   likelihood_ratio   statistic, df, p
   divergence         the same for (n n*/(n+n*)) (tr S - log det S - d) against its limit
   normal             whether p-values of normal laws hold; kurtosis_ratio, not_normal[] (columns)
+  dependent[]        variance (0), columns: directions in which the training rows have none; only permutations see them
   flat               directions[], levels, p: what the batch holds constant; null if nothing
   mean_length        of the mean's shift in whitened units
   directions[]       variance, columns[{name, weight}]: principal axes in whitened units, ascending

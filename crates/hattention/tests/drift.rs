@@ -312,6 +312,42 @@ fn refusals_are_data() {
 }
 
 #[test]
+fn dependent_training_rows_are_compared_where_they_vary() {
+    let training = columns(21, 200, 0.0, 1.0);
+    let batch = columns(22, 100, 0.0, 1.3);
+    // The same rows with a column that says nothing new.
+    let with = |rows: &[Vec<f64>]| {
+        let twice = rows[0].iter().map(|x| 2.0 * x).collect();
+        [rows, &[twice]].concat()
+    };
+    let ridge = |rows: &[Vec<f64>], names: &[&str]| {
+        let moments = Moments::of(&simulate::block_of(&slices(rows))).unwrap();
+        let filter = Filter::Ridge { alpha: 1.0, standardize: false };
+        Whitening::of(&moments, &Design::plain(names.iter().copied(), true), filter, Default::default(), None).unwrap()
+    };
+    let compare = |whitening: &Whitening, training: &[Vec<f64>], batch: &[Vec<f64>]| {
+        Drift::of(whitening, &sample_of(whitening, batch), Some(&sample_of(whitening, training)), LEVEL).unwrap()
+    };
+    let plain = compare(&ridge(&training, &["a", "b", "c"]), &training, &batch);
+    let (training, batch) = (with(&training), with(&batch));
+    let whitening = ridge(&training, &["a", "b", "c", "d"]);
+    let drift = compare(&whitening, &training, &batch);
+    assert_eq!((drift.size, drift.dependent.len(), plain.dependent.len()), (3, 1, 0));
+    let mut named: Vec<&str> = drift.dependent[0].columns.iter().map(|(name, _)| name.as_str()).collect();
+    named.sort();
+    assert_eq!(named, ["a", "d"]);
+    // The likelihood ratio knows no coordinates: keys are rounded, and the state's eigenvalues to 1e-12 of the largest.
+    let statistic = |drift: &Drift| drift.likelihood_ratio.unwrap().statistic;
+    let (got, expected) = (statistic(&drift), statistic(&plain));
+    assert!((got / expected - 1.0).abs() < 1e-9, "{got} for {expected}");
+    assert_eq!(drift.likelihood_ratio.unwrap().df, plain.likelihood_ratio.unwrap().df);
+    // Rows that are all the same vary nowhere.
+    let same: Vec<Vec<f64>> = training.iter().map(|column| vec![column[0]; 50]).collect();
+    let error = Drift::of(&whitening, &sample_of(&whitening, &batch), Some(&sample_of(&whitening, &same)), LEVEL);
+    assert!(matches!(error, Err(Error::Parameter { name: "the training sample", .. })), "{error:?}");
+}
+
+#[test]
 fn permutations_refuse_with_data() {
     assert_eq!(Permutations::new(3, 0, 5, 99, 1).unwrap_err(), Error::NoRows);
     assert!(matches!(Permutations::new(3, 5, 5, 0, 1), Err(Error::Parameter { .. })));

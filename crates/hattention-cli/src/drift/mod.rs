@@ -251,7 +251,7 @@ fn by_sums(found: &Found<'_>) -> Result<Drift, Failure> {
     let untold = |what: &str| {
         Failure::usage(
             format!("the model is {what}: what its training rows were cannot be told from it"),
-            "name the training rows (--train) for the permutation test, which takes any model",
+            "name the training rows (--train): the permutation test takes every model that has at least one column",
         )
     };
     let theirs = found.training.as_ref().map(|training| &training.sample);

@@ -50,6 +50,7 @@ pub fn text(found: &Found<'_>) -> String {
         return text + &left_out(found);
     };
     text += &tests(found, drift);
+    text += &dependent(drift);
     text += &flat(drift);
     text += &moved(found, drift);
     text += &axes(drift);
@@ -132,6 +133,22 @@ fn tests(found: &Found<'_>, drift: &Drift) -> String {
         };
     }
     text
+}
+
+fn dependent(drift: &Drift) -> String {
+    let count = drift.dependent.len();
+    if count == 0 {
+        return String::new();
+    }
+    let mut named: Vec<String> = drift.dependent.iter().take(LISTED).map(terms).collect();
+    if count > LISTED {
+        named.push(format!("and {} more", count - LISTED));
+    }
+    let directions = if count == 1 { "1 direction".to_owned() } else { format!("{count} directions") };
+    format!(
+        "In the training rows, columns depend on each other: {}.\n{directions} without variance there: compared by the permutations only.\n",
+        named.join("; ")
+    )
 }
 
 fn flat(drift: &Drift) -> String {
@@ -348,6 +365,7 @@ pub fn json(found: &Found<'_>) -> String {
         "normal": compared.map(|drift| drift.tails.normal),
         "kurtosis_ratio": compared.map_or(Value::Null, |drift| number(drift.tails.kurtosis_ratio)),
         "not_normal": compared.map_or(&[][..], |drift| &drift.tails.columns),
+        "dependent": compared.map_or(Vec::new(), |drift| drift.dependent.iter().map(direction).collect()),
         "flat": flat,
         "mean_length": compared.map_or(Value::Null, |drift| number(drift.mean_length)),
         "directions": compared.map_or(Vec::new(), |drift| drift.directions.iter().map(direction).collect()),

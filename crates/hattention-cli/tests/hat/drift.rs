@@ -198,3 +198,53 @@ fn models_whose_training_rows_cannot_be_told() {
     folder.fit("y ~ a", &["--weights", "share"]);
     folder.refused(&["drift", "m.hat", "batch.csv"], 2, &["weighted", "--train"]);
 }
+
+#[test]
+fn dependent_and_wide_training_rows_are_permuted() {
+    let folder = Folder::new();
+    // `c` is twice `a`, in training as in the batches, except in the last.
+    let with = |text: String, own: bool| {
+        let line = |(i, line): (usize, &str)| {
+            let a: f64 = line.split(',').nth(1).unwrap().parse().unwrap();
+            format!("{line},{:?}\n", 2.0 * a + if own { (i % 7) as f64 } else { 0.0 })
+        };
+        text.lines().next().unwrap().to_owned()
+            + ",c\n"
+            + &text.lines().skip(1).enumerate().map(line).collect::<String>()
+    };
+    folder.file("train.csv", with(rows(1, 300, 0.0, 1.0), false));
+    folder.file("same.csv", with(rows(2, 150, 0.0, 1.0), false));
+    folder.file("other.csv", with(rows(3, 150, 0.7, 1.3), false));
+    folder.file("loose.csv", with(rows(4, 150, 0.0, 1.0), true));
+    folder.fit("y ~ a + b + c", &["--ridge", "1"]);
+    let train = ["--train", "train.csv", "--permutations", "199"];
+    for (batch, code) in [("same.csv", 0), ("other.csv", 3), ("loose.csv", 3)] {
+        let text = folder.answers(&[&["drift", "m.hat", batch], &train[..]].concat(), code);
+        assert!(text.contains("In the training rows, columns depend on each other: "), "{text}");
+        assert!(text.contains("·a") && text.contains("·c") && text.contains("1 direction without variance"), "{text}");
+        let found = folder.json(&[&["drift", "m.hat", batch], &train[..]].concat(), code);
+        assert_eq!((&found["method"], &found["dependent"][0]["variance"]), (&"permutation".into(), &0.0.into()));
+        assert!(found["p"].is_number() && found["likelihood_ratio"]["p"].is_number(), "{found}");
+    }
+    // More columns than rows: no likelihood ratio, and a permutation test.
+    let wide = |seed: u64, count: usize, shift: f64| {
+        let mut source = Source(seed);
+        let names: Vec<String> = (0..20).map(|j| format!("x{j}")).collect();
+        let mut text = format!("y,{}\n", names.join(","));
+        for _ in 0..count {
+            let cells: Vec<String> = (0..21).map(|_| (shift + source.normal()).to_string()).collect();
+            text += &format!("{}\n", cells.join(","));
+        }
+        (text, names.join(" + "))
+    };
+    let (text, terms) = wide(5, 10, 0.0);
+    folder.file("train.csv", text);
+    folder.file("same.csv", wide(6, 30, 0.0).0);
+    folder.file("other.csv", wide(7, 30, 2.0).0);
+    folder.fit(&format!("y ~ {terms}"), &["--ridge", "1"]);
+    for (batch, code) in [("same.csv", 0), ("other.csv", 3)] {
+        let found = folder.json(&[&["drift", "m.hat", batch], &train[..]].concat(), code);
+        assert!(found["likelihood_ratio"].is_null() && found["p"].is_number(), "{found}");
+        assert_eq!(found["dependent"].as_array().unwrap().len(), 11);
+    }
+}

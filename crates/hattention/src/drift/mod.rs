@@ -168,6 +168,10 @@ pub struct Drift {
     pub training_rows: u64,
     /// `p`: directions that are compared, the constant not counted.
     pub size: usize,
+    /// Directions without variance in the sample of the training rows, where its columns depend on each other (as a ridge
+    /// fit lets them, and more columns than rows do): a normal law has none there, so they are not compared. The
+    /// permutation test sees them.
+    pub dependent: Vec<Direction>,
     /// The likelihood ratio; over the directions that vary in the batch if there are [`Drift::flat`] ones. `None` where
     /// the batch has too few rows for it.
     pub likelihood_ratio: Option<Test>,
@@ -191,13 +195,15 @@ pub struct Drift {
 impl Drift {
     /// Compares a batch with the training rows: their own sample, or what the slow memory knows of them.
     ///
-    /// `level` is that of the marks of [`ColumnShift::moved`]. Columns that the model dropped as dependent are not
+    /// `level` is that of the marks of [`ColumnShift::moved`]. Training rows whose columns depend on each other are compared
+    /// in the directions in which they vary. Columns that the model dropped as dependent are not
     /// compared.
     ///
     /// # Errors
     /// - [`Error::Parameter`] without a sample of the training rows, for a slow memory other than least squares with
     ///   an intercept and without weights: what else its training rows were cannot be told from it. (Weights are known by their sum: do not pass a fit with others that add up to the number
-    ///   of its rows.) And for a level that is not between 0 and 1.
+    ///   of its rows.) And for a level that is not between 0 and 1,
+    ///   and a training sample whose rows are all the same.
     /// - [`Error::NoRows`]; [`Error::TooFewRows`] for a batch of at most `p + 1` rows, without a training sample.
     /// - [`Error::IncompatibleStates`] for samples of another slow memory.
     pub fn of(whitening: &Whitening, batch: &Sample, training: Option<&Sample>, level: f64) -> Result<Self, Error> {
@@ -215,12 +221,12 @@ impl Drift {
         let state = batch.state(whitening)?;
         let theirs = training.map(|training| training.state(whitening)).transpose()?;
         let training_rows = theirs.as_ref().map_or(whitening.weight_total, |state| state.rows);
-        let size = state.size - 1;
-        let testable = enough(state.rows.min(training_rows), size);
         if training.is_none() {
-            testable.clone()?;
+            enough(state.rows.min(training_rows), state.size - 1)?;
         }
         let frame = Frame::new(&state, theirs.as_ref())?;
+        let size = frame.variances.len();
+        let testable = enough(state.rows.min(training_rows), size);
         let columns = columns::shifts(whitening, batch, training, level).unwrap_or_default();
         let reader = Reader { whitening, columns: &columns };
         let directions: Vec<Direction> =
@@ -229,6 +235,7 @@ impl Drift {
             rows: batch.rows(),
             training_rows: training_rows as u64,
             size,
+            dependent: frame.without.iter().map(|axis| reader.direction(0.0, axis)).collect(),
             likelihood_ratio: None,
             divergence: None,
             p: None,
