@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::absorb::{self, Absorption};
 use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs, SourceArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, counted};
 use crate::model::TableModel;
 use crate::pass::{self, Gathered};
 use crate::progress::Progress;
@@ -136,7 +136,7 @@ fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, O
         eprintln!(
             "note: {} of {source} taken out, exactly: if all of them were in the state, it now is, in bits, one that never \
              saw them (the sums that are left are checked: rows can have them)",
-            plural(gone.gathered.moments.rows(), "row"),
+            counted(gone.gathered.moments.rows(), "row"),
         );
     }
     Ok((state, source))
@@ -157,10 +157,6 @@ fn trained(
         }
         _ => Ok(trained),
     }
-}
-
-fn plural(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Where rows come from.
@@ -415,10 +411,7 @@ pub fn explain_text(source: &Source, error: TableError) -> Failure {
 }
 
 /// Refuses bare columns of numbers with some text among them, which would silently become factors.
-///
-/// # Errors
-/// The first of them, with the line of its text.
-pub fn refuse_mistyped(source: &Source, design: &Design) -> Result<(), Failure> {
+fn refuse_mistyped(source: &Source, design: &Design) -> Result<(), Failure> {
     for (name, _) in &design.spec().columns {
         let bare = design.terms().variables.iter().any(|variable| variable.label().trim_matches('`') == name);
         if let Some(error) = source.text_among_numbers(name).filter(|_| bare) {

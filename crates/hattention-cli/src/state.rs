@@ -182,8 +182,8 @@ impl TableState {
         let moments = states.get(MOMENTS).ok_or_else(|| broken("its list of states"))?.clone();
         let unweighted = states.get(UNWEIGHTED).cloned();
         let columns = names.len() + targets.len();
-        let sound = |state: &Moments| state.columns() == columns && state.impossible_column().is_none();
-        if !sound(&moments) || !unweighted.as_ref().is_none_or(sound) {
+        let fits = |state: &Moments| state.columns() == columns;
+        if !fits(&moments) || !unweighted.as_ref().is_none_or(fits) {
             return Err(broken("its table of sums"));
         }
         if layout.canonical_order() != (0..names.len()).collect::<Vec<_>>() {

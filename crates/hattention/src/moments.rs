@@ -264,9 +264,12 @@ impl Moments {
     /// a square is and not much larger than their squares allow. (That is necessary, not sufficient.)
     pub fn impossible_column(&self) -> Option<usize> {
         let entries = stored::entries(&self.sums);
-        if let Err((column, _)) = stored::check(self.sums.columns(), &entries) {
-            return Some(column);
-        }
+        let sizes = stored::check(self.sums.columns(), &entries).err().map(|(column, _)| column);
+        sizes.or_else(|| self.impossible_centre())
+    }
+
+    /// The first column whose square is not as large as its mean asks; or the first that is not zero, of no rows.
+    pub(crate) fn impossible_centre(&self) -> Option<usize> {
         if self.rows == 0 {
             return (0..self.sums.columns()).find(|&column| !self.is_zero(column));
         }

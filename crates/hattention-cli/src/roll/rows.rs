@@ -14,8 +14,8 @@ use hattention_table::source::{ScanOrder, Source};
 
 use super::args::RollArgs;
 use crate::args::Na;
-use crate::failure::Failure;
-use crate::fit::{self, explain_text};
+use crate::failure::{Failure, counted};
+use crate::fit;
 use crate::pass::owned;
 use crate::progress::Progress;
 
@@ -84,9 +84,7 @@ impl Rows {
             }
         }
         let options = DesignOptions { extras: extras.clone(), ..DesignOptions::default() };
-        let design = Design::compile(formula, &source.schema(), &options).map_err(|e| explain_text(source, e))?;
-        fit::refuse_mistyped(source, &design)?;
-        design.terms().notes.iter().for_each(|note| eprintln!("note: {note}"));
+        let design = fit::compile(formula, source, &options)?;
         let table = read(source, &owned(&design.input_columns()), quiet)?;
         let labels: Vec<(String, ArrayRef)> =
             extras.iter().filter_map(|name| Some((name.clone(), table.column_by_name(name)?.clone()))).collect();
@@ -105,7 +103,7 @@ impl Rows {
             || (0..table.num_rows()).collect::<Vec<usize>>(),
             |kept| kept.iter().map(|row| *row as usize).collect(),
         );
-        let dropped = rows_of(encoded.dropped());
+        let dropped = counted(encoded.dropped() as u64, "row");
         if places.is_empty() {
             let message = format!("no rows to roll: {dropped} with missing values left out");
             return Err(Failure::no_answer(message, "check the source and its missing values"));
@@ -116,7 +114,7 @@ impl Rows {
         let Sorted { order, groups, ties } = sort(&labels, args, &places)?;
         if ties > 0 {
             let (share, keep) = if ties == 1 { ("shares", "it keeps") } else { ("share", "they keep") };
-            let rows = rows_of(ties);
+            let rows = counted(ties as u64, "row");
             eprintln!("note: {rows} {share} `{}` with the row before; {keep} the file's order", args.order);
         }
         let target_names = design.terms().targets.iter().map(|target| target.label().to_owned());
@@ -246,9 +244,4 @@ fn first_missing(array: &ArrayRef) -> Option<usize> {
 
 fn arrow(operation: &str, error: &dyn std::fmt::Display) -> Failure {
     TableError::Arrow { operation: operation.into(), message: error.to_string() }.into()
-}
-
-/// `1 row`, `2 rows`.
-fn rows_of(count: usize) -> String {
-    format!("{count} row{}", if count == 1 { "" } else { "s" })
 }

@@ -159,5 +159,12 @@ fn read(described: &Value, tensors: &SafeTensors<'_>) -> Result<(String, Moments
         Some(false) => None,
         None => return Err(missing("logs")),
     };
-    Ok((name.to_owned(), Moments { sums, rows, log_weights, stored, taken: None }))
+    let state = Moments { sums, rows, log_weights, stored, taken: None };
+    match state.impossible_centre() {
+        None => Ok((name.to_owned(), state)),
+        Some(column) => Err(mismatch(
+            format!("sums of products in `{name}` that rows can have"),
+            format!("others in column {column}"),
+        )),
+    }
 }

@@ -317,7 +317,7 @@ fn doubled_columns<S: Simd>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::by_rows::{MultiplyRows, MultiplyRowsSingles, Read};
     use super::super::real::Pair;
     use super::*;
@@ -334,7 +334,7 @@ mod tests {
     }
 
     /// Every arithmetic this machine has, the plainest last.
-    fn machines() -> Vec<pulp::Arch> {
+    pub(crate) fn machines() -> Vec<pulp::Arch> {
         let mut all = vec![pulp::Arch::new()];
         #[cfg(target_arch = "x86_64")]
         all.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));

@@ -1,15 +1,8 @@
 //! Bits of the kernel on every arithmetic this machine has.
 
-use super::kernel::{LANES, Rows, Shape, Sums, Windows};
+use crate::dense::kernel::tests::machines;
 
-/// Every arithmetic this machine has, the plainest last.
-fn machines() -> Vec<pulp::Arch> {
-    let mut all = vec![pulp::Arch::new()];
-    #[cfg(target_arch = "x86_64")]
-    all.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
-    all.push(pulp::Arch::Scalar);
-    all
-}
+use super::kernel::{LANES, Rows, Shape, Sums, Windows};
 
 /// Numbers between −½ and ½ (Marsaglia's xorshift).
 fn numbers(count: usize, mut state: u64) -> Vec<f64> {

@@ -86,18 +86,24 @@ impl Rows {
         Taken::of(&self.state(), self, WhiteningOptions::default())
     }
 
-    /// The same with a column for every level: all of the first effect, and all but the first of the others.
-    fn with_dummies(&self) -> (Whitening, Fit) {
-        let mut block = self.block();
-        let mut names: Vec<String> = (0..self.columns.len()).map(|c| format!("x{c}")).collect();
-        for (e, codes) in self.codes.iter().enumerate() {
+    /// Effects and codes of the columns that stand for them: all levels of the first, and all but the first of the others.
+    fn dummies(&self) -> Vec<(usize, u32)> {
+        let of_effect = |(e, codes): (usize, &Vec<u32>)| {
             let mut present = codes.clone();
             present.sort_unstable();
             present.dedup();
-            for code in present.into_iter().skip((e > 0) as usize) {
-                block.columns.push(Column::Indicator { codes, code });
-                names.push(format!("g{e}={code}"));
-            }
+            present.into_iter().skip((e > 0) as usize).map(move |code| (e, code))
+        };
+        self.codes.iter().enumerate().flat_map(of_effect).collect()
+    }
+
+    /// The same with these columns.
+    fn with_dummies(&self) -> (Whitening, Fit) {
+        let mut block = self.block();
+        let mut names: Vec<String> = (0..self.columns.len()).map(|c| format!("x{c}")).collect();
+        for (e, code) in self.dummies() {
+            block.columns.push(Column::Indicator { codes: &self.codes[e], code });
+            names.push(format!("g{e}={code}"));
         }
         let target = self.slopes();
         let kept = |c: usize| c != target;
@@ -118,16 +124,9 @@ impl Rows {
         let mut block = self.block();
         block.columns.pop();
         let mut ids: Vec<usize> = (0..self.slopes()).collect();
-        let mut next = self.columns.len();
-        for (e, codes) in self.codes.iter().enumerate() {
-            let mut present = codes.clone();
-            present.sort_unstable();
-            present.dedup();
-            for code in present.into_iter().skip((e > 0) as usize) {
-                block.columns.push(Column::Indicator { codes, code });
-                ids.push(next);
-                next += 1;
-            }
+        for (place, (e, code)) in self.dummies().into_iter().enumerate() {
+            block.columns.push(Column::Indicator { codes: &self.codes[e], code });
+            ids.push(self.columns.len() + place);
         }
         let mut scores = Scores::new(whitening, fit, kind).unwrap();
         let target = Column::Dense(&self.columns[self.slopes()]);
