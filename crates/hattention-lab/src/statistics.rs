@@ -20,12 +20,15 @@ pub struct Interval {
     pub high: f64,
     /// The probability, as 0.95.
     pub level: f64,
+    /// The trials, if it is that of a share: so many can settle only so much.
+    #[serde(skip)]
+    pub trials: Option<u64>,
 }
 
 impl Interval {
     /// An interval from its ends.
     pub fn new(low: f64, high: f64, level: f64) -> Self {
-        Self { low, high, level }
+        Self { low, high, level, trials: None }
     }
 
     /// Whether the value lies in it, ends allowed.
@@ -35,7 +38,7 @@ impl Interval {
 
     /// The interval under a growing function of its ends.
     pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
-        Self { low: f(self.low), high: f(self.high), level: self.level }
+        Self::new(f(self.low), f(self.high), self.level)
     }
 }
 
@@ -95,7 +98,7 @@ pub fn share(successes: u64, trials: u64) -> Estimate {
     // At 0 and at n of n the interval ends there exactly; rounding must not move it.
     let low = if successes == 0 { 0.0 } else { centre - half };
     let high = if successes == trials { 1.0 } else { centre + half };
-    Estimate { value: p, interval: Some(Interval::new(low, high, LEVEL)) }
+    Estimate { value: p, interval: Some(Interval { trials: Some(trials), ..Interval::new(low, high, LEVEL) }) }
 }
 
 /// A statistic of values with its percentile interval over `resamples` bootstrap samples.
