@@ -1,9 +1,10 @@
-//! What the documents say of the lab is what its full runs found: links, numbers and verdicts.
+//! What the documents say of the lab is what its full runs found: links, numbers, verdicts; and heads state thresholds.
 
 use std::path::{Path, PathBuf};
 
 use hattention_lab::Error;
-use hattention_lab::claim::number;
+use hattention_lab::claim::{Claim, Criterion, number};
+use hattention_lab::experiment::{Results, Size};
 use hattention_lab::experiments::ALL;
 use hattention_lab::run::{Host, Provenance, report};
 use serde_json::Value;
@@ -138,5 +139,58 @@ fn full_runs_are_current_and_their_claims_can_be_met() {
         let page = std::fs::read_to_string(here.join("report.html")).unwrap();
         let made = std::fs::read_to_string(copy.path().join("report.html")).unwrap();
         assert!(page == made, "{name}: run `hat lab report results/{name}`");
+    }
+}
+
+/// Whether a claim's name follows a pattern with `*` for its end.
+fn follows(id: &str, pattern: &str) -> bool {
+    pattern.strip_suffix('*').map_or(id == pattern, |start| id.starts_with(start))
+}
+
+/// The numbers of a text, as `0.95`, `1e-12`, `1,000`, `−1.05`.
+fn numbers(text: &str) -> Vec<f64> {
+    let plain = text.replace('−', "-").replace(',', "");
+    let words = plain.split(|c: char| !(c.is_ascii_digit() || ".e-".contains(c)));
+    words.filter_map(|word| word.trim_matches(['.', 'e']).trim_end_matches('-').parse().ok()).collect()
+}
+
+/// The numbers of a claim's threshold. Those of these claims are predictions, which the head says in words.
+fn limits(claim: &Claim) -> Vec<f64> {
+    if ["square-", "gram-"].iter().any(|start| claim.id().starts_with(start)) {
+        return Vec::new();
+    }
+    let of = |criterion: &Criterion| match *criterion {
+        Criterion::AtMost { limit } | Criterion::AtLeast { limit } => vec![limit],
+        Criterion::Within { low, high } => vec![low, high],
+        Criterion::Covers { value } => vec![value],
+    };
+    let threshold = claim.threshold();
+    let partly = threshold.partly.iter().flat_map(of);
+    of(&threshold.criterion).into_iter().chain(partly).chain(threshold.widest).collect()
+}
+
+/// What stands in the code stands in the head: an item of the thresholds that names the claim has its numbers.
+#[test]
+fn heads_state_the_thresholds_of_every_claim() {
+    for experiment in ALL.iter().filter(|e| WHOLE.contains(&e.name)) {
+        let head = experiment.head();
+        let section = head.split("## Thresholds").nth(1).unwrap().split("\n## ").next().unwrap();
+        assert!(head.contains("\n## Revisions"), "{}: the head does not say what was changed", experiment.name);
+        let judgement = (experiment.judge)(&experiment.plan(Size::Full, None), &Results::default()).unwrap();
+        for claim in &judgement.claims {
+            let naming = |item: &&str| item.split('`').skip(1).step_by(2).any(|pattern| follows(claim.id(), pattern));
+            let found: Vec<&str> = section.split("\n- ").filter(naming).collect();
+            assert!(!found.is_empty(), "{}: the thresholds do not name `{}`", experiment.name, claim.id());
+            let stated: Vec<f64> = found.iter().flat_map(|item| numbers(item)).collect();
+            for limit in limits(claim) {
+                let near = |x: &f64| (x - limit).abs() <= 0.01 * limit.abs();
+                assert!(
+                    stated.iter().any(near),
+                    "{} `{}`: {limit} is not among {stated:?}",
+                    experiment.name,
+                    claim.id()
+                );
+            }
+        }
     }
 }

@@ -336,6 +336,18 @@ fn many_targets(results: &Results, d: usize) -> Vec<Claim> {
         "always, with steps that the curvature allows",
         "unequal, bounded steps",
     );
+    let (fixed, _) = unequal(
+        "identity-root-fixed",
+        "… and with a fixed rate of ρ = 0.3 on normalised columns",
+        "always, as version 1 of this experiment claimed",
+        "rate 0.3",
+    );
+    let (fast, _) = unequal(
+        "identity-root-rate-1",
+        "… and with a fixed rate of ρ = 1 on normalised columns",
+        "16 of 20 with ten regressors in version 1",
+        "rate 1",
+    );
     let (diverges, rows) = unequal(
         "unequal-diverges",
         "on such columns steps of a fixed rate, made for theory, are too long for the identity: descents diverge",
@@ -355,6 +367,8 @@ fn many_targets(results: &Results, d: usize) -> Vec<Claim> {
             2,
         ),
         arrives,
+        fixed,
+        fast,
         measured(diverges, lost),
         determinant(results, d),
     ]
