@@ -397,15 +397,19 @@ fn errors(results: &Results, conditions: &[f64], curves: &[(&str, Vec<(f64, f64)
     for (layout, points) in curves {
         plot = plot.series(format!("{layout}, median"), points.clone(), Mark::Line(Stroke::Solid));
     }
-    let worst = conditions.iter().filter_map(|c| {
-        let here = results.rows().filter(|row| row.number("condition asked") == Some(*c) && is_layout(row));
-        let pairs = here.filter_map(|row| Some((row.get("condition at worst")?, row.get("worst error")?)));
-        pairs.max_by(|a, b| a.1.total_cmp(&b.1))
-    });
-    let ends: Vec<f64> = results.rows().filter_map(|row| row.get("condition")).collect();
+    let worst: Vec<(f64, f64)> = conditions
+        .iter()
+        .filter_map(|c| {
+            let here = results.rows().filter(|row| row.number("condition asked") == Some(*c) && is_layout(row));
+            let pairs = here.filter_map(|row| Some((row.get("condition at worst")?, row.get("worst error")?)));
+            pairs.max_by(|a, b| a.1.total_cmp(&b.1))
+        })
+        .collect();
+    let found = results.rows().filter_map(|row| row.get("condition"));
+    let ends: Vec<f64> = found.chain(worst.iter().map(|p| p.0)).collect();
     let range = (ends.iter().copied().fold(f64::INFINITY, f64::min), ends.iter().copied().fold(0.0, f64::max));
     let promised = |c: f64| (c, PROMISE * f64::EPSILON * c);
-    plot.series("worst in doubles", worst.collect(), Mark::Points).series(
+    plot.series("worst in doubles", worst, Mark::Points).series(
         "20 ε κ",
         vec![promised(range.0), promised(range.1)],
         Mark::Line(Stroke::Dashed),
