@@ -48,17 +48,18 @@ pub fn median(values: &[f64], name: &str) -> Option<Estimate> {
 
 /// A statistic of rows of which several may be of one data set: its interval resamples data sets, each with all its rows.
 fn by_data_set(rows: &[&Row], name: &str, statistic: impl Fn(&[&Row]) -> f64) -> Option<Estimate> {
-    let mut sets: Vec<((Option<&str>, Option<usize>), Vec<&Row>)> = Vec::new();
+    // Seeds count anew for each root.
+    let of = |row: &Row| (row.word("root").map(str::to_owned), row.count("seed"));
+    let mut sets: Vec<Vec<&Row>> = Vec::new();
     for row in rows {
-        let of = (row.word("root"), row.count("seed"));
-        match sets.iter_mut().find(|(known, _)| *known == of) {
-            Some((_, members)) => members.push(row),
-            None => sets.push((of, vec![row])),
+        match sets.iter_mut().find(|members| of(members[0]) == of(row)) {
+            Some(members) => members.push(row),
+            None => sets.push(vec![row]),
         }
     }
     let places: Vec<f64> = (0..sets.len()).map(|i| i as f64).collect();
     let resampled = |places: &[f64]| {
-        let rows: Vec<&Row> = places.iter().flat_map(|i| sets[*i as usize].1.iter().copied()).collect();
+        let rows: Vec<&Row> = places.iter().flat_map(|i| sets[*i as usize].iter().copied()).collect();
         statistic(&rows)
     };
     bootstrap(&places, RESAMPLES, &mut generator("ols-training", "judge", name, 0), resampled).ok()
