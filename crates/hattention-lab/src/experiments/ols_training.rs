@@ -15,7 +15,7 @@
 //! ## Steps
 //! The rate is ρ/(9 λ_max(Σ) λ_max(PPᵀ)) for ρ = 1, 0.3, 0.1: the inverse of a bound of the loss's curvature *at theory*. It
 //! knows nothing of the start. At the identity keys are longer than at theory by √λ_max(Σ), and curvature goes as
-//! the fourth power of that: on columns of scales from 1 to 3 it is some hundreds of times that at theory, and the first step
+//! the fourth power of that: on columns of scales from 1 to 3 it is one to two hundred times that at theory, and the first step
 //! already overshoots. *Bounded steps* (ρ = ½) take the inverse of a bound of the curvature where L is, whenever that is
 //! smaller; then no step can raise the loss and no descent can diverge, and what is judged is the landscape, not the rate.
 //!
