@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::descent::{End, Square, Steps, Task, descend, determinant, norm, place, zip};
 use super::world::{self, Root};
-use super::{CONDITIONS, Columns, ROOTS, STARTS, STEPS};
+use super::{CONDITIONS, Columns, JUDGED, ROOTS, STARTS, STEPS};
 use crate::error::Error;
 use crate::experiment::{Context, Unit};
 use crate::rows::Row;
@@ -246,6 +246,7 @@ pub fn one_target<const D: usize>(unit: &Unit, context: &Context<'_>) -> Result<
 pub fn many_targets<const D: usize>(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     let (root_name, epochs) = (unit.word("root")?, unit.count("epochs")? as f64);
     let root = if root_name == ROOTS[0] { Root::Eigenvectors } else { Root::Symmetric };
+    let judged_longer = unit.number("judged longer")?;
     replicates(context.plan.seeds, context, |seed| {
         let mut found = Vec::new();
         for condition in CONDITIONS.iter().filter(|c| D <= c.most_columns) {
@@ -256,9 +257,10 @@ pub fn many_targets<const D: usize>(unit: &Unit, context: &Context<'_>) -> Resul
                 Columns::Whitened => world::whitened::<D>(rows)?,
             };
             let task = world::task::<D>(&rows, root)?;
+            let longer = if condition.name == JUDGED { judged_longer } else { condition.longer };
             for kind in STARTS {
                 let start = start_at(kind, &task, &mut context.generator(kind, seed));
-                let most = (condition.longer * epochs / condition.steps.rho()) as usize;
+                let most = (longer * epochs / condition.steps.rho()) as usize;
                 let end = descend(&task, &start, condition.steps, most, true);
                 let same = determinant(&start) * determinant(&task.theory) > 0.0;
                 let row = Row::new()
