@@ -60,9 +60,10 @@ fn solve(
         estimates: fit.estimates.iter().map(|b| b.map_or(f64::NAN, |b| b.to_f64())).collect(),
         std_errors: (0..fit.names.len())
             .map(|k| match &fit.covariance {
-                Some(covariance) if fit.estimates[k].is_some() => covariance.std_error(k),
-                _ => f64::NAN,
+                Some(covariance) if fit.estimates[k].is_some() => Some(covariance.std_error(k)),
+                _ => None,
             })
+            .map(|error| error.filter(|error| error.is_finite()).unwrap_or(f64::NAN))
             .collect(),
         df: fit.covariance.as_ref().map_or(fit.df_residual, |covariance| covariance.df),
         sigma: fit.sigma(),

@@ -11,6 +11,8 @@ use crate::error::Error;
 pub const ROWS_KEPT: usize = 128;
 /// Numbers of a block of pages.
 const BLOCK: usize = 1 << 17;
+/// Numbers of a page of several rows at most.
+const LONGEST_PAGE: u32 = 1 << 24;
 /// Rows of the first page of a group, and of its largest.
 const PAGE_ROWS: (u32, u32) = (8, 4096);
 
@@ -113,13 +115,6 @@ impl GroupedRows {
         Ok(())
     }
 
-    /// Counts groups that have no rows: those below a number are all there.
-    pub fn reserve(&mut self, groups: usize) {
-        if groups > self.groups.len() {
-            self.groups.resize_with(groups, Group::default);
-        }
-    }
-
     /// Heap memory in bytes.
     pub fn bytes(&self) -> usize {
         let sums = self.groups.iter().filter_map(|group| group.folded.as_ref()).map(|folded| folded.bytes());
@@ -134,7 +129,7 @@ impl GroupedRows {
     }
 
     /// Rows of a group, those without weight among them.
-    pub(super) fn rows(&self, group: usize) -> u64 {
+    pub fn rows(&self, group: usize) -> u64 {
         self.groups.get(group).map_or(0, |group| group.rows)
     }
 
@@ -194,7 +189,9 @@ impl GroupedRows {
             open = Page { before: self.chain.len() as u32, ..Page::default() };
         }
         let (least, most) = PAGE_ROWS;
-        let words = kept.clamp(least, most) * width;
+        // (Rows of very many columns stand in shorter pages.)
+        let most = (LONGEST_PAGE / width.max(1)).clamp(1, most);
+        let words = kept.clamp(least.min(most), most) * width;
         let [block, start] = self.place(words);
         self.groups[number].open = Page { block, start, words, rows: 0, layout, before: open.before };
         Ok(())
