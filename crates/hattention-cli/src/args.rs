@@ -139,7 +139,20 @@ States. A state is every sum of products of the columns, exactly: a few kilobyte
   hat fit --from monday.state tuesday.csv --state-out s.state go on with more rows (the formula is the state's)
   hat fit --from s.state --remove monday.csv                  take rows out again
   hat merge monday.state tuesday.state                        join states
-The result has the same bits as one fit of all rows, in any order. Levels of factors are united.";
+The result has the same bits as one fit of all rows, in any order. Levels of factors are united.
+
+Groups. --by COLUMN,… fits the rows of every value of these columns apart, in one pass and any order of rows:
+  hat fit 'y ~ x + z' sales.parquet --by store,item -o groups.parquet     or .csv; else a short table, or --json
+One row a group, by its key: the columns of --by; status; method; n, dropped_rows, rank, df_residual; b_NAME, se_NAME,
+t_NAME, p_NAME of every coefficient; sigma, r_squared, digits (with several targets each name begins with `TARGET.`).
+  status  `ok`; `rank 3 of 4: z` (columns that depend on others; with --aliased drop the rest is fitted); `too few rows: 2
+          for 4 coefficients`; `no rows` (all miss a value); or what else stands against a fit. Numbers are empty then.
+  method  `doubled` or `exact`: the arithmetic. Both give the numbers of `hat fit` of the group's rows alone.
+A key that is missing is a key: its rows are a group. Levels and contrasts of factors, and poly(x, k), are those of the
+group's rows, as in lm of a subset: coefficients of levels that a group lacks are empty, and its first level is its
+reference. Exit code 1 if no group has numbers; the table is written all the same.
+Memory: a group's rows up to 128, then exact sums (24 bytes a pair of columns): it grows with groups, not with rows. But
+--vcov HC0 … HC3 and cluster hold all rows.";
 
 /// `hat fit`.
 #[derive(Debug, Args)]
@@ -176,6 +189,9 @@ pub struct FitArgs {
     /// Rows with missing values.
     #[arg(long, value_enum, default_value = "drop")]
     pub na: Na,
+    /// Fit the rows of every value of these columns apart; -o then names a table (.parquet or .csv). See below.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    pub by: Vec<String>,
     /// What is fitted, written and printed.
     #[command(flatten)]
     pub read: ReadOutArgs,

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::absorb::{self, Absorption};
 use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs, SourceArgs};
+use crate::by;
 use crate::failure::{Failure, counted};
 use crate::model::TableModel;
 use crate::pass::{self, Gathered};
@@ -23,6 +24,9 @@ use crate::state::TableState;
 
 /// Runs the command.
 pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
+    if !args.by.is_empty() {
+        return by::run(args, quiet);
+    }
     read_out::check(&args.read)?;
     let asked = Asked::of(args)?;
     if let Some(formula) = asked.with_effects() {
@@ -63,12 +67,7 @@ impl Asked {
             }
             first => (first.as_deref().map(Formula::parse).transpose()?, args.sources.clone()),
         };
-        let vcov = Vcov::parse(&args.vcov).ok_or_else(|| {
-            Failure::usage(
-                format!("unknown covariance `{}`", args.vcov),
-                "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
-            )
-        })?;
+        let vcov = covariance(&args.vcov)?;
         let refuse = |message: String, hint: &str| Err(Failure::usage(message, hint));
         if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
             let message = format!("--order orders the rows for HAC, and --vcov is {vcov}");
@@ -101,6 +100,19 @@ impl Asked {
     fn with_effects(&self) -> Option<&Formula> {
         self.formula.as_ref().filter(|formula| !formula.effects().is_empty())
     }
+}
+
+/// Reads `--vcov`.
+///
+/// # Errors
+/// If it names no covariance.
+pub fn covariance(text: &str) -> Result<Vcov, Failure> {
+    Vcov::parse(text).ok_or_else(|| {
+        Failure::usage(
+            format!("unknown covariance `{text}`"),
+            "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
+        )
+    })
 }
 
 /// The model of a formula with effects that are absorbed.
@@ -198,10 +210,18 @@ impl Rows<'_> {
 /// # Errors
 /// Those of [`Source::open`].
 pub fn open_for(args: &SourceArgs, formula: &Formula) -> Result<Source, Failure> {
+    open_by(args, formula, &[])
+}
+
+/// As [`open_for`], where further columns may be labels too.
+///
+/// # Errors
+/// Those of [`Source::open`].
+pub fn open_by(args: &SourceArgs, formula: &Formula, by: &[String]) -> Result<Source, Failure> {
     let terms = formula.expand(&[])?;
     let effects = formula.effects().iter().map(String::as_str);
     let factors = terms.variables.iter().filter_map(|variable| variable.factor_column());
-    let factors: Vec<&str> = factors.chain(effects).collect();
+    let factors: Vec<&str> = factors.chain(effects).chain(by.iter().map(String::as_str)).collect();
     let mut labels = Vec::new();
     loop {
         match open(args, &labels) {

@@ -2,6 +2,7 @@
 
 mod absorb;
 mod args;
+mod by;
 mod drift;
 mod explain;
 mod failure;
@@ -18,6 +19,7 @@ mod read_out;
 mod render;
 mod roll;
 mod selftest;
+mod sink;
 mod state;
 mod transformer;
 

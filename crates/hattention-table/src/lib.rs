@@ -3,6 +3,7 @@
 pub mod design;
 pub mod error;
 pub mod formula;
+pub mod keys;
 pub mod source;
 
 pub use datafusion::{arrow, parquet};

@@ -12,6 +12,8 @@ mod decay;
 mod dependence;
 #[path = "laws/fits.rs"]
 mod fits;
+#[path = "laws/groups.rs"]
+mod groups;
 #[path = "laws/hopfield.rs"]
 mod hopfield;
 #[path = "laws/in_memory.rs"]

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use crate::failure::Failure;
 use crate::fit;
 use crate::output;
+use crate::sink;
 use rows::Rows;
 
 /// Runs the command.
@@ -31,7 +32,7 @@ pub fn run(args: &RollArgs, quiet: bool) -> Result<(), Failure> {
     }
     let mask = mask(args)?;
     if let Some(path) = &args.output {
-        table::check_format(path)?;
+        sink::check_format(path)?;
         output::check_writable(path)?;
     }
     let source = fit::open_for(&args.source, &formula)?;

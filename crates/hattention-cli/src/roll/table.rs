@@ -1,42 +1,20 @@
 //! The result of a roll as a table: printed, CSV or Parquet.
 
-use std::io::Write;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use hattention::roll::{Rolled, Rung, Status};
 use hattention_table::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
-use hattention_table::arrow::csv::WriterBuilder;
 use hattention_table::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use hattention_table::parquet::arrow::ArrowWriter;
 
 use super::args::RollArgs;
 use super::names_of;
 use super::rows::Rows;
 use crate::failure::Failure;
-use crate::output::{self, Whole};
+use crate::sink::{Sink, unwritable};
 
 /// Rows that are made into arrays and written at a time.
 const SLICE: usize = 1 << 16;
-
-/// Refuses a file whose name does not tell its format.
-///
-/// # Errors
-/// If it ends neither in .csv nor in .parquet.
-pub fn check_format(path: &Path) -> Result<(), Failure> {
-    match extension(path).as_deref() {
-        Some("csv" | "parquet") => Ok(()),
-        _ => Err(Failure::usage(
-            format!("cannot tell the format of {}", path.display()),
-            "end the name in .csv or .parquet",
-        )),
-    }
-}
-
-fn extension(path: &Path) -> Option<String> {
-    path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase())
-}
 
 /// Writes the rolls of all groups, group after group.
 ///
@@ -124,61 +102,4 @@ fn columns(rolled: &Rolled) -> Vec<(String, &[f64])> {
         columns.extend(rest.map(|(name, values)| (format!("{prefix}{name}"), values.as_slice())));
     }
     columns
-}
-
-/// Where the table goes.
-enum Sink {
-    Print { header: bool },
-    Csv { whole: Whole, header: bool },
-    Parquet(Box<ArrowWriter<std::fs::File>>, Whole),
-}
-
-impl Sink {
-    fn open(path: Option<&Path>, schema: &SchemaRef) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self::Print { header: true }) };
-        let whole = Whole::create(path)?;
-        if extension(path).as_deref() != Some("parquet") {
-            return Ok(Self::Csv { whole, header: true });
-        }
-        let file = whole.file.get_ref().try_clone().map_err(|e| unwritable(&e))?;
-        let writer = ArrowWriter::try_new(file, Arc::clone(schema), None).map_err(|e| unwritable(&e))?;
-        Ok(Self::Parquet(Box::new(writer), whole))
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        match self {
-            Self::Print { header } => {
-                let text = csv(batch, std::mem::take(header))?;
-                output::print(&String::from_utf8_lossy(&text))
-            }
-            Self::Csv { whole, header } => {
-                let text = csv(batch, std::mem::take(header))?;
-                whole.file.write_all(&text).map_err(|e| unwritable(&e))
-            }
-            Self::Parquet(writer, _) => writer.write(batch).map_err(|e| unwritable(&e)),
-        }
-    }
-
-    fn finish(self) -> Result<(), Failure> {
-        match self {
-            Self::Print { .. } => Ok(()),
-            Self::Csv { whole, .. } => whole.finish(),
-            Self::Parquet(writer, whole) => {
-                writer.close().map_err(|e| unwritable(&e))?;
-                whole.finish()
-            }
-        }
-    }
-}
-
-fn csv(batch: &RecordBatch, header: bool) -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
-    let mut writer = WriterBuilder::new().with_header(header).build(&mut text);
-    writer.write(batch).map_err(|e| unwritable(&e))?;
-    drop(writer);
-    Ok(text)
-}
-
-fn unwritable(error: &dyn std::fmt::Display) -> Failure {
-    Failure::usage(format!("cannot write the table: {error}"), "check the disk and the folder")
 }

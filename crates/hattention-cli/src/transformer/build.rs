@@ -102,6 +102,7 @@ fn fit_args(args: &BuildArgs) -> Result<FitArgs, Failure> {
         vcov: "iid".to_owned(),
         order: None,
         na: fit.na.unwrap_or(Na::Drop),
+        by: Vec::new(),
         read: ReadOutArgs {
             output: None,
             state_out: None,

@@ -5,6 +5,7 @@ mod bad_input;
 mod classics;
 mod drift;
 mod flights;
+mod groups;
 mod lab;
 mod orders;
 mod roll;

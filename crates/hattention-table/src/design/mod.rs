@@ -47,7 +47,8 @@ use crate::error::TableError;
 use crate::formula::{Formula, Terms};
 use encode::{Encoder, Mode};
 use levels::LevelDictionary;
-use plan::{CompiledVariable, Plan, unknown_column};
+pub(crate) use plan::unknown_column;
+use plan::{CompiledVariable, Plan};
 
 /// The default limit on the columns of a state: its cross-products then take about half a gigabyte.
 pub const DEFAULT_COLUMN_LIMIT: usize = 4096;
@@ -79,13 +80,15 @@ pub struct DesignOptions {
     pub weights: Option<String>,
     /// Further columns to hand on, such as clusters or groups; rows that miss them are left out.
     pub extras: Vec<String>,
+    /// Columns that `.` does not stand for, such as those of groups.
+    pub beside: Vec<String>,
     /// The largest number of state columns.
     pub column_limit: usize,
 }
 
 impl Default for DesignOptions {
     fn default() -> Self {
-        Self { weights: None, extras: Vec::new(), column_limit: DEFAULT_COLUMN_LIMIT }
+        Self { weights: None, extras: Vec::new(), beside: Vec::new(), column_limit: DEFAULT_COLUMN_LIMIT }
     }
 }
 
@@ -125,7 +128,8 @@ impl Design {
     /// - [`TableError::TooManyColumns`] if the numeric columns alone exceed the limit.
     pub fn compile(formula: &Formula, schema: &Schema, options: &DesignOptions) -> Result<Self, TableError> {
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let terms = formula.expand(&names)?;
+        let of_dot = names.iter().copied().filter(|name| options.beside.iter().all(|beside| beside != name));
+        let terms = formula.expand(&of_dot.collect::<Vec<_>>())?;
         let kind = |name: &str| {
             let field = schema.column_with_name(name).map(|(_, field)| field);
             let Some(field) = field else { return Err(unknown_column(name, names.iter().copied())) };

@@ -19,21 +19,16 @@
 //!   row has the coefficients of the fit with weights `γ^(t−i)`.
 //! - Same rows in the same order, same bits: threads and vectors do not show.
 
-mod arithmetic;
 mod cusum;
 mod exact;
-mod kernel;
 mod plan;
 mod run;
 mod series;
-mod solve;
-
-#[cfg(test)]
-mod tests;
 
 use crate::block::Block;
 use crate::design::Design;
 use crate::error::{Dependence, Error};
+use crate::lanes::{Promise, Shape};
 
 /// The relative error that coefficients and standard errors are promised to have at most.
 const TOLERANCE: f64 = 1e-10;
@@ -186,13 +181,14 @@ pub fn roll(
     if series.rows == 0 {
         return Err(Error::NoRows);
     }
-    let shape = kernel::Shape {
+    let shape = Shape {
         columns: design.names.len(),
         targets: targets.len(),
         intercept: design.intercept,
         decay: if let Mask::Decay(decay) = options.mask { decay } else { 1.0 },
         units: series.fields[..design.names.len()].iter().map(|field| field.unit).collect(),
         full: !options.coefficients_only,
+        promise: Promise::OfErrors(TOLERANCE),
     };
     let needed = needed(options, shape.coefficients())?;
     let plan = plan::Plan::of(series.rows, options.mask);
@@ -227,7 +223,7 @@ pub fn roll(
 }
 
 impl RolledTarget {
-    fn of(name: &str, shape: &kernel::Shape, values: &mut impl Iterator<Item = Vec<f64>>, mask: Mask) -> Self {
+    fn of(name: &str, shape: &Shape, values: &mut impl Iterator<Item = Vec<f64>>, mask: Mask) -> Self {
         let count = shape.coefficients();
         let mut next = || values.next().unwrap_or_default();
         let coefficients = (0..count).map(|_| next()).collect();

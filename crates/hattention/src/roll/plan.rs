@@ -5,9 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Mask;
-use super::kernel::{LANES, Rows, Shape, Sums, sums};
 use super::series::Series;
 use crate::double_double::DoubleDouble;
+use crate::lanes::{LANES, Rows, Shape, Sums, sums};
 
 /// Rows of a chunk at most. It bounds the roundings of a window: everything outside its chunks is summed in doubled
 /// arithmetic.

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{LANES, Shape, Windows, windows};
 use super::plan::{Gathered, Plan, Ready};
 use super::series::Series;
 use super::{Rung, Status};
 use crate::double_double::DoubleDouble;
+use crate::lanes::{LANES, Shape, Windows, windows};
 
 /// What is known of all rows.
 #[derive(Debug)]

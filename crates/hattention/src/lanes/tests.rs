@@ -2,7 +2,7 @@
 
 use crate::dense::kernel::tests::machines;
 
-use super::kernel::{LANES, Rows, Shape, Sums, Windows};
+use super::{LANES, Promise, Rows, Shape, Sums, Windows};
 
 /// Numbers between −½ and ½ (Marsaglia's xorshift).
 fn numbers(count: usize, mut state: u64) -> Vec<f64> {
@@ -23,7 +23,9 @@ fn bits(numbers: &[f64]) -> Vec<u64> {
 #[test]
 fn windows_have_the_same_bits_on_every_machine() {
     for (columns, intercept, decay) in [(3, true, 1.0), (2, false, 1.0), (4, true, 0.9)] {
-        let shape = Shape { columns, targets: 2, intercept, decay, units: vec![2f64.powi(-53); columns], full: true };
+        let promise = Promise::OfErrors(1e-10);
+        let units = vec![2f64.powi(-53); columns];
+        let shape = Shape { columns, targets: 2, intercept, decay, units, full: true, promise };
         let count = 19;
         let weighted = |mut rows: Vec<f64>| {
             for row in rows.chunks_mut(shape.width() * LANES) {

@@ -9,47 +9,72 @@ use super::arithmetic::{Arithmetic, Doubled, Plain, Vector};
 use super::solve::{Memory, Solution};
 
 /// Chunks that are worked on together.
-pub(super) const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 /// Keeps `0/0` of empty states at zero; no weight that matters is changed by it.
 const TINY: f64 = 1e-290;
 
-/// What the windows of a series have in common.
+/// What the windows of a series, or groups of one design, have in common.
 #[derive(Debug)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Columns of the design, without the intercept.
-    pub(super) columns: usize,
-    pub(super) targets: usize,
-    pub(super) intercept: bool,
+    pub(crate) columns: usize,
+    pub(crate) targets: usize,
+    pub(crate) intercept: bool,
     /// By what older rows count less with every row.
-    pub(super) decay: f64,
+    pub(crate) decay: f64,
     /// Relative precision of the entries of each column of the design.
-    pub(super) units: Vec<f64>,
+    pub(crate) units: Vec<f64>,
     /// Errors and predictions are wanted too.
-    pub(super) full: bool,
+    pub(crate) full: bool,
+    /// What is asked of the numbers.
+    pub(crate) promise: Promise,
+}
+
+/// How exact coefficients and errors are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Promise {
+    /// Coefficients to this much of themselves or of their standard error, whichever is larger.
+    OfErrors(f64),
+    /// Coefficients to this much of themselves.
+    OfThemselves(f64),
+}
+
+impl Promise {
+    /// The relative error.
+    pub(crate) fn relative(self) -> f64 {
+        match self {
+            Self::OfErrors(relative) | Self::OfThemselves(relative) => relative,
+        }
+    }
+
+    /// Whether a coefficient's standard error counts as its size.
+    pub(crate) fn of_errors(self) -> bool {
+        matches!(self, Self::OfErrors(_))
+    }
 }
 
 impl Shape {
     /// Columns of the design and targets.
-    pub(super) fn fields(&self) -> usize {
+    pub(crate) fn fields(&self) -> usize {
         self.columns + self.targets
     }
 
     /// Columns of the rows as the kernel reads them: the fields, the weight, whether the row counts.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.fields() + 2
     }
 
-    pub(super) fn triangle(&self) -> usize {
+    pub(crate) fn triangle(&self) -> usize {
         self.columns * (self.columns + 1) / 2
     }
 
     /// Numbers of a state.
-    pub(super) fn state(&self) -> usize {
+    pub(crate) fn state(&self) -> usize {
         self.products(self.fields())
     }
 
     /// Where the products of a field start in a state: with the design's columns up to itself, with itself last.
-    pub(super) fn products(&self, field: usize) -> usize {
+    pub(crate) fn products(&self, field: usize) -> usize {
         let (p, start) = (self.columns, 2 + self.fields());
         match field.checked_sub(p) {
             None => start + field * (field + 1) / 2,
@@ -57,71 +82,71 @@ impl Shape {
         }
     }
 
-    pub(super) fn coefficients(&self) -> usize {
+    pub(crate) fn coefficients(&self) -> usize {
         self.columns + self.intercept as usize
     }
 
     /// Numbers of a target in the output of a window: how far it is from what is promised, then its values.
-    pub(super) fn of_target(&self) -> usize {
+    pub(crate) fn of_target(&self) -> usize {
         1 + self.values()
     }
 
     /// Columns of the result for a target: coefficients and, if wanted, their errors, σ, the prediction, its error, the
     /// residual, the recursive residual.
-    pub(super) fn values(&self) -> usize {
+    pub(crate) fn values(&self) -> usize {
         if self.full { 2 * self.coefficients() + 5 } else { self.coefficients() }
     }
 
     /// Numbers of a window in the output: how far its design is from what is promised, then those of the targets.
-    pub(super) fn output(&self) -> usize {
+    pub(crate) fn output(&self) -> usize {
         1 + self.targets * self.of_target()
     }
 }
 
 /// Rows of eight chunks.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     /// Shape: `[rows][width][8]`.
-    pub(super) hi: &'a [f64],
+    pub(crate) hi: &'a [f64],
     /// What the fields' doubles round away. Shape: `[rows][fields][8]`.
-    pub(super) lo: Option<&'a [f64]>,
-    pub(super) count: usize,
+    pub(crate) lo: Option<&'a [f64]>,
+    pub(crate) count: usize,
 }
 
 /// The states of eight chunks, in doubled arithmetic, their means less the shifts.
-pub(super) struct Sums<'a> {
-    pub(super) shape: &'a Shape,
-    pub(super) rows: Rows<'a>,
+pub(crate) struct Sums<'a> {
+    pub(crate) shape: &'a Shape,
+    pub(crate) rows: Rows<'a>,
     /// Shape: `[fields][8]`.
-    pub(super) shifts: &'a [f64],
-    pub(super) memory: &'a mut Vec<f64>,
+    pub(crate) shifts: &'a [f64],
+    pub(crate) memory: &'a mut Vec<f64>,
     /// Shape: `[state][2][8]`.
-    pub(super) states: &'a mut [f64],
+    pub(crate) states: &'a mut [f64],
 }
 
 /// The windows that end in the rows of eight chunks.
-pub(super) struct Windows<'a> {
-    pub(super) shape: &'a Shape,
-    pub(super) front: Rows<'a>,
+pub(crate) struct Windows<'a> {
+    pub(crate) shape: &'a Shape,
+    pub(crate) front: Rows<'a>,
     /// The rows that the windows leave behind, one with each row of the front.
-    pub(super) back: Option<Rows<'a>>,
+    pub(crate) back: Option<Rows<'a>>,
     /// Shape: `[fields][8]`.
-    pub(super) shifts: &'a [f64],
+    pub(crate) shifts: &'a [f64],
     /// States of what is seen beside, their means less the shifts. Shape: `[state][2][8]`.
-    pub(super) base: &'a [f64],
-    pub(super) doubled: bool,
-    pub(super) memory: &'a mut Vec<f64>,
+    pub(crate) base: &'a [f64],
+    pub(crate) doubled: bool,
+    pub(crate) memory: &'a mut Vec<f64>,
     /// The window before the first row, and those that end in each row. Shape: `[1 + rows][output][8]`.
-    pub(super) out: &'a mut [f64],
+    pub(crate) out: &'a mut [f64],
 }
 
 /// Sums of chunks.
-pub(super) fn sums(job: Sums<'_>) {
+pub(crate) fn sums(job: Sums<'_>) {
     pulp::Arch::new().dispatch(job);
 }
 
 /// Windows of chunks.
-pub(super) fn windows(job: Windows<'_>) {
+pub(crate) fn windows(job: Windows<'_>) {
     pulp::Arch::new().dispatch(job);
 }
 

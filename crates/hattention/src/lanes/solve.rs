@@ -2,7 +2,6 @@
 
 use pulp::Simd;
 
-use super::TOLERANCE;
 use super::arithmetic::{Arithmetic, Plain, Vector};
 use super::kernel::{LANES, Shape};
 
@@ -10,7 +9,7 @@ use super::kernel::{LANES, Shape};
 /// error leave sixteen.
 const ROUNDINGS: f64 = 16.0;
 /// How much farther from dependence than its tolerance a column must be to need no exact judgement: distances are known
-/// to [`TOLERANCE`] here.
+/// to what is promised here, 1e-10 or better.
 const CLEAR: f64 = 4.0;
 /// Sums of squares near this lose digits to the end of the doubles.
 const LEAST_SQUARE: f64 = 1e-200;
@@ -291,7 +290,7 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
     fn gap_of_design(&self, state: &[Vector<A>]) -> Vector<A> {
         let (a, f) = (self.a, Plain(self.a.simd()));
         let relative = f.mul(self.error_of_products(state), self.inflation(state));
-        let mut gap = f.mul(relative, f.splat(1.0 / TOLERANCE));
+        let mut gap = f.mul(relative, f.splat(1.0 / self.shape.promise.relative()));
         let weight = a.high(a.load(state, 1));
         for j in 0..self.shape.columns {
             let mean = f.add(self.shifts[self.place(j)], a.high(a.load(self.memory.means, j)));
@@ -332,6 +331,8 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
         let error = self.error_of_products(state);
         let residual = simd.abs_f64s(residual);
         let variance = f.div(residual, a.high(a.load(state, 0)));
+        // The part of a coefficient's size that its standard error may be.
+        let counted = if self.shape.promise.of_errors() { variance } else { f.splat(0.0) };
         let lost = f.mul_add(error, square, f.splat(LEAST_SQUARE));
         let mut gap = f.div(lost, residual);
         // Squares of the errors over Ω_jj.
@@ -340,7 +341,7 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
         for j in 0..p {
             let omega = a.high(a.load(self.memory.omega, j));
             let slope = a.high(a.load(self.memory.slopes, target * p + j));
-            let own = f.mul_add(slope, slope, f.mul(variance, omega));
+            let own = f.mul_add(slope, slope, f.mul(counted, omega));
             let error = f.mul(step, omega);
             of_slopes = f.add(of_slopes, f.div(error, own));
             let mean = f.add(self.shifts[self.place(j)], a.high(a.load(self.memory.means, j)));
@@ -350,10 +351,10 @@ impl<'m, A: Arithmetic> Solution<'m, A> {
         gap = f.add(gap, f.sqrt(of_slopes));
         if let Some((constant, root)) = constant {
             let rounding = f.splat(A::UNIT * (2.0 + p as f64));
-            let known = f.mul_add(f.mul(variance, root), root, f.mul(constant, constant));
+            let known = f.mul_add(f.mul(counted, root), root, f.mul(constant, constant));
             let errors = f.mul_add(rounding, reach, f.sqrt(of_constant));
             gap = f.add(gap, f.div(errors, f.sqrt(known)));
         }
-        f.mul(gap, f.splat(1.0 / TOLERANCE))
+        f.mul(gap, f.splat(1.0 / self.shape.promise.relative()))
     }
 }

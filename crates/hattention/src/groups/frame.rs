@@ -1,0 +1,165 @@
+//! What groups of one design have in common, and their rows in an order that is theirs.
+
+use super::layout::{Layout, NONE};
+use super::rows::GroupedRows;
+use crate::design::Design;
+use crate::lanes::{Promise, Shape};
+
+/// Coefficients are known to this much of themselves before they are rounded to doubles: what the rounding adds leaves
+/// 15.9 digits.
+const PROMISE: f64 = 1.0 / (1u64 << 56) as f64;
+/// Columns up to which groups are factored in a vector.
+const MOST_COLUMNS: usize = 64;
+/// No field.
+const ABSENT: u32 = u32::MAX;
+
+/// A design of some groups.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) design: Design,
+    pub(super) names: std::sync::Arc<Vec<String>>,
+    pub(super) shape: Shape,
+    /// The design and the targets can be worked on in a vector.
+    pub(super) vector: bool,
+    /// Numbers of the targets' columns.
+    pub(super) targets: Vec<usize>,
+    /// The field of every column.
+    fields: Vec<u32>,
+}
+
+impl Frame {
+    pub(super) fn new(design: Design, targets: &[usize]) -> Self {
+        let known: Option<Vec<usize>> = design.columns.iter().copied().collect();
+        let columns: Vec<usize> = known.iter().flatten().chain(targets).copied().collect();
+        let most = columns.iter().max().map_or(0, |most| most + 1);
+        let mut fields = vec![ABSENT; most];
+        let mut twice = false;
+        for (field, column) in columns.iter().enumerate() {
+            twice |= fields[*column] != ABSENT;
+            fields[*column] = field as u32;
+        }
+        let count = design.names.len();
+        let shape = Shape {
+            columns: count,
+            targets: targets.len(),
+            intercept: design.intercept,
+            decay: 1.0,
+            // Pairs and indicators are known better, but what is as near to dependence as that is judged exactly.
+            units: vec![2f64.powi(-53); count],
+            full: true,
+            promise: Promise::OfThemselves(PROMISE),
+        };
+        let constant = design.intercept.then(|| crate::INTERCEPT.to_owned());
+        let names = std::sync::Arc::new(constant.into_iter().chain(design.names.iter().cloned()).collect());
+        let whole = known.is_some() && !twice && design.orthogonal.is_empty();
+        let vector = whole && count <= MOST_COLUMNS && shape.coefficients() > 0;
+        Self { design, names, shape, vector, targets: targets.to_vec(), fields }
+    }
+
+    fn field(&self, column: usize) -> Option<usize> {
+        self.fields.get(column).filter(|field| **field != ABSENT).map(|field| *field as usize)
+    }
+}
+
+/// The rows of a group, dense.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Shape: `[rows][fields]`.
+    pub(super) hi: Vec<f64>,
+    /// What the doubles round away; of no length if that is nothing. Shape: `[rows][fields]`.
+    pub(super) lo: Vec<f64>,
+    /// Shape: `[rows]`.
+    pub(super) weights: Vec<f64>,
+    /// Rows by their numbers, with a hash of these. Shape: `[rows]`.
+    pub(super) order: Vec<(u64, u32)>,
+}
+
+impl Rows {
+    pub(super) fn count(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Reads the rows of a group that have a weight, and puts them in an order that depends on their numbers only.
+    ///
+    /// Sums in doubled arithmetic depend on the order of their terms, and rows come in any. A hash puts them in order
+    /// with one multiplication a number; rows of one hash are compared.
+    pub(super) fn fill(&mut self, frame: &Frame, parts: &[GroupedRows], group: usize) {
+        self.hi.clear();
+        self.lo.clear();
+        self.weights.clear();
+        for (layout, records) in parts.iter().flat_map(|part| part.pages(group)) {
+            self.read(frame, layout, records);
+        }
+        let fields = frame.shape.fields();
+        self.order.clear();
+        for row in 0..self.count() {
+            let mut hash = mixed(0, self.weights[row]);
+            for x in &self.hi[row * fields..(row + 1) * fields] {
+                hash = mixed(hash, *x);
+            }
+            self.order.push((hash, row as u32));
+        }
+        self.order.sort_unstable_by_key(|(hash, _)| *hash);
+        let (hi, lo, weights) = (&self.hi, &self.lo, &self.weights);
+        let numbers = |row: u32| {
+            let range = row as usize * fields..(row as usize + 1) * fields;
+            let rest = lo.get(range.clone()).unwrap_or_default();
+            hi[range].iter().chain(rest).chain(std::iter::once(&weights[row as usize]))
+        };
+        for same in self.order.chunk_by_mut(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            same.sort_by(|a, b| {
+                let unequal = numbers(a.1).zip(numbers(b.1)).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne());
+                unequal.unwrap_or(std::cmp::Ordering::Equal)
+            });
+        }
+    }
+
+    fn read(&mut self, frame: &Frame, layout: &Layout, records: &[f64]) {
+        let fields = frame.shape.fields();
+        let places: Vec<usize> = layout.family_places().collect();
+        for record in records.chunks_exact(layout.width().max(1)) {
+            let weight = if layout.weighted { record[layout.weight_at()] } else { 1.0 };
+            if weight == 0.0 {
+                continue;
+            }
+            let row = self.count();
+            self.weights.push(weight);
+            self.hi.resize((row + 1) * fields, 0.0);
+            if !self.lo.is_empty() {
+                self.lo.resize((row + 1) * fields, 0.0);
+            }
+            let mut at = 0;
+            for (column, pair) in &layout.dense {
+                let low = if *pair { record[at + 1] } else { 0.0 };
+                self.put(row * fields, frame.field(*column), record[at], low);
+                at += 1 + usize::from(*pair);
+            }
+            for (place, family) in places.iter().zip(&layout.families) {
+                if record[*place] != NONE {
+                    let numbers = &record[*place + 1..*place + family.words()];
+                    let hi = numbers.first().copied().unwrap_or(1.0);
+                    let low = numbers.get(1).copied().unwrap_or(0.0);
+                    self.put(row * fields, frame.field(record[*place] as usize), hi, low);
+                }
+            }
+        }
+    }
+
+    /// Zeros have one sign: `−0 + 0 = 0`.
+    #[inline]
+    fn put(&mut self, start: usize, field: Option<usize>, hi: f64, low: f64) {
+        let Some(field) = field else { return };
+        self.hi[start + field] = hi + 0.0;
+        if low != 0.0 {
+            self.lo.resize(self.hi.len(), 0.0);
+            self.lo[start + field] = low;
+        }
+    }
+}
+
+/// A hash with one number more.
+#[inline]
+fn mixed(hash: u64, x: f64) -> u64 {
+    let product = (hash ^ x.to_bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ product >> 29
+}
