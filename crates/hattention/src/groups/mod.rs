@@ -197,7 +197,7 @@ impl<'a> Groups<'a> {
                 Ok(frame) => {
                     by_frame.entry(Arc::as_ptr(&frame)).or_insert_with(|| (frame, vec![])).1.push(place);
                 }
-                Err(status) => fits[place] = Some(GroupFit::without(0, None, status)),
+                Err(status) => fits[place] = Some(GroupFit::without(self.rows(groups[place] as usize), None, status)),
             }
         }
         let mut tasks: Vec<(Arc<Frame>, Vec<usize>)> = Vec::new();
