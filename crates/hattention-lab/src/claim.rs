@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::statistics::Interval;
+use crate::statistics::{Interval, share};
 
 /// What a measured number must satisfy for its claim to count as reproduced.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -128,6 +128,21 @@ impl Threshold {
             return Verdict::Partly;
         }
         Verdict::NotReproduced
+    }
+
+    /// Whether some number of successes among so many trials would be reproduced: 19 of 20 cannot show a share of 0.95, nor
+    /// can 20 of 20, as Wilson's interval reaches down to 0.84.
+    ///
+    /// # Example
+    /// ```
+    /// use hattention_lab::claim::Threshold;
+    /// let nearly_all = Threshold::at_least(0.95);
+    /// assert!(!nearly_all.can_be_met_by(72) && nearly_all.can_be_met_by(73));
+    /// ```
+    pub fn can_be_met_by(&self, trials: u64) -> bool {
+        (0..=trials)
+            .map(|successes| share(successes, trials))
+            .any(|s| self.judge(Some(s.value), s.interval) == Verdict::Reproduced)
     }
 
     /// The threshold in words.

@@ -27,17 +27,23 @@ pub struct Axis {
     pub(crate) label: String,
     pub(crate) scale: Scale,
     pub(crate) range: Option<(f64, f64)>,
+    pub(crate) words: Vec<String>,
 }
 
 impl Axis {
     /// A linear axis as wide as the points.
     pub fn linear(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Linear, range: None }
+        Self { label: label.into(), scale: Scale::Linear, range: None, words: Vec::new() }
+    }
+
+    /// An axis of words: the first stands at 1, the second at 2.
+    pub fn words<S: Into<String>>(label: impl Into<String>, words: impl IntoIterator<Item = S>) -> Self {
+        Self { words: words.into_iter().map(Into::into).collect(), ..Self::linear(label) }
     }
 
     /// A logarithmic axis as wide as the points.
     pub fn log(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Log, range: None }
+        Self { scale: Scale::Log, ..Self::linear(label) }
     }
 
     /// With a range; what lies outside is not drawn.
@@ -62,6 +68,10 @@ impl Axis {
 
     /// Ticks inside a range of places: place and text.
     pub(crate) fn ticks(&self, low: f64, high: f64) -> Vec<(f64, String)> {
+        if !self.words.is_empty() {
+            let places = (1..=self.words.len()).map(|place| place as f64);
+            return places.zip(self.words.iter().cloned()).filter(|(place, _)| (low..=high).contains(place)).collect();
+        }
         match self.scale {
             Scale::Linear => linear_ticks(low, high),
             Scale::Log => log_ticks(low, high),
@@ -139,6 +149,7 @@ mod tests {
         assert_eq!(texts(linear_ticks(-1.2, 11.0)), ["0.0", "2.5", "5.0", "7.5", "10.0"]);
         assert_eq!(texts(log_ticks(0.0, 2.0)), ["1", "2", "5", "10", "20", "50", "100"]);
         assert_eq!(texts(log_ticks(-16.0, 0.0)), ["10⁻¹⁵", "10⁻¹²", "10⁻⁹", "10⁻⁶", "10⁻³", "1"]);
+        assert_eq!(Axis::words("x", ["a", "b", "c"]).ticks(1.5, 3.2), [(2.0, "b".to_owned()), (3.0, "c".to_owned())]);
         for (place, _) in log_ticks(1.3, 1.9) {
             assert!((1.3..=1.9).contains(&place));
         }

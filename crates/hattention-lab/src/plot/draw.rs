@@ -4,19 +4,19 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Heat, Mark, Plot, Series, Stroke};
+use super::{Mark, Plot, Series, Stroke, heat};
 
 /// The canvas, in units of which a page shows about two to a pixel: plotters' places are whole units.
-const WIDTH: i32 = 2400;
-const HEIGHT: i32 = 1440;
+pub(super) const WIDTH: i32 = 2400;
+pub(super) const HEIGHT: i32 = 1440;
 const TITLE: i32 = 72;
 const LABEL: i32 = 60;
-const TICK: i32 = 52;
+pub(super) const TICK: i32 = 52;
 /// Width of a letter over its size, for margins.
-const LETTER: f64 = 0.58;
+pub(super) const LETTER: f64 = 0.58;
 /// The same of bold letters.
 const BOLD_LETTER: f64 = 0.66;
-const INK: RGBColor = RGBColor(34, 34, 34);
+pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
 const FAINT: RGBColor = RGBColor(222, 222, 222);
 const GREY: RGBColor = RGBColor(110, 110, 110);
 /// What bars may add to the range of the points at each end, over its length.
@@ -31,12 +31,8 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(34, 34, 34),
 ];
-/// A ramp of growing darkness (from viridis, light end first).
-const RAMP: [RGBColor; 5] =
-    [RGBColor(253, 231, 37), RGBColor(94, 201, 98), RGBColor(33, 145, 140), RGBColor(59, 82, 139), RGBColor(68, 1, 84)];
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), String>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), String>;
 
 pub(super) fn svg(plot: &Plot) -> Result<String, String> {
     let mut text = String::new();
@@ -44,7 +40,7 @@ pub(super) fn svg(plot: &Plot) -> Result<String, String> {
         let area = SVGBackend::with_string(&mut text, (WIDTH as u32, HEIGHT as u32)).into_drawing_area();
         area.fill(&WHITE).map_err(|e| e.to_string())?;
         match &plot.heat {
-            Some(heat) => draw_heat(&area, plot, heat)?,
+            Some(heat) => heat::draw(&area, plot, heat)?,
             None => draw_lines(&area, plot)?,
         }
         area.present().map_err(|e| e.to_string())?;
@@ -53,22 +49,22 @@ pub(super) fn svg(plot: &Plot) -> Result<String, String> {
 }
 
 /// The rectangle of the data, and the range of places it shows.
-struct Frame {
-    left: i32,
-    right: i32,
-    top: i32,
-    bottom: i32,
-    x: (f64, f64),
-    y: (f64, f64),
+pub(super) struct Frame {
+    pub(super) left: i32,
+    pub(super) right: i32,
+    pub(super) top: i32,
+    pub(super) bottom: i32,
+    pub(super) x: (f64, f64),
+    pub(super) y: (f64, f64),
 }
 
 impl Frame {
-    fn across(&self, place: f64) -> i32 {
+    pub(super) fn across(&self, place: f64) -> i32 {
         let share = (place - self.x.0) / (self.x.1 - self.x.0);
         self.left + (share * f64::from(self.right - self.left)).round() as i32
     }
 
-    fn up(&self, place: f64) -> i32 {
+    pub(super) fn up(&self, place: f64) -> i32 {
         let share = (place - self.y.0) / (self.y.1 - self.y.0);
         self.bottom - (share * f64::from(self.bottom - self.top)).round() as i32
     }
@@ -162,7 +158,7 @@ fn draw_frame(area: &Area<'_>, plot: &Plot, frame: &Frame, y_ticks: &[(f64, Stri
     draw_labels(area, plot, frame)
 }
 
-fn draw_labels(area: &Area<'_>, plot: &Plot, frame: &Frame) -> Drawn {
+pub(super) fn draw_labels(area: &Area<'_>, plot: &Plot, frame: &Frame) -> Drawn {
     let middle = (frame.left + frame.right) / 2;
     text(area, &plot.x.label, (middle, HEIGHT - 28), LABEL, INK, (HPos::Center, VPos::Bottom))?;
     let style = font(LABEL).transform(FontTransform::Rotate270).color(&INK);
@@ -326,63 +322,8 @@ fn apart(wanted: &[(i32, String, RGBColor)], lowest: i32) -> Vec<i32> {
     heights
 }
 
-fn draw_heat(area: &Area<'_>, plot: &Plot, heat: &Heat) -> Drawn {
-    let (rows, columns) = (heat.rows.len(), heat.columns.len());
-    if rows == 0 || columns == 0 || heat.values.len() != rows || heat.values.iter().any(|row| row.len() != columns) {
-        return Err(format!("the numbers are not {rows} rows of {columns}, or there are none"));
-    }
-    let widest = heat.rows.iter().map(|r| r.chars().count()).max().unwrap_or(0);
-    let frame = Frame {
-        left: 140 + (widest as f64 * f64::from(TICK) * LETTER) as i32,
-        right: WIDTH - 40,
-        top: 60 + 84 * title_lines(&plot.title).len() as i32,
-        bottom: HEIGHT - 190,
-        x: (0.0, columns as f64),
-        y: (rows as f64, 0.0),
-    };
-    draw_title(area, &plot.title)?;
-    let (low, high) = (heat.scale.place(heat.range.0), heat.scale.place(heat.range.1));
-    let size = TICK.min((f64::from(frame.right - frame.left) / columns as f64 / 5.0 / LETTER) as i32);
-    for (i, row) in heat.values.iter().enumerate() {
-        for (j, value) in row.iter().enumerate() {
-            let corner = (frame.across(j as f64) + 2, frame.bottom - (frame.bottom - frame.up(i as f64)) + 2);
-            let other = (frame.across(j as f64 + 1.0) - 2, frame.up(i as f64 + 1.0) - 2);
-            let place = heat.scale.place(*value);
-            let middle = ((corner.0 + other.0) / 2, (corner.1 + other.1) / 2);
-            if !value.is_finite() {
-                let mark = if value.is_nan() { "–" } else { "∞" };
-                text(area, mark, middle, size, INK, (HPos::Center, VPos::Center))?;
-                continue;
-            }
-            // What has no place on a logarithmic scale is below its low end.
-            let share = if place.is_nan() { 0.0 } else { ((place - low) / (high - low)).clamp(0.0, 1.0) };
-            let (colour, dark) = ramp(share);
-            area.draw(&Rectangle::new([corner, other], colour.filled())).map_err(|e| e.to_string())?;
-            let ink = if dark { WHITE } else { INK };
-            text(area, &crate::claim::number(*value), middle, size, ink, (HPos::Center, VPos::Center))?;
-        }
-        let middle = (frame.up(i as f64) + frame.up(i as f64 + 1.0)) / 2;
-        text(area, &heat.rows[i], (frame.left - 22, middle), TICK, INK, (HPos::Right, VPos::Center))?;
-    }
-    for (j, name) in heat.columns.iter().enumerate() {
-        let middle = (frame.across(j as f64) + frame.across(j as f64 + 1.0)) / 2;
-        text(area, name, (middle, frame.bottom + 24), TICK, INK, (HPos::Center, VPos::Top))?;
-    }
-    draw_labels(area, plot, &frame)
-}
-
-/// A colour of the ramp, and whether white ink is needed on it.
-fn ramp(share: f64) -> (RGBColor, bool) {
-    let place = share * (RAMP.len() - 1) as f64;
-    let below = (place.floor() as usize).min(RAMP.len() - 2);
-    let part = place - below as f64;
-    let mix = |a: u8, b: u8| (f64::from(a) + part * (f64::from(b) - f64::from(a))).round() as u8;
-    let (a, b) = (RAMP[below], RAMP[below + 1]);
-    (RGBColor(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2)), share > 0.4)
-}
-
 /// The title broken into lines that fit.
-fn title_lines(title: &str) -> Vec<String> {
+pub(super) fn title_lines(title: &str) -> Vec<String> {
     let fit = (f64::from(WIDTH - 80) / (f64::from(TITLE) * BOLD_LETTER)) as usize;
     let mut lines = vec![String::new()];
     for word in title.split_whitespace() {
@@ -398,7 +339,7 @@ fn title_lines(title: &str) -> Vec<String> {
     lines
 }
 
-fn draw_title(area: &Area<'_>, title: &str) -> Drawn {
+pub(super) fn draw_title(area: &Area<'_>, title: &str) -> Drawn {
     for (i, part) in title_lines(title).iter().enumerate() {
         let style = font(TITLE).style(FontStyle::Bold).color(&INK).pos(Pos::new(HPos::Left, VPos::Top));
         area.draw(&Text::new(part.clone(), (40, 24 + 84 * i as i32), style)).map_err(|e| e.to_string())?;
@@ -415,14 +356,21 @@ fn font(size: i32) -> FontDesc<'static> {
     (FontFamily::SansSerif, f64::from(size) * 1.24).into_font()
 }
 
-fn text(area: &Area<'_>, what: &str, place: (i32, i32), size: i32, ink: RGBColor, anchor: (HPos, VPos)) -> Drawn {
+pub(super) fn text(
+    area: &Area<'_>,
+    what: &str,
+    place: (i32, i32),
+    size: i32,
+    ink: RGBColor,
+    anchor: (HPos, VPos),
+) -> Drawn {
     let style = font(size).color(&ink).pos(Pos::new(anchor.0, anchor.1));
     area.draw(&Text::new(what.to_owned(), place, style)).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Axis, Heat, Mark, Plot, Scale, Stroke};
+    use super::super::{Axis, Mark, Plot, Stroke};
     use super::*;
 
     #[test]
@@ -452,20 +400,5 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(plot.clone().series("s", vec![(1.0, 1.0)], Mark::Band(vec![])).svg().is_err());
         assert!(plot.series("t", vec![(1.0, 1.0), (4.0, 1.5)], Mark::Line(Stroke::Dashed)).svg().is_ok());
-    }
-
-    #[test]
-    fn heat_maps_have_a_cell_for_each_number() {
-        let heat = Heat {
-            columns: vec!["a".into(), "b".into(), "c".into()],
-            rows: vec!["r".into()],
-            values: vec![vec![1.0, f64::NAN, f64::INFINITY]],
-            range: (0.1, 1.0),
-            scale: Scale::Log,
-        };
-        let svg = Plot::heat("t", "x", "y", heat.clone()).svg().unwrap();
-        // One for the paper, one for the number that is there; what is infinite is written.
-        assert_eq!((svg.matches("<rect").count(), svg.matches('∞').count()), (2, 1));
-        assert!(Plot::heat("t", "x", "y", Heat { values: vec![vec![1.0]], ..heat }).svg().is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 mod axis;
 mod draw;
+mod heat;
 
 pub use axis::{Axis, Scale};
 
