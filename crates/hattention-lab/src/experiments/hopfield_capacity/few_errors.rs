@@ -139,7 +139,11 @@ mod tests {
                 let expected = rest.overlap(&pattern).unwrap() as f64 / neurons as f64;
                 let found = network.settled(k);
                 if found >= LEFT {
-                    assert_eq!(found, expected, "{neurons} {count} {k}");
+                    // One rounding of 1 − 2w/N and of (N − 2w)/N each.
+                    assert!(
+                        (found - expected).abs() <= 2.0 * f64::EPSILON,
+                        "{neurons} {count} {k}: {found} {expected}"
+                    );
                     still += usize::from(found >= STILL);
                 } else {
                     assert!(expected < STILL, "{neurons} {count} {k}: it came back to {expected}");

@@ -342,7 +342,7 @@ fn distance_title(results: &Results) -> String {
     if World::ALL.into_iter().any(|world| nearest(world) != first) {
         return "Only the linear step predicts what least squares predicts".to_owned();
     }
-    format!("Only the linear step predicts what least squares predicts; of the changes `{first}` comes nearest")
+    format!("Only the linear step predicts what least squares predicts; the nearest change is “{first}”")
 }
 
 fn heat(results: &Results, what: &str, title: &str) -> Plot {
@@ -370,11 +370,12 @@ fn road(results: &Results) -> Plot {
         steps().into_iter().take(ROAD.len()).map(|step| error(results, step, World::Same.name())).collect();
     // Softmax over heads over layers over training, and layers below norm below mask.
     let falls = [3, 4, 5, 8].windows(2).all(|w| at[w[1]] < at[w[0]]) && at[5] < at[6] && at[6] < at[7];
-    let title = if falls {
-        let lost = (at[3] / at[0]).round();
-        format!("In distribution softmax has {lost} times the error of least squares; heads, layers, training mend")
-    } else {
-        "Errors along the road from least squares to a trained transformer".to_owned()
+    let title = match ratio(results, "softmax", "linear", World::Same.name()) {
+        Some(lost) if falls => format!(
+            "In distribution softmax has {:.0} times the error of least squares; heads, layers, training mend",
+            lost.value
+        ),
+        _ => "Errors along the road from least squares to a trained transformer".to_owned(),
     };
     let mut plot = Plot::new(
         title,
