@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use hattention_lab::Error;
-use hattention_lab::claim::{Claim, Criterion};
 use hattention_lab::experiment::{Experiment, Judgement, Plan, Results, Seeds, Size, Unit};
 use hattention_lab::experiments::{ALL, find};
 use hattention_lab::rows::Row;
@@ -109,115 +108,6 @@ fn check_table(name: &str, table: &str) {
         count += 1;
     }
     assert!(count > 0, "{name}");
-}
-
-/// A host that keeps nothing.
-struct Reader;
-
-impl Host for Reader {
-    fn write(&self, _: &Path, _: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn note(&self, _: &str) {}
-
-    fn progress(&self, _: usize, _: usize, _: &str, _: f64) {}
-
-    fn provenance(&self) -> Provenance {
-        Provenance { commit: String::new(), machine: String::new() }
-    }
-}
-
-/// What the committed full runs say when they are judged now.
-fn judged(experiment: &Experiment) -> Judgement {
-    let folder = Path::new("../../results").join(experiment.name);
-    let outcome =
-        report(&folder, &Reader).unwrap_or_else(|e| panic!("{}: its results are of other code: {e}", experiment.name));
-    assert_eq!(outcome.missing, Vec::<String>::new(), "{}: its results are not whole", experiment.name);
-    outcome.judgement
-}
-
-/// A share of 0.95 cannot be shown by 20 trials, not even by 20 of 20: such a claim could only ever be reproduced partly.
-#[test]
-fn shares_have_trials_enough_for_their_thresholds() {
-    let mut shares = 0;
-    for experiment in &ALL {
-        for claim in &judged(experiment).claims {
-            let Some(trials) = claim.interval().and_then(|i| i.trials) else { continue };
-            shares += 1;
-            let words = claim.threshold().words();
-            assert!(claim.threshold().can_be_met_by(trials), "{} {}: {words} of {trials}", experiment.name, claim.id());
-        }
-    }
-    assert!(shares > 5, "{shares}");
-}
-
-/// Experiments whose heads name every claim with its threshold.
-const HEADS: [&str; 3] = ["ols-evolution", "icl-one-layer", "hopfield-capacity"];
-
-/// Whether a claim's name follows a pattern with `*` for anything.
-fn follows(name: &str, pattern: &str) -> bool {
-    match pattern.split_once('*') {
-        None => name == pattern,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            (0..=name.len()).filter(|at| name.is_char_boundary(*at)).any(|at| follows(&name[at..], rest))
-        }),
-    }
-}
-
-/// The numbers of a text, as `0.95`, `1e-12`, `8,000`.
-fn numbers(text: &str) -> Vec<f64> {
-    let is_part = |c: char| c.is_ascii_digit() || ".,e-−".contains(c);
-    let words = text.split(|c| !is_part(c)).map(|word| word.trim_matches(['.', ',', '-', '−', 'e']).replace(',', ""));
-    words.filter_map(|word| word.parse().ok()).collect()
-}
-
-/// What stands in the code stands in the head: the item that names the claim has the numbers of its threshold.
-#[test]
-fn heads_state_the_thresholds() {
-    for name in HEADS {
-        let experiment = find(name).unwrap();
-        let head = experiment.head();
-        let section = head.split("## Thresholds").nth(1).unwrap().split("\n## ").next().unwrap();
-        let items = section.split("\n- ").skip(1).map(|item| item.split_whitespace().collect::<Vec<_>>().join(" "));
-        let sentences: Vec<String> = items.flat_map(|i| i.split(". ").map(str::to_owned).collect::<Vec<_>>()).collect();
-        for claim in &judged(experiment).claims {
-            let naming = |s: &&String| s.split('`').skip(1).step_by(2).any(|pattern| follows(claim.id(), pattern));
-            let found: Vec<&String> = sentences.iter().filter(naming).collect();
-            assert!(!found.is_empty(), "{name}: the head's thresholds do not name `{}`", claim.id());
-            // Numbers inside names state nothing.
-            let words = found.iter().flat_map(|sentence| sentence.split('`').step_by(2));
-            let stated: Vec<f64> = words.flat_map(numbers).collect();
-            for limit in fixed(claim) {
-                let near = |x: &f64| (x - limit).abs() <= 1e-3 * limit.abs();
-                assert!(
-                    stated.iter().any(near),
-                    "{name}: the head does not state {limit} for `{}`: {stated:?}",
-                    claim.id()
-                );
-            }
-        }
-    }
-}
-
-/// The numbers of a claim's threshold, but those that are predictions.
-fn fixed(claim: &Claim) -> Vec<f64> {
-    let of = |criterion: &Criterion| match *criterion {
-        Criterion::AtMost { limit } | Criterion::AtLeast { limit } => vec![limit],
-        Criterion::Within { low, high } => vec![low, high],
-        Criterion::Covers { value } => vec![value],
-    };
-    let threshold = claim.threshold();
-    // Predictions, and shares of them, are said in words; of exponents the distances that count.
-    if claim.id().contains("rate-finite-size") {
-        return Vec::new();
-    }
-    if claim.id().contains("exponent") {
-        let Some(Criterion::Within { low, high }) = threshold.partly else { return vec![f64::NAN] };
-        return threshold.widest.into_iter().chain([(high - low) / 2.0]).collect();
-    }
-    let partly = threshold.partly.iter().flat_map(of);
-    of(&threshold.criterion).into_iter().chain(partly).chain(threshold.widest).collect()
 }
 
 /// A second run computes nothing and says the same; so does a report.

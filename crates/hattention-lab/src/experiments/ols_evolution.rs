@@ -57,8 +57,8 @@
 //! those of `raw-products-are-not` and `trained-nonlinear` stood in the code only and are written here since.
 //!
 //! ## Sizes
-//! 40 seeds of problems; four trained models with 3,000 steps of 16 fresh problems each, 16 to 18 minutes a model on two
-//! cores; the rest takes a minute and a half. Measured: 36 minutes with two models.
+//! 40 seeds of problems; four trained models with 3,000 steps of 16 fresh problems each. On two cores a model took 8 minutes
+//! with nothing else running, and 16 to 29 beside other work; the rest a minute and a half. All together 72 minutes.
 
 mod identities;
 mod judge;

@@ -4,9 +4,9 @@ use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::descent::{Square, Task, descend, determinant, gradient, norm, zip};
+use super::descent::{End, Square, Steps, Task, descend, determinant, norm, place, zip};
 use super::world::{self, Root};
-use super::{CONDITIONS, ROOTS, STARTS};
+use super::{CONDITIONS, Columns, JUDGED, ROOTS, STARTS, STEPS};
 use crate::error::Error;
 use crate::experiment::{Context, Unit};
 use crate::rows::Row;
@@ -17,9 +17,8 @@ use crate::train::{number, numbers, tensor};
 const N: usize = 500;
 /// The rate of the published cell.
 const RATE: f64 = 2e-5;
-/// The rate, in the task's units, of the other cells with one regressor, and with one target.
+/// The rate, in the task's units, of the other cells with one regressor.
 const RHO: f64 = 0.03;
-const RHO_ONE_TARGET: f64 = 0.3;
 /// How far starts near theory are from it, relatively; how small the small ones are.
 const NEAR: f64 = 0.1;
 const SMALL: f64 = 0.1;
@@ -58,7 +57,7 @@ fn scalar_task(context: &Context<'_>, seed: usize) -> Result<(world::Rows, Task<
 
 /// Whether the saddle has the start: it is not positive, or its first step is not.
 fn in_basin(task: &Task<1>, start: f64, rate: f64) -> bool {
-    let slope = gradient(task, &[[start]]).0[0][0];
+    let slope = place(task, &[[start]]).slope[0][0];
     start <= 0.0 || start - rate * slope <= 0.0
 }
 
@@ -68,7 +67,7 @@ pub fn published(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> 
         let (_, task, _, start) = scalar_task(context, seed)?;
         // From below zero L only creeps up to it; from just above zero it takes long to leave.
         let epochs = if start <= 0.0 { epochs / 20 } else { epochs };
-        let end = descend(&task, &[[start]], RATE / task.unit_rate, epochs, true);
+        let end = descend(&task, &[[start]], Steps::Fixed(RATE / task.unit_rate()), epochs, true);
         let first = end.epochs_to_one_percent.map_or(f64::INFINITY, |e| e as f64);
         Ok(vec![
             Row::new()
@@ -111,7 +110,7 @@ pub fn burn(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
             let gradients = loss.clone().backward();
             let slope = leaf.grad(&gradients).ok_or_else(|| Error::Tensor("no gradient of L".to_owned()))?;
             l -= RATE * numbers(slope)?[0];
-            by_hand -= RATE * gradient(&task, &[[by_hand]]).0[0][0];
+            by_hand -= RATE * place(&task, &[[by_hand]]).slope[0][0];
             largest = largest.max((l - by_hand).abs() / task.theory[0][0]);
             if epoch + 1 == epochs {
                 let row = Row::new().label("cell", "burn").label("seed", seed);
@@ -130,14 +129,15 @@ pub fn basin(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     for rho in [0.01, 0.03, 0.1, 0.3, 1.0] {
         for step in -4..=12 {
             let ratio = f64::from(step) / 4.0;
-            let end = descend(&task, &[[ratio * task.theory[0][0]]], rho, epochs, true);
+            let end = descend(&task, &[[ratio * task.theory[0][0]]], Steps::Fixed(rho), epochs, true);
             rows.push(
                 Row::new()
                     .label("cell", "basin")
                     .label("rho", rho)
                     .label("start_ratio", ratio)
                     .value("ratio", end.l[0][0] / task.theory[0][0])
-                    .value("in_basin", f64::from(in_basin(&task, ratio * task.theory[0][0], rho * task.unit_rate)))
+                    .value("diverged", f64::from(end.diverged))
+                    .value("in_basin", f64::from(in_basin(&task, ratio * task.theory[0][0], rho * task.unit_rate())))
                     .value("function", end.function),
             );
         }
@@ -153,7 +153,7 @@ pub fn free(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
         let p_start = context.generator("start of P", seed).random_range(-1.0..1.0);
         let (s, l_theory) = (task.sigma[0][0], task.theory[0][0]);
         let slope = l_theory * p_theory;
-        let rate = RHO * task.unit_rate;
+        let rate = RHO * task.unit_rate();
         let (mut l, mut p): (f64, f64) = (l_start, p_start);
         for _ in 0..epochs {
             let residual = s * (l.powi(3) * s * p - slope);
@@ -184,12 +184,12 @@ pub fn saddle(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     replicates(context.plan.seeds, context, |seed| {
         let (_, task, p, _) = scalar_task(context, seed)?;
         let (s, theory) = (task.sigma[0][0], task.theory[0][0]);
-        let rate = RHO * task.unit_rate;
+        let rate = RHO * task.unit_rate();
         let exponents = (2..=2 * smallest).map(|half| -(half as f64) / 2.0);
         let of = |exponent: f64| {
             let delta = 10f64.powf(exponent) * theory;
             let predicted = 1.0 / (3.0 * rate * s * s * p * theory * p * delta);
-            let end = descend(&task, &[[delta]], RHO, (3.0 * predicted) as usize + 5000, true);
+            let end = descend(&task, &[[delta]], Steps::Fixed(RHO), (3.0 * predicted) as usize + 5000, true);
             Row::new()
                 .label("cell", "saddle")
                 .label("seed", seed)
@@ -213,25 +213,32 @@ fn start_at<const D: usize>(kind: &str, task: &Task<D>, random: &mut Generator) 
     }
 }
 
+/// What is kept of every descent of matrices.
+fn ended<const D: usize>(row: Row, end: &End<D>) -> Row {
+    row.value("diverged", f64::from(end.diverged))
+        .value("function", end.function)
+        .value("structure", end.structure)
+        .value("parameter", end.parameter)
+        .value("falling", end.falling)
+        .value("epochs", end.epochs as f64)
+}
+
 /// One target for D regressors: L is not determined.
 pub fn one_target<const D: usize>(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
-    let epochs = (unit.count("epochs")? as f64 / RHO_ONE_TARGET) as usize;
+    let epochs = unit.count("epochs")? as f64;
     replicates(context.plan.seeds, context, |seed| {
         let rows = world::rows(N, D, 1, &mut context.generator("data", seed));
         let task = world::task::<D>(&rows, Root::Eigenvectors)?;
-        let of = |kind: &str| {
-            let start = start_at(kind, &task, &mut context.generator(kind, seed));
-            let end = descend(&task, &start, RHO_ONE_TARGET, epochs, false);
-            Row::new()
-                .label("cell", "one target")
-                .label("d", D)
-                .label("seed", seed)
-                .label("start_kind", kind)
-                .value("function", end.function)
-                .value("structure", end.structure)
-                .value("epochs", end.epochs as f64)
-        };
-        Ok(STARTS.into_iter().map(of).collect())
+        let mut found = Vec::new();
+        for (name, steps, longer) in STEPS {
+            for kind in STARTS {
+                let start = start_at(kind, &task, &mut context.generator(kind, seed));
+                let end = descend(&task, &start, steps, (longer * epochs / steps.rho()) as usize, false);
+                let row = Row::new().label("cell", "one target").label("d", D).label("seed", seed);
+                found.push(ended(row.label("condition", name).label("start_kind", kind), &end));
+            }
+        }
+        Ok(found)
     })
 }
 
@@ -239,38 +246,32 @@ pub fn one_target<const D: usize>(unit: &Unit, context: &Context<'_>) -> Result<
 pub fn many_targets<const D: usize>(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     let (root_name, epochs) = (unit.word("root")?, unit.count("epochs")? as f64);
     let root = if root_name == ROOTS[0] { Root::Eigenvectors } else { Root::Symmetric };
-    // Ten regressors take thirty times as long as three.
-    let count = if D < 10 { context.plan.seeds } else { context.plan.seeds.div_ceil(3) };
-    replicates(count, context, |seed| {
+    let judged_longer = unit.number("judged longer")?;
+    replicates(context.plan.seeds, context, |seed| {
         let mut found = Vec::new();
-        for (condition, rho) in CONDITIONS.into_iter().filter(|(_, rho)| D < 10 || *rho > 0.1) {
+        for condition in CONDITIONS.iter().filter(|c| D <= c.most_columns) {
             let rows = world::rows(N, D, TARGETS * D, &mut context.generator("data", seed));
-            let unequal = condition == "unequal columns";
-            let rows = match condition {
-                "unequal columns" => world::stretched(rows, SPREAD),
-                "whitened columns" => world::whitened::<D>(rows)?,
-                _ => world::normalised(rows),
+            let rows = match condition.columns {
+                Columns::Normalised => world::normalised(rows),
+                Columns::Unequal => world::stretched(rows, SPREAD),
+                Columns::Whitened => world::whitened::<D>(rows)?,
             };
             let task = world::task::<D>(&rows, root)?;
-            let longer = if unequal && D < 10 { 3.0 } else { 1.0 };
+            let longer = if condition.name == JUDGED { judged_longer } else { condition.longer };
             for kind in STARTS {
                 let start = start_at(kind, &task, &mut context.generator(kind, seed));
-                let end = descend(&task, &start, rho, (longer * epochs / rho) as usize, true);
+                let most = (longer * epochs / condition.steps.rho()) as usize;
+                let end = descend(&task, &start, condition.steps, most, true);
                 let same = determinant(&start) * determinant(&task.theory) > 0.0;
-                found.push(
-                    Row::new()
-                        .label("cell", "many targets")
-                        .label("d", D)
-                        .label("root", root_name)
-                        .label("condition", condition)
-                        .label("start_kind", kind)
-                        .label("seed", seed)
-                        .value("same_sign", f64::from(same))
-                        .value("function", end.function)
-                        .value("structure", end.structure)
-                        .value("parameter", end.parameter)
-                        .value("epochs", end.epochs as f64),
-                );
+                let row = Row::new()
+                    .label("cell", "many targets")
+                    .label("d", D)
+                    .label("root", root_name)
+                    .label("condition", condition.name)
+                    .label("start_kind", kind)
+                    .label("seed", seed)
+                    .value("same_sign", f64::from(same));
+                found.push(ended(row, &end));
             }
         }
         Ok(found)

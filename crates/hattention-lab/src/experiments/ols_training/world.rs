@@ -124,14 +124,14 @@ pub fn task<const D: usize>(rows: &Rows, root: Root) -> Result<Task<D>, Error> {
         Root::Symmetric => directions(&published),
     };
     let theory = product(&published, &transposed(&rotation));
-    let mut task = Task { sigma, inverse, theory, c: identity(), unit_rate: 0.0 };
+    let mut task = Task { sigma, inverse, theory, c: identity(), sigma_most: 0.0, c_most: 0.0 };
     let p = readout(rows, &task);
     task.c = std::array::from_fn(|i| {
         std::array::from_fn(|j| {
             p[i * rows.m..(i + 1) * rows.m].iter().zip(&p[j * rows.m..(j + 1) * rows.m]).map(|(a, b)| a * b).sum()
         })
     });
-    task.unit_rate = 1.0 / (9.0 * largest_eigenvalue(&task.sigma) * largest_eigenvalue(&task.c));
+    (task.sigma_most, task.c_most) = (largest_eigenvalue(&task.sigma), largest_eigenvalue(&task.c));
     Ok(task)
 }
 
@@ -180,7 +180,7 @@ pub fn loss(x: Tensor<2>, y: Tensor<2>, l: Tensor<2>, p: Tensor<2>) -> Tensor<1>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiments::ols_training::descent::{distance, gradient, norm};
+    use crate::experiments::ols_training::descent::{distance, norm, place};
     use crate::seeds::generator;
 
     #[test]
@@ -190,8 +190,9 @@ mod tests {
             let task = task::<3>(&rows, root).unwrap();
             let squared = product(&product(&task.theory, &transposed(&task.theory)), &task.sigma);
             assert!(distance(&squared, &identity()) < 1e-13);
-            let (slope, loss) = gradient(&task, &task.theory);
-            assert!(norm(&slope) < 1e-12 && loss < 1e-24, "{loss}");
+            let here = place(&task, &task.theory);
+            assert!(norm(&here.slope) < 1e-12 && here.loss < 1e-24, "{}", here.loss);
+            assert!((here.spread - 1.0).abs() < 1e-12, "{}", here.spread);
             if root == Root::Symmetric {
                 assert!(distance(&task.theory, &transposed(&task.theory)) < 1e-14);
             }
