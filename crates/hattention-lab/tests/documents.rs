@@ -203,18 +203,16 @@ fn check_head(experiment: &Experiment, claims: &[Claim]) {
     let items: Vec<String> = section.split("\n- ").map(plain).collect();
     for claim in claims {
         let naming = |text: &str| text.split('`').skip(1).step_by(2).any(|pattern| follows(claim.id(), pattern));
-        // Where several sentences of an item name claims, that of the claim counts; else the whole item.
+        // Some heads give each sentence its claims; in the others a threshold may stand in the next one.
         let sentences = |item: &String| -> Vec<String> {
-            let all: Vec<&str> = item.split(". ").collect();
-            match all.iter().filter(|sentence| sentence.contains('`')).count() {
-                0 | 1 => vec![item.clone()],
-                _ => all.iter().map(|sentence| (*sentence).to_owned()).collect(),
-            }
+            if WHOLE.contains(&name) { vec![item.clone()] } else { item.split(". ").map(str::to_owned).collect() }
         };
         let found: Vec<String> = items.iter().flat_map(sentences).filter(|text| naming(text)).collect();
         assert!(!found.is_empty(), "{name}: the thresholds do not name `{}`", claim.id());
-        // Numbers inside names state nothing.
-        let stated: Vec<f64> = found.iter().flat_map(|text| text.split('`').step_by(2)).flat_map(numbers).collect();
+        // Numbers inside names state nothing; those of formulas do.
+        let is_name = |word: &str| claims.iter().any(|claim| follows(claim.id(), word));
+        let words = found.iter().flat_map(|text| text.split('`').filter(|word| !is_name(word)));
+        let stated: Vec<f64> = words.flat_map(numbers).collect();
         for limit in limits(claim) {
             let near = |x: &f64| (x - limit).abs() <= 0.01 * limit.abs();
             assert!(stated.iter().any(near), "{name} `{}`: {limit} is not among {stated:?}", claim.id());

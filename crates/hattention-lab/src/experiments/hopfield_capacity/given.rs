@@ -17,11 +17,12 @@ use crate::seeds::Generator;
 
 /// Draws of overlaps: the standard error of a probability is at most 0.5/√256 = 0.031, and of K* about a hundredth.
 const DRAWS: usize = 256;
-/// Places of the inversion: the period `2π/STEP` is 16 signals.
-const STEP: f64 = PI / 8.0;
-/// Noise is smoothed by this share of the signal at most; where ties are frequent, with scores of degree 2, by at most a
-/// third of the distance of sums from the limit between them.
+/// Places of the inversion: the period `2π/STEP` is 8 signals.
+const STEP: f64 = PI / 4.0;
+/// Noise is smoothed by this share of the signal at most; where ties are frequent, with scores of degree 2, by a third of the
+/// distance of sums from the limit between them, if that is not below the second share.
 const SMOOTHING: f64 = 0.01;
+const LEAST_SMOOTHING: f64 = 0.004;
 /// A term of more signals decides alone: it counts as this many.
 const LARGEST_TERM: f64 = 4.0;
 /// A characteristic function below e to this adds nothing.
@@ -70,7 +71,7 @@ impl Terms {
             Score::Polynomial { .. } => 0.0,
             _ => 1.0 / signal,
         };
-        let smoothing = if gap > 0.0 { SMOOTHING.min(gap / 3.0) } else { SMOOTHING };
+        let smoothing = if gap > 0.0 { (gap / 3.0).clamp(LEAST_SMOOTHING, SMOOTHING) } else { SMOOTHING };
         let places = (5.0 / smoothing / STEP).ceil() as usize;
         let (mut modulus, mut phase) = (Vec::new(), Vec::new());
         for place in 0..places {

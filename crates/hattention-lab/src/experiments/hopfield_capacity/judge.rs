@@ -49,6 +49,9 @@ impl Curve {
     }
 }
 
+/// A predicted share of sets that counts as none.
+const NONE: f64 = 1e-4;
+
 /// ln K* predicted, and of neurons that err independently: shares of sets at the numbers of patterns measured, read by the
 /// fit that reads the measured ones. Where 95 % is a matter of one pattern more or less, shares rise again with K.
 fn predicted(word: &str, neurons: usize, flips: usize, rows: &[&Row]) -> Result<(Option<f64>, f64), Error> {
@@ -60,11 +63,17 @@ fn predicted(word: &str, neurons: usize, flips: usize, rows: &[&Row]) -> Result<
         let mut random = generator("hopfield-capacity", "judge", &format!("overlaps, {word}, {flips}"), neurons);
         Given::new(score, neurons, flips, most, &mut random)
     });
-    let success = |k: usize| given.as_ref().map_or_else(|| alone.success(k), |given| given.success(k));
-    let doses: Vec<Dose> = counts
-        .into_iter()
-        .map(|(k, trials)| Dose { at: (k as f64).ln(), successes: trials * success(k), trials })
-        .collect();
+    let mut doses: Vec<Dose> = Vec::new();
+    for (k, trials) in counts {
+        // Far beyond the capacity nothing succeeds, and need not be computed.
+        let beyond = doses.last().is_some_and(|last| last.successes < NONE * last.trials);
+        let success = match &given {
+            _ if beyond => 0.0,
+            Some(given) => given.success(k),
+            None => alone.success(k),
+        };
+        doses.push(Dose { at: (k as f64).ln(), successes: trials * success, trials });
+    }
     Ok((place(&doses, 0.5).ok(), alone.capacity().ln()))
 }
 
@@ -216,7 +225,7 @@ fn whitened_plot(results: &Results) -> Plot {
     let repaired = claims::whitened(results, 0.6, 0.1, "recovered after a step");
     let title = match repaired.iter().find(|p| p.1 < 0.5) {
         Some((load, _)) => format!(
-            "Whitening keeps correlated patterns that the linear memory loses; from K = {load:.1} N it does not mend damage"
+            "Whitening keeps correlated patterns that the linear memory loses; from K = {load:.1} N it seldom mends damage"
         ),
         None => "Whitening keeps correlated patterns that the linear memory loses".to_owned(),
     };

@@ -190,6 +190,8 @@ pub fn plot(spheres: &[Sphere], claims: &[Claim]) -> Plot {
     let holds = |id: &str| claims.iter().any(|c| c.id() == id && c.verdict() == Verdict::Reproduced);
     let title = if holds("softmax-steeper") {
         "Softmax memories: ln K* rises with the dimension, over the same dimensions the faster the larger β"
+    } else if spheres.iter().all(|s| holds(&format!("softmax-{}-grows", s.beta))) {
+        "Softmax memories: ln K* rises with the dimension, for every β"
     } else {
         "Softmax memories: capacity by dimension and β"
     };

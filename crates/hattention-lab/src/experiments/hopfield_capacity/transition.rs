@@ -174,11 +174,11 @@ pub fn plots(halves: &[Half]) -> Vec<Plot> {
         shares = shares.series(format!("N = {}", half.neurons), half.shares.clone(), Mark::Line(Stroke::Solid));
     }
     let title = match limit(halves) {
-        Some(found) => format!(
-            "Half of the patterns stay up to K = {:.4} N in the limit; published: {PUBLISHED} N",
-            found.load.value
+        Some(Limit { load: Estimate { value, interval: Some(i) }, .. }) => format!(
+            "Half of the patterns stay up to K = {value:.3} N in the limit ({:.3} to {:.3}); published: {PUBLISHED} N",
+            i.low, i.high
         ),
-        None => format!("The load at which half of the patterns stay; published: {PUBLISHED}"),
+        _ => format!("The load at which half of the patterns stay; published: {PUBLISHED}"),
     };
     let known: Vec<&Half> = halves.iter().filter(|h| h.load.interval.is_some()).collect();
     let points = known.iter().map(|h| (h.neurons as f64, h.load.value)).collect();

@@ -316,7 +316,10 @@ fn steps() -> Vec<&'static str> {
 /// What the errors show: the changes that beat least squares with their whole interval, where the truth is bent.
 fn error_title(results: &Results) -> String {
     let better = |step: &&str, world: World| {
-        let found = ratio(results, step, "linear", world.name());
+        let found = match *step {
+            TRAINED => over_models(results, "linear", world.name()).map(|found| found.estimate),
+            step => ratio(results, step, "linear", world.name()),
+        };
         found.and_then(|e| e.interval).is_some_and(|i| i.high < 1.0)
     };
     let road = || steps().into_iter().skip(1).take(ROAD.len() - 1);
