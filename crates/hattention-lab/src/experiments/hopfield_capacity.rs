@@ -179,8 +179,11 @@ fn few_errors_units(smoke: bool) -> Vec<Unit> {
     plan.iter().map(unit).collect()
 }
 
+/// Dimensions at a β.
+type Dimensions = (f64, &'static [usize]);
+
 /// Dimensions of the softmax memory by β, so that its capacity lies between 2 and 2^14 patterns.
-const SPHERES: [(f64, &[usize]); 4] = [
+const SPHERES: [Dimensions; 4] = [
     (1.0, &[6, 7, 8, 9, 10, 12, 14, 16]),
     (2.0, &[4, 6, 7, 8, 9, 10, 12, 14]),
     (4.0, &[4, 5, 6, 7, 8, 9, 10, 11]),
@@ -189,11 +192,11 @@ const SPHERES: [(f64, &[usize]); 4] = [
 /// Dimensions that all β have.
 const COMMON: [usize; 4] = [6, 7, 8, 9];
 /// Dimensions at which the theorem's condition holds for p = 0.05: it promises 2 patterns or more.
-const PROMISES: [(f64, &[usize]); 4] =
+const PROMISES: [Dimensions; 4] =
     [(1.0, &[50, 60, 75]), (2.0, &[28, 40, 50]), (4.0, &[20, 28, 40]), (8.0, &[12, 16, 20, 28])];
 
 fn softmax_units(smoke: bool) -> Vec<Unit> {
-    let (spheres, promises): (&[(f64, &[usize])], &[(f64, &[usize])]) =
+    let (spheres, promises): (&[Dimensions], &[Dimensions]) =
         if smoke { (&[(4.0, &[4, 5, 6])], &[(8.0, &[12, 14])]) } else { (&SPHERES, &PROMISES) };
     let most = if smoke { 64 } else { 1 << 14 };
     let mut units = Vec::new();
