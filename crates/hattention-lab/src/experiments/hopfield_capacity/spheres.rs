@@ -158,8 +158,7 @@ fn promise(beta: f64, results: &Results) -> Claim {
     let worst = rows.iter().filter_map(|r| found(r)).min_by(|a, b| a.value.total_cmp(&b.value));
     let Some(worst) = worst else { return claim };
     let each = rows.iter().filter_map(|r| {
-        let least = 2.0;
-        Some(format!("d = {}: {} ≥ {least}, so {} patterns", r.count("d")?, number(r.get("promised")?), r.count("K")?))
+        Some(format!("d = {}: {} ≥ 2, so {} patterns", r.count("d")?, number(r.get("promised")?), r.count("K")?))
     });
     let each = each.collect::<Vec<_>>().join("; ");
     claim.measured(worst.value, worst.interval).note(format!(
