@@ -129,7 +129,10 @@ pub fn check_writable(target: &Path) -> Result<(), Failure> {
 /// # Errors
 /// If not.
 pub fn check_folder(folder: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder).map_err(|e| cannot(folder, &e.to_string()))?;
+    std::fs::create_dir_all(folder).map_err(|e| {
+        let message = format!("cannot make the folder {}: {e}", folder.display());
+        Failure::usage(message, "name a folder, which is made if it is not there; results are several files")
+    })?;
     check_writable(&folder.join("summary.json"))
 }
 

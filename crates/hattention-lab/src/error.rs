@@ -30,7 +30,7 @@ pub enum Error {
         /// What was found.
         got: String,
     },
-    /// A folder that holds results of another size, of other seeds, or of a newer version.
+    /// A folder that holds results of another size, of other seeds, of another device, or of a newer version.
     #[error("{folder} holds a run of {holds}; a run of {asked} would replace it")]
     Occupied {
         /// The folder of the experiment.
@@ -64,6 +64,14 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A device for an experiment that has no use for it.
+    #[error("`{experiment}` trains nothing: device `{device}` would not be used")]
+    UnusedDevice {
+        /// The experiment.
+        experiment: &'static str,
+        /// The device asked for.
+        device: &'static str,
+    },
     /// A tensor that cannot be read back.
     #[error("tensor: {0}")]
     Tensor(String),
@@ -94,6 +102,9 @@ impl Error {
             Self::NoRuns { .. } => Some("name the folder of an experiment, as `results/hopfield-capacity`".to_owned()),
             Self::Device { device: "cuda", .. } => {
                 Some("build with `--features cuda` on a machine with CUDA, or use `--device cpu`".to_owned())
+            }
+            Self::UnusedDevice { .. } => {
+                Some("leave `--device` out; these numbers are made on the processor".to_owned())
             }
             Self::Regression(error) => error.hint().map(str::to_owned),
             _ => None,

@@ -212,6 +212,8 @@ pub struct Judgement {
 pub struct Experiment {
     /// Its name, as `hopfield-capacity`.
     pub name: &'static str,
+    /// Whether it computes with tensors, which is what a device other than the processor is for.
+    pub trains: bool,
     /// One line.
     pub summary: &'static str,
     /// The paper, figure or claim.

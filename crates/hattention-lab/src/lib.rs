@@ -14,6 +14,7 @@
 //! parallel loops collect by index, so that threads do not show. Every claim gets a [`claim::Threshold`] fixed in the head.
 
 pub mod claim;
+pub mod crossing;
 pub mod designs;
 pub mod error;
 pub mod experiment;

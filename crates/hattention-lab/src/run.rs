@@ -10,6 +10,7 @@ use crate::experiment::{Context, Experiment, Judgement, Plan, Results, Size, Uni
 use crate::experiments;
 use crate::report;
 use crate::rows::{self, Row};
+use crate::train::Device;
 
 /// Where and on what the numbers were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +55,19 @@ pub struct Outcome {
 
 /// Runs the units whose files are not there, judges, and writes summary, table and report to `<out>/<experiment>/`.
 ///
-/// A unit's file counts if it is whole and was made by the same version of the experiment, size, seeds and parameters;
-/// otherwise the unit is run again, and the host is told why.
+/// A unit's file counts if it is whole and was made by the same version of the experiment, size, seeds, device and
+/// parameters; otherwise the unit is run again, and the host is told why.
 ///
 /// # Errors
-/// [`Error::Occupied`] if the folder holds a run of the other size, of other seeds or of a newer version; [`Error::Parameter`] for no seeds; [`Error::Device`];
+/// [`Error::Occupied`] if the folder holds a run of the other size, of other seeds, of another device or of a newer version;
+/// [`Error::Parameter`] for no seeds; [`Error::Device`]; [`Error::UnusedDevice`] where nothing is trained;
 /// what the experiment's units and judge, and the host's writing, refuse.
 pub fn run(experiment: &Experiment, plan: &Plan, out: &Path, host: &dyn Host) -> Result<Outcome, Error> {
     if plan.seeds == 0 {
         return Err(Error::Parameter { name: "--seeds", got: "0".to_owned(), allowed: "one or more" });
+    }
+    if plan.device != Device::Cpu && !experiment.trains {
+        return Err(Error::UnusedDevice { experiment: experiment.name, device: plan.device.word() });
     }
     plan.device.check()?;
     let folder = out.join(experiment.name);
@@ -106,7 +111,7 @@ pub fn run(experiment: &Experiment, plan: &Plan, out: &Path, host: &dyn Host) ->
 ///
 /// # Errors
 /// [`Error::NoRuns`]; [`Error::UnknownExperiment`]; [`Error::Format`] naming a file that is not whole or is of another
-/// version, size or number of seeds.
+/// version, size, device or number of seeds.
 pub fn report(folder: &Path, host: &dyn Host) -> Result<Outcome, Error> {
     let no_runs = || Error::NoRuns { folder: folder.display().to_string() };
     let entries = std::fs::read_dir(folder.join("runs")).map_err(|_| no_runs())?;
@@ -129,7 +134,7 @@ pub fn report(folder: &Path, host: &dyn Host) -> Result<Outcome, Error> {
         });
     }
     let experiment = experiments::find(&first.experiment)?;
-    let plan = Plan { seeds: first.seeds, ..experiment.plan(first.size, None) };
+    let plan = Plan { seeds: first.seeds, device: first.device, ..experiment.plan(first.size, None) };
     let (mut kept, mut missing) = (Vec::new(), Vec::new());
     for unit in (experiment.units)(&plan) {
         let place = all.iter().position(|(_, kept)| kept.unit == unit.name);
@@ -178,6 +183,7 @@ struct Kept {
     version: u64,
     size: Size,
     seeds: usize,
+    device: Device,
     unit: String,
     parameters: Value,
     seconds: f64,
@@ -198,6 +204,8 @@ impl Kept {
                 version: value["version"].as_u64()?,
                 size: Size::of(value["size"].as_str()?)?,
                 seeds: value["seeds"].as_u64()? as usize,
+                // Files from before devices were written down were made on the processor.
+                device: value.get("device").map_or(Some(Device::Cpu), |word| Device::of(word.as_str()?))?,
                 unit: word("unit")?,
                 parameters: value["parameters"].clone(),
                 seconds: value["seconds"].as_f64()?,
@@ -208,12 +216,18 @@ impl Kept {
         read().ok_or_else(|| format("the fields of a unit", "others".to_owned()))
     }
 
-    /// Refuses to replace results that nobody asked to replace: of the other size, of other seeds, of a newer version.
+    /// Refuses to replace results that nobody asked to replace: of the other size, of other seeds, of another device, of a
+    /// newer version.
     fn refuse_loss(&self, experiment: &Experiment, plan: &Plan, folder: &Path) -> Result<(), Error> {
         let newer = self.version > u64::from(experiment.version);
         let pairs = [
             (self.size != plan.size, format!("size {}", self.size.word()), format!("size {}", plan.size.word())),
             (self.seeds != plan.seeds, format!("{} seeds", self.seeds), format!("{} seeds", plan.seeds)),
+            (
+                self.device != plan.device,
+                format!("device {}", self.device.word()),
+                format!("device {}", plan.device.word()),
+            ),
             (newer, format!("version {}", self.version), format!("version {}", experiment.version)),
         ];
         match pairs.into_iter().find(|(differs, _, _)| *differs) {
@@ -229,6 +243,7 @@ impl Kept {
             ("version", self.version.to_string(), experiment.version.to_string()),
             ("size", self.size.word().to_owned(), plan.size.word().to_owned()),
             ("seeds", self.seeds.to_string(), plan.seeds.to_string()),
+            ("device", self.device.word().to_owned(), plan.device.word().to_owned()),
             ("parameters", self.parameters.to_string(), unit.parameters.to_string()),
         ];
         match differs.into_iter().find(|(_, got, expected)| got != expected) {
@@ -244,7 +259,7 @@ impl Kept {
     fn to_json(&self) -> Value {
         json!({
             "experiment": self.experiment, "version": self.version, "size": self.size.word(), "seeds": self.seeds,
-            "unit": self.unit, "parameters": self.parameters, "seconds": self.seconds,
+            "device": self.device.word(), "unit": self.unit, "parameters": self.parameters, "seconds": self.seconds,
             "commit": self.provenance.commit, "machine": self.provenance.machine,
             "rows": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
         })
@@ -269,6 +284,7 @@ fn run_unit(
         version: u64::from(experiment.version),
         size: plan.size,
         seeds: plan.seeds,
+        device: plan.device,
         unit: unit.name.clone(),
         parameters: unit.parameters.clone(),
         seconds: start.elapsed().as_secs_f64(),

@@ -1,6 +1,6 @@
-//! Confidence intervals: of means, of shares, by resampling, of slopes, and of the place where a share crosses a level.
+//! Confidence intervals: of means, of shares, by resampling, and of slopes.
 
-use hattention::{Block, Column, Design, Filter, Fit, Moments, Whitening, WhiteningOptions, in_memory};
+use hattention::{Block, Column, Design, Fit, WhiteningOptions, in_memory};
 use rand::RngExt;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
@@ -206,146 +206,6 @@ fn pair(fit: &Fit) -> (Estimate, Estimate) {
     (estimates[0], estimates[1])
 }
 
-/// Successes among trials at a place on an axis.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dose {
-    /// The place, as ln K.
-    pub at: f64,
-    /// Successes.
-    pub successes: f64,
-    /// Trials.
-    pub trials: f64,
-}
-
-/// The place where a logistic curve through shares crosses `level`, with the delta method's interval.
-///
-/// The curve is `p(x) = 1/(1 + e^(−a − b x))`, fitted by iterated weighted least squares (with this project's own solver,
-/// one weighted fit a step). Where all trials on one side of a gap succeed and all on the other fail, no finite curve is
-/// best; the crossing is then the middle of the gap, and the gap is its interval. Where only one place has both outcomes the
-/// best curve is a step, and the crossing is read between the shares. The interval never reaches beyond places whose shares
-/// are clearly on the other side of the level.
-///
-/// # Equals
-/// `glm(cbind(s, n - s) ~ x, binomial)` and `MASS::dose.p(fit, p = level)` in R, with normal quantiles.
-///
-/// # Errors
-/// [`Error::Parameter`] if the shares do not cross the level between the places given.
-pub fn crossing(doses: &[Dose], level: f64) -> Result<Estimate, Error> {
-    let range = |keep: &dyn Fn(&Dose) -> bool| {
-        let places = doses.iter().filter(|d| d.trials > 0.0 && keep(d)).map(|d| d.at);
-        places.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
-    };
-    let (first_success, last_success) = range(&|d| d.successes > 0.0);
-    let (first_failure, last_failure) = range(&|d| d.successes < d.trials);
-    if first_success > last_success || first_failure > last_failure {
-        let got = if first_success > last_success { "only failures" } else { "only successes" };
-        return Err(Error::Parameter {
-            name: "shares",
-            got: got.to_owned(),
-            allowed: "some successes and some failures",
-        });
-    }
-    let gap = match () {
-        _ if last_success < first_failure => Some((last_success, first_failure)),
-        _ if last_failure < first_success => Some((last_failure, first_success)),
-        _ => None,
-    };
-    if let Some((low, high)) = gap {
-        return Ok(Estimate { value: (low + high) / 2.0, interval: Some(Interval::new(low, high, LEVEL)) });
-    }
-    let (low, high) = bracket(doses, level);
-    let within = |e: &Estimate| e.value >= low && e.value <= high;
-    let found = match logistic(doses, (level / (1.0 - level)).ln()) {
-        Ok(found) if within(&found) => found,
-        // A single place with both outcomes: the best curve is a step, and its place is known to the grid.
-        _ => Estimate { value: interpolated(doses, level).clamp(low, high), interval: None },
-    };
-    let places = range(&|_| true);
-    if !(places.0..=places.1).contains(&found.value) {
-        let (got, allowed) = (format!("a crossing at {}", found.value), "a crossing between the places measured");
-        return Err(Error::Parameter { name: "shares", got, allowed });
-    }
-    let asked = found.interval.unwrap_or(Interval::new(f64::NEG_INFINITY, f64::INFINITY, LEVEL));
-    let interval = Interval::new(asked.low.max(low), asked.high.min(high), LEVEL);
-    if interval.low.is_finite() && interval.high.is_finite() {
-        return Ok(Estimate { interval: Some(interval), ..found });
-    }
-    Ok(Estimate { interval: None, ..found })
-}
-
-/// The places next to the crossing whose shares are clearly on either side of the level, by Wilson's intervals: a curve
-/// that rises or falls throughout crosses between them. Infinite where no place is clear.
-fn bracket(doses: &[Dose], level: f64) -> (f64, f64) {
-    let side = |dose: &Dose| match share(dose.successes as u64, dose.trials as u64).interval {
-        Some(i) if i.low > level => 1,
-        Some(i) if i.high < level => -1,
-        _ => 0,
-    };
-    let mut clear: Vec<(f64, i32)> = doses.iter().map(|d| (d.at, side(d))).filter(|(_, side)| *side != 0).collect();
-    clear.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let changes: Vec<_> = clear.windows(2).filter(|pair| pair[0].1 != pair[1].1).collect();
-    match changes[..] {
-        [only] => (only[0].0, only[1].0),
-        _ => (f64::NEG_INFINITY, f64::INFINITY),
-    }
-}
-
-/// Where straight lines through the shares first cross the level; NaN where none does.
-fn interpolated(doses: &[Dose], level: f64) -> f64 {
-    let mut shares: Vec<(f64, f64)> =
-        doses.iter().filter(|d| d.trials > 0.0).map(|d| (d.at, d.successes / d.trials - level)).collect();
-    shares.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let crossed = shares.windows(2).find(|pair| pair[0].1 * pair[1].1 <= 0.0 && pair[0].1 != pair[1].1);
-    crossed.map_or(f64::NAN, |pair| pair[0].0 + (pair[1].0 - pair[0].0) * pair[0].1 / (pair[0].1 - pair[1].1))
-}
-
-/// Steps of the iteration at most, and the change at which it has settled.
-const LOGISTIC_STEPS: usize = 200;
-const LOGISTIC_TOLERANCE: f64 = 1e-9;
-/// Beyond this linear predictor a share is 0 or 1 in doubles.
-const LARGEST_PREDICTOR: f64 = 30.0;
-
-fn logistic(doses: &[Dose], logit: f64) -> Result<Estimate, Error> {
-    let x: Vec<f64> = doses.iter().map(|d| d.at).collect();
-    // The start of glm: shares drawn a little to the middle.
-    let start = |d: &Dose| ((d.successes + 0.5) / (d.trials + 1.0 - d.successes - 0.5)).ln();
-    let mut predictor: Vec<f64> = doses.iter().map(start).collect();
-    let mut change = f64::INFINITY;
-    for _ in 0..LOGISTIC_STEPS {
-        let p: Vec<f64> = predictor.iter().map(|e| 1.0 / (1.0 + (-e).exp())).collect();
-        let w: Vec<f64> = doses.iter().zip(&p).map(|(d, p)| d.trials * p * (1.0 - p)).collect();
-        let working = |((d, p), e): ((&Dose, &f64), &f64)| {
-            e + (d.successes / d.trials.max(f64::MIN_POSITIVE) - p) / (p * (1.0 - p))
-        };
-        let z: Vec<f64> = doses.iter().zip(&p).zip(&predictor).map(working).collect();
-        let block = Block { rows: x.len(), columns: vec![Column::Dense(&x), Column::Dense(&z)], weights: Some(&w) };
-        let moments = Moments::of(&block)?;
-        let design = Design::plain(["x"], true);
-        let whitening = Whitening::of(&moments, &design, Filter::Ols, WhiteningOptions::default(), None)?;
-        let fit = Fit::of(&moments, &whitening, 1, "z")?;
-        let (intercept, slope) = pair(&fit);
-        let (a, b) = (intercept.value, slope.value);
-        let next: Vec<f64> = x.iter().map(|x| (a + b * x).clamp(-LARGEST_PREDICTOR, LARGEST_PREDICTOR)).collect();
-        change = next.iter().zip(&predictor).map(|(n, e)| (n - e).abs()).fold(0.0, f64::max);
-        predictor = next;
-        if change < LOGISTIC_TOLERANCE {
-            let value = (logit - a) / b;
-            return Ok(Estimate { value, interval: Some(delta(&x, &w, b, value)) });
-        }
-    }
-    Err(hattention::Error::NoConvergence { steps: LOGISTIC_STEPS, residual: change }.into())
-}
-
-/// `Var x* = (V_aa + 2 x* V_ab + x*² V_bb) / b²` with `V = (XᵀWX)⁻¹`, in centred form.
-fn delta(x: &[f64], w: &[f64], slope: f64, value: f64) -> Interval {
-    let total: f64 = w.iter().sum();
-    let mean = x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>() / total;
-    let spread: f64 = x.iter().zip(w).map(|(x, w)| w * (x - mean) * (x - mean)).sum();
-    let variance = (1.0 / total + (value - mean) * (value - mean) / spread) / (slope * slope);
-    let half = normal_quantile(0.5 + LEVEL / 2.0) * variance.sqrt();
-    Interval::new(value - half, value + half, LEVEL)
-}
-
 /// The quantile of Student's distribution.
 pub fn t_quantile(probability: f64, df: f64) -> f64 {
     StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| t.inverse_cdf(probability))
@@ -369,35 +229,6 @@ mod tests {
         // R: prop.test(0, 20, correct = FALSE) gives 0 to 0.1611252.
         assert!((none.high - 0.161_125_2).abs() < 1e-6 && (all.low - 0.838_874_8).abs() < 1e-6);
         assert!(share(0, 0).value.is_nan());
-    }
-
-    #[test]
-    fn crossings_of_shares() {
-        // Symmetric data: the half is crossed at the middle, whatever the slope.
-        let dose = |at, successes| Dose { at, successes, trials: 10.0 };
-        let symmetric = [dose(0.0, 9.0), dose(1.0, 7.0), dose(2.0, 3.0), dose(3.0, 1.0)];
-        // Newton's iteration for the same likelihood: a = 2.2708718, b = −1.5139145,
-        // and the delta method's standard errors, as MASS::dose.p gives them in R.
-        let z = normal_quantile(0.975);
-        for (level, value, error) in [(0.5, 1.5, 0.268_698_403_6), (0.8, 0.58429811912, 0.3831628804)] {
-            let found = crossing(&symmetric, level).unwrap();
-            let interval = found.interval.unwrap();
-            assert!((found.value - value).abs() < 1e-8, "{found:?}");
-            assert!((interval.high - value - z * error).abs() < 1e-7, "{found:?}");
-            assert!((interval.low - value + z * error).abs() < 1e-7, "{found:?}");
-        }
-        // Separated data have a gap and no curve.
-        let gap = crossing(&[dose(0.0, 10.0), dose(1.0, 10.0), dose(2.0, 0.0)], 0.5).unwrap();
-        assert_eq!((gap.value, gap.interval), (1.5, Some(Interval::new(1.0, 2.0, LEVEL))));
-        // One place with both outcomes: a step.
-        let step = crossing(&[dose(0.0, 10.0), dose(1.0, 10.0), dose(2.0, 3.0), dose(3.0, 0.0)], 0.5).unwrap();
-        let expected = 1.0 + 0.5 / 0.7;
-        assert!((step.value - expected).abs() < 1e-12, "{step:?}");
-        assert_eq!(step.interval, Some(Interval::new(1.0, 3.0, LEVEL)));
-        assert!(crossing(&[dose(0.0, 10.0), dose(1.0, 10.0)], 0.5).is_err());
-        // A curve that would cross beyond the last place is not followed there.
-        assert!(crossing(&[dose(0.0, 10.0), dose(1.0, 9.0), dose(2.0, 8.0)], 0.5).is_err());
-        assert!(crossing(&[], 0.5).is_err());
     }
 
     #[test]

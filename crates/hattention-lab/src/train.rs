@@ -33,6 +33,19 @@ pub enum Device {
 }
 
 impl Device {
+    /// `cpu` or `cuda`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+
+    /// The device that a word means.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Cpu, Self::Cuda].into_iter().find(|device| device.word() == word)
+    }
+
     /// The device as Burn knows it, without gradients.
     ///
     /// # Errors

@@ -65,6 +65,10 @@ fn every_experiment_keeps_the_contract() {
         check_table(name, &std::fs::read_to_string(here.join("results.csv")).unwrap());
         let page = std::fs::read_to_string(here.join("report.html")).unwrap();
         assert!(page.contains("<svg") && page.contains("This is a smoke run"), "{name}");
+        for claim in summary["claims"].as_array().unwrap() {
+            let anchor = format!("id=\"{}\"", claim["id"].as_str().unwrap());
+            assert_eq!(page.matches(&anchor).count(), 1, "{name}: documents link to {anchor}");
+        }
         for outside in ["src=", "href=", "@import", "url("] {
             assert!(!page.contains(outside), "{name}: the page needs another file: {outside}");
         }
@@ -209,6 +213,28 @@ fn runs_of_other_seeds_or_a_newer_version_are_not_replaced() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), newer.to_string());
 }
 
+/// Devices add in other orders: a run that resumes on another one would mix their numbers.
+#[test]
+fn runs_of_another_device_are_not_resumed() {
+    let experiment = smallest();
+    let folder = tempfile::tempdir().unwrap();
+    run(experiment, &plan(experiment), folder.path(), &Listener::default()).unwrap();
+    let unit = &(experiment.units)(&plan(experiment))[0].name;
+    let here = folder.path().join(experiment.name);
+    let path = here.join(format!("runs/{unit}.json"));
+    let mut other = json_of(&path);
+    assert_eq!(other["device"], json!("cpu"));
+    other["device"] = json!("cuda");
+    std::fs::write(&path, other.to_string()).unwrap();
+    let refused = run(experiment, &plan(experiment), folder.path(), &Listener::default()).unwrap_err();
+    assert!(matches!(refused, Error::Occupied { .. }) && refused.to_string().contains("device cuda"), "{refused}");
+    assert!(matches!(report(&here, &Listener::default()), Err(Error::Format { .. })));
+    // Files from before devices were written down were made on the processor.
+    other.as_object_mut().unwrap().remove("device");
+    std::fs::write(&path, other.to_string()).unwrap();
+    assert_eq!(run(experiment, &plan(experiment), folder.path(), &Listener::default()).unwrap().run, 0);
+}
+
 #[test]
 fn a_folder_of_several_experiments_is_not_reported() {
     let experiment = smallest();
@@ -254,9 +280,15 @@ fn refusals() {
     let folder = tempfile::tempdir().unwrap();
     let none = Plan { seeds: 0, ..plan(experiment) };
     assert!(run(experiment, &none, folder.path(), &Listener::default()).is_err());
-    let cuda = Plan { device: Device::Cuda, ..plan(experiment) };
-    let refused = run(experiment, &cuda, folder.path(), &Listener::default());
-    assert_eq!(matches!(refused, Err(Error::Device { device: "cuda", .. })), cfg!(not(feature = "cuda")));
+    let cuda = |experiment| Plan { device: Device::Cuda, ..plan(experiment) };
+    let unused = run(experiment, &cuda(experiment), folder.path(), &Listener::default()).unwrap_err();
+    assert_eq!(unused, Error::UnusedDevice { experiment: "hopfield-capacity", device: "cuda" });
+    #[cfg(not(feature = "cuda"))]
+    {
+        let trained = find("icl-one-layer").unwrap();
+        let refused = run(trained, &cuda(trained), folder.path(), &Listener::default());
+        assert!(matches!(refused, Err(Error::Device { device: "cuda", .. })));
+    }
     assert_eq!(experiment.plan(Size::Full, None).seeds, experiment.seeds.full);
     assert_eq!(experiment.plan(Size::Smoke, Some(7)).seeds, 7);
     let Seeds { full, smoke } = experiment.seeds;

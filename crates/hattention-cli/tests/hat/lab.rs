@@ -59,13 +59,17 @@ fn what_cannot_be_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     refused(at, &["lab", "run", "hopfeld-capacity", "--smoke"], &["hopfeld-capacity", "`hopfield-capacity`"]);
+    let unused = ["lab", "run", "hopfield-capacity", "--smoke", "--device", "cuda"];
+    refused(at, &unused, &["hopfield-capacity", "cuda", "trains nothing", "--device"]);
     if cfg!(not(feature = "cuda")) {
-        let cuda = ["lab", "run", "hopfield-capacity", "--smoke", "--device", "cuda"];
+        let cuda = ["lab", "run", "icl-one-layer", "--smoke", "--device", "cuda"];
         refused(at, &cuda, &["cuda", "built without", "--features cuda"]);
     }
     refused(at, &["lab", "run", "hopfield-capacity", "--smoke", "--seeds", "0"], &["--seeds", "0"]);
     std::fs::write(at.join("file"), "").unwrap();
-    refused(at, &["lab", "run", "hopfield-capacity", "--smoke", "-o", "file"], &["file"]);
+    refused(at, &["lab", "run", "hopfield-capacity", "--smoke", "-o", "file"], &["file", "name a folder"]);
+    let device = ["lab", "run", "hopfield-capacity", "--smoke", "-o", "/dev/null"];
+    refused(at, &device, &["/dev/null", "hint: name a folder"]);
     refused(at, &["lab", "report", "nowhere"], &["nowhere", "no runs"]);
     std::fs::create_dir_all(at.join("empty/runs")).unwrap();
     refused(at, &["lab", "report", "empty"], &["empty", "no runs"]);

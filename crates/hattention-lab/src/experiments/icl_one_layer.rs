@@ -19,19 +19,32 @@
 //!   large eigenvalue of Σ already explains most of y.
 //!
 //! ## Thresholds
-//! - Construction: largest error 1e-15 of the sum of absolute terms.
-//! - A: mean ‖A − A*‖/‖A*‖ at most 0.05 in each of the twelve worlds (partly 0.15); in the
-//!   metric of the loss at most 0.1 (partly 0.15). Loss (closed form) at most 1 % above
-//!   A*'s (partly 5 %); the layer with all its parameters, on 2,000 test prompts, the same.
-//! - Random starts (n/d = 2, no noise): share of seeds with a loss at most 5 % above A*'s at least 0.95 (partly 0.5).
-//! - Skewed Σ: the trained layer beats the best single rate: ratio of losses at most 0.98 with its whole interval; isotropic Σ:
-//!   both are the same, ratio within 0.98 to 1.02.
-//! - Ridge beats the layer in every world: largest ratio of mean losses below 1.
-//! - The layer is not far above least squares where there is noise and context is short (n = d, σ² = 0.5): it beats the
-//!   shortest least squares there, ratio at most 0.9. At n/d = 4 without noise it does not: ratio cannot be better.
+//! Means over seeds, in the worst of the twelve worlds unless said otherwise; the whole interval must be inside.
+//! - `construction-is-a-step`: largest error 1e-15 of the sum of absolute terms (partly 1e-14).
+//! - `learns-a-star`: ‖A − A*‖/‖A*‖ at most 0.05 (partly 0.15).
+//! - `learns-a-star-where-it-matters`: in the metric of the loss at most 0.1 (partly 0.15).
+//! - `nearer-with-steps`: in the world of `learns-a-star` at its worst (skewed, n = d, no noise) the distance over training
+//!   of 500 to 8,000 steps has a slope below 0 in logarithms: what is missing there is training.
+//! - `loss-of-a-star` (closed form), `test-loss-of-a-star` (the layer with all its parameters, on 2,000 test prompts): at
+//!   most 0.01 above A*'s, relatively (partly 0.05).
+//! - `the-rest-vanishes`: products of parameters that A* does not need over ‖A‖ at most 0.05 (partly 0.15).
+//! - `random-starts-*` (n/d = 2, no noise): share of seeds with a loss at most 5 % above A*'s at least 0.95 (partly 0.5).
+//! - `preconditioning-pays`: skewed Σ, ratio of the trained layer's loss to the best single rate's at most 0.98.
+//! - `nothing-to-precondition`: isotropic Σ, the same ratio 0.98 to 1.02.
+//! - `bayes-is-better`: ridge's loss over the layer's at most 1.
+//! - `shrinks-where-ols-explodes` (n = d, σ² = 0.5): the layer's loss over that of the shortest least squares at most 0.9.
+//! - `not-least-squares` (n = 4d, no noise, where least squares is exact): the layer's test loss at least 0.1; the target's
+//!   variance is 5.
+//!
+//! ## Revisions
+//! After the first full run was seen: 80 seeds instead of 20 for random starts, as 20 of 20 cannot show a share of 0.95
+//! (Wilson's interval reaches down to 0.84; 73 seeds are needed); `nearer-with-steps` is new, since `learns-a-star` fails
+//! where the loss hardly sees it; titles of plots speak of losses, not of A*. Thresholds are those of the first run; those
+//! of `the-rest-vanishes` and `not-least-squares` stood in the code only and are written here since.
 //!
 //! ## Sizes
-//! 20 seeds a world, each with its own directions, start and prompts. About ten minutes on two cores.
+//! 20 seeds a world, 80 for random starts, each with its own directions, start and prompts. Measured on two cores, beside
+//! other work: 29 minutes; the longest unit 9.
 
 mod judge;
 mod layer;
@@ -45,11 +58,12 @@ use crate::rows::Row;
 /// The experiment.
 pub const EXPERIMENT: Experiment = Experiment {
     name: "icl-one-layer",
+    trains: true,
     summary: "One trained layer of linear attention against the known best: a preconditioned gradient step",
     source: "von Oswald et al. 2023; Ahn et al. 2023; Mahankali et al. 2023; Zhang et al. 2023",
     file: include_str!("icl_one_layer.rs"),
     version: 1,
-    hours: 0.2,
+    hours: 0.5,
     seeds: Seeds { full: 20, smoke: 2 },
     units,
     run,
@@ -60,6 +74,11 @@ pub const EXPERIMENT: Experiment = Experiment {
 const D: usize = 5;
 /// Ways to start.
 const STARTS: [&str; 2] = ["theorem's", "random"];
+/// Random starts for each seed of a world: a share of 0.95 takes 73.
+const STARTS_A_SEED: usize = 4;
+/// Steps of training of a full run, and the shorter and longer trainings beside it.
+const STEPS: usize = 2000;
+const LENGTHS: [usize; 4] = [500, 1000, 4000, 8000];
 /// Spectra, by name.
 const SPECTRA: [&str; 2] = ["isotropic", "skewed"];
 
@@ -74,13 +93,20 @@ fn units(plan: &Plan) -> Vec<Unit> {
                 units.push(unit(name, full, spectrum, ratio * D, *variance, STARTS[0]));
             }
         }
-        units.push(unit(format!("{spectrum}-random"), full, spectrum, 2 * D, 0.0, STARTS[1]));
+        let mut random = unit(format!("{spectrum}-random"), full, spectrum, 2 * D, 0.0, STARTS[1]);
+        random.parameters["starts"] = json!(if full { STARTS_A_SEED } else { 1 });
+        units.push(random);
+    }
+    for length in if full { &LENGTHS[..] } else { &LENGTHS[..1] } {
+        let mut longer = unit(format!("length-{length}"), full, SPECTRA[1], D, 0.0, STARTS[0]);
+        longer.parameters["steps"] = json!(if full { *length } else { 50 });
+        units.push(longer);
     }
     units
 }
 
 fn unit(name: String, full: bool, spectrum: &str, n: usize, variance: f64, start: &str) -> Unit {
-    let (steps, tests) = if full { (2000, 2000) } else { (150, 200) };
+    let (steps, tests) = if full { (STEPS, 2000) } else { (150, 200) };
     let parameters = json!({
         "spectrum": spectrum, "n": n, "variance": variance, "start": start, "steps": steps, "tests": tests,
     });

@@ -59,6 +59,7 @@ use crate::statistics;
 /// The experiment.
 pub const EXPERIMENT: Experiment = Experiment {
     name: "ols-construction",
+    trains: false,
     summary: "The constructed transformer predicts what least squares predicts, in one forward pass",
     source: "Tan & Zhao 2026, arXiv 2604.13656",
     file: include_str!("ols_construction.rs"),

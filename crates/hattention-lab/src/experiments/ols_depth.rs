@@ -58,6 +58,7 @@ use crate::statistics::{self, Estimate};
 /// The experiment.
 pub const EXPERIMENT: Experiment = Experiment {
     name: "ols-depth",
+    trains: false,
     summary: "Layers that solve in context: how many it takes, where doubles end, and what slow memory saves",
     source: "Fu et al. 2024, arXiv 2310.17086; von Oswald et al. 2023, arXiv 2212.07677",
     file: include_str!("ols_depth.rs"),

@@ -57,6 +57,7 @@ use crate::statistics::{self, Estimate, Interval, mean, share};
 /// The experiment.
 pub const EXPERIMENT: Experiment = Experiment {
     name: "ols-shift",
+    trains: false,
     summary: "The shift law of the self-attention layout, its failures, their cure, and the drift test",
     source: "derived from Tan & Zhao 2026, arXiv 2604.13656",
     file: include_str!("ols_shift.rs"),

@@ -87,6 +87,7 @@ use crate::rows::Row;
 /// The experiment.
 pub const EXPERIMENT: Experiment = Experiment {
     name: "ols-training",
+    trains: true,
     summary: "Gradient descent on the layer that least squares is: function converges, structure from a basin only",
     source: "Tan & Zhao 2026 (training experiment); derived",
     file: include_str!("ols_training.rs"),

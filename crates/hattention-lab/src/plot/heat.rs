@@ -68,7 +68,8 @@ fn draw_key(area: &Area<'_>, heat: &Heat, frame: &Frame) -> Drawn {
     for shade in 0..SHADES {
         let (from, to) = (f64::from(shade) / f64::from(SHADES), f64::from(shade + 1) / f64::from(SHADES));
         let (colour, _) = ramp((from + to) / 2.0);
-        area.draw(&Rectangle::new([(left, up(to)), (right, up(from))], colour.filled())).map_err(|e| e.to_string())?;
+        area.draw(&Rectangle::new([(left, up(to)), (right, (up(from) + 2).min(frame.bottom))], colour.filled()))
+            .map_err(|e| e.to_string())?;
     }
     let axis = Axis { scale: heat.scale, ..Axis::linear("") };
     for (place, name) in axis.ticks(low, high) {

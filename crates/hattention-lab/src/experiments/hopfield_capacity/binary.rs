@@ -30,8 +30,8 @@ pub fn score(word: &str) -> Result<Score, Error> {
 
 /// Numbers of patterns around the predicted capacity: a logarithmic grid, so that the crossing lies inside it also where
 /// the prediction fails.
-fn grid(capacity: f64, spread: f64) -> Vec<usize> {
-    let steps = (2.0 * spread.log2() * 2.0).round() as i32;
+fn grid(capacity: f64, spread: f64, up: f64) -> Vec<usize> {
+    let steps = ((spread * up).log2() * 2.0).round() as i32;
     let at = |i: i32| (capacity / spread * 2f64.powf(f64::from(i) / 2.0)).round().max(1.0) as usize;
     let mut grid: Vec<usize> = (0..=steps).map(at).collect();
     grid.dedup();
@@ -50,7 +50,9 @@ pub fn capacity(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     let (word, neurons) = (unit.word("score")?, unit.count("N")?);
     let (corruption, spread) = (unit.number("corruption")?, unit.number("spread")?);
     let (score, flips) = (score(word)?, corrupted(neurons, corruption));
-    let grid = grid(Prediction::new(score, neurons, flips).capacity(), spread);
+    // Recall at rest, where it repairs much, needs a grid that reaches further up.
+    let up = if unit.parameters["up"].is_null() { spread } else { unit.number("up")? };
+    let grid = grid(Prediction::new(score, neurons, flips).capacity(), spread, up);
     let (work, done) = (grid.iter().sum::<usize>() * context.plan.seeds, AtomicUsize::new(0));
     let mut rows = Vec::new();
     for count in grid {
@@ -111,52 +113,4 @@ fn at_rest(memory: &BinaryMemory, probe: &State) -> Result<Option<State>, Error>
         Err(hattention::Error::NoConvergence { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Loads K/N of the unit with few errors.
-const LOADS: [f64; 9] = [0.10, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18];
-/// Patterns followed in each set.
-const FOLLOWED: usize = 8;
-/// A state with at least this overlap, over N, is still the pattern with a few errors: beyond the transition overlaps
-/// fall to about 0.35.
-pub const STILL: f64 = 0.9;
-
-/// One unit: Hopfield's network started at a pattern, with its overlap at rest.
-pub fn few_errors(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
-    let neurons = unit.count("N")?;
-    let loads = if unit.count("loads")? < LOADS.len() { &LOADS[3..5] } else { &LOADS[..] };
-    let mut rows = Vec::new();
-    for (i, load) in loads.iter().enumerate() {
-        let count = (load * neurons as f64).round() as usize;
-        let purpose = format!("patterns-{count}");
-        let overlaps = (0..context.plan.seeds)
-            .into_par_iter()
-            .map(|set| {
-                let mut random = context.generator(&purpose, set);
-                let patterns = Patterns::random(neurons, count, || random.next_u64())?;
-                let memory = BinaryMemory::new(patterns, Score::Polynomial { degree: 2 })?;
-                let overlap = |k: usize| {
-                    let Some(pattern) = memory.patterns().get(k) else { return Ok(0.0) };
-                    let rest = at_rest(&memory, &pattern)?;
-                    Ok(rest.and_then(|state| state.overlap(&pattern)).unwrap_or(0) as f64 / neurons as f64)
-                };
-                (0..FOLLOWED.min(count)).map(overlap).collect::<Result<Vec<f64>, Error>>()
-            })
-            .collect::<Result<Vec<Vec<f64>>, Error>>()?;
-        let all = overlaps.concat();
-        let still: Vec<f64> = all.iter().copied().filter(|m| *m >= STILL).collect();
-        rows.push(
-            Row::new()
-                .label("measure", "few errors")
-                .label("score", "polynomial-2")
-                .label("N", neurons)
-                .label("K", count)
-                .value("probes", all.len() as f64)
-                .value("still there", still.len() as f64)
-                .value("mean overlap", all.iter().sum::<f64>() / all.len() as f64)
-                .value("mean overlap of those still there", still.iter().sum::<f64>() / still.len() as f64),
-        );
-        context.progress((i + 1) as f64 / loads.len() as f64);
-    }
-    Ok(rows)
 }

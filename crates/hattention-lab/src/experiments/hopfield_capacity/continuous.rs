@@ -18,6 +18,60 @@ const RECALLED: f64 = 0.01;
 const MOST_STEPS: usize = 50;
 const REST: f64 = 1e-6;
 
+/// Starts on the surface of a pattern's sphere, besides the pattern itself, and the movement over M that counts as rest.
+const STARTS: usize = 2;
+const STILL: f64 = 1e-10;
+
+/// One unit: the theorem itself, at the number of patterns that it promises to store in all but a share p of the draws.
+///
+/// A pattern is stored if all points of the sphere of radius `1/(βKM)` around it go to one fixed point in it, and no two
+/// spheres meet.
+pub fn promise(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
+    let (dimension, beta) = (unit.count("d")?, unit.number("beta")?);
+    let sets = context.plan.seeds * unit.count("sets a seed")?;
+    let promised = promised(dimension, beta, unit.number("p")?);
+    if promised.is_nan() {
+        let allowed = "a dimension at which the theorem's condition holds";
+        return Err(Error::Parameter { name: "d", got: dimension.to_string(), allowed });
+    }
+    let count = promised.ceil() as usize;
+    let stored = (0..sets)
+        .into_par_iter()
+        .map(|set| all_stored(dimension, beta, count, &mut context.generator("patterns", set)))
+        .collect::<Result<Vec<bool>, Error>>()?;
+    let row = Row::new().label("measure", "promise").label("beta", beta).label("d", dimension).label("K", count);
+    let stored = stored.into_iter().filter(|stored| *stored).count() as f64;
+    Ok(vec![row.value("sets", sets as f64).value("sets stored", stored).value("promised", promised)])
+}
+
+fn all_stored(dimension: usize, beta: f64, count: usize, random: &mut Generator) -> Result<bool, Error> {
+    let radius = ((dimension - 1) as f64).sqrt();
+    let patterns: Vec<Vec<f64>> = (0..count).map(|_| direction(dimension, radius, random)).collect();
+    let memory = SoftmaxMemory::new(&patterns, beta)?;
+    let sphere = 1.0 / (beta * count as f64 * radius);
+    for (i, pattern) in patterns.iter().enumerate() {
+        if patterns[..i].iter().any(|other| distance(other, pattern) <= 2.0 * sphere) {
+            return Ok(false);
+        }
+        let mut fixed: Option<Vec<f64>> = None;
+        for start in 0..=STARTS {
+            let away = direction(dimension, if start == 0 { 0.0 } else { sphere }, random);
+            let from: Vec<f64> = pattern.iter().zip(&away).map(|(x, o)| x + o).collect();
+            let rest = match memory.settle(&from, STILL, MOST_STEPS) {
+                Ok(settled) => settled.state,
+                Err(hattention::Error::NoConvergence { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            };
+            // Steps contract by at least a half near a stored pattern: what is left is of the size of the last movement.
+            let one = fixed.get_or_insert_with(|| rest.clone());
+            if distance(&rest, pattern) > sphere || distance(&rest, one) > 10.0 * STILL * radius {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 #[derive(Default)]
 struct Tally {
     step: usize,

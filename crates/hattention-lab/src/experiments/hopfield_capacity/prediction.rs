@@ -1,4 +1,5 @@
-//! What independent noise predicts for a finite memory: the finite-size law that measurements are judged against.
+//! What independent noise predicts for a finite memory: where grids of K lie, and the finite-size law of the exponential
+//! score. That of the others is [`super::given`], which lets a probe's neurons share the overlaps they hear.
 //!
 //! For one neuron of a probed pattern every other pattern adds `a G(x)`, with a fair sign `a`, `x` the sum of N − 1 fair
 //! signs, and `G(x) = F(x+1) − F(x−1)`; its own pattern adds the signal `G(y)`, `y` the overlap with the other neurons.
@@ -31,6 +32,13 @@ pub fn needed(probes: usize) -> usize {
 /// Neurons that are turned over.
 pub fn corrupted(neurons: usize, corruption: f64) -> usize {
     (corruption * neurons as f64).round() as usize
+}
+
+/// The probability that enough probed patterns of a set are recovered if each is with probability `p`.
+pub fn set_success(patterns: usize, p: f64) -> f64 {
+    let probes = probes(patterns);
+    let fewer = needed(probes).saturating_sub(1) as u64;
+    Binomial::new(p.clamp(0.0, 1.0), probes as u64).map_or(f64::NAN, |b| b.sf(fewer))
 }
 
 /// A memory in which one pattern of many is probed by one synchronous step.
@@ -67,9 +75,7 @@ impl Prediction {
 
     /// The probability that enough probed patterns of a set are recovered.
     pub fn success(&self, patterns: usize) -> f64 {
-        let (probes, p) = (probes(patterns), self.recovered(patterns));
-        let fewer = needed(probes).saturating_sub(1) as u64;
-        Binomial::new(p.clamp(0.0, 1.0), probes as u64).map_or(f64::NAN, |b| b.sf(fewer))
+        set_success(patterns, self.recovered(patterns))
     }
 
     /// The capacity: the number of patterns at which half of the sets succeed, interpolated in its logarithm.

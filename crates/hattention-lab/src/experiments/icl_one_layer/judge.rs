@@ -1,6 +1,6 @@
 //! From rows to claims and plots.
 
-use super::{D, SPECTRA, STARTS};
+use super::{D, SPECTRA, STARTS, STEPS};
 use crate::claim::{Claim, Threshold, number};
 use crate::error::Error;
 use crate::experiment::{Judgement, Plan, Results, Table};
@@ -10,6 +10,8 @@ use crate::statistics::{self, Estimate, mean, share};
 
 const TRAINED: &str = "Ahn et al. 2023; Mahankali et al. 2023; Zhang et al. 2023";
 const DERIVED: &str = "derived here";
+/// The largest loss over variance that plots show.
+const HIGHEST: f64 = 0.6;
 /// Methods on the test prompts, with their names in plots and tables.
 const METHODS: [(&str, &str); 5] =
     [("step", "one step"), ("best", "A*"), ("layer", "trained"), ("ols", "least squares"), ("ridge", "Bayes")];
@@ -79,6 +81,7 @@ pub fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
     let worlds = worlds(results);
     let mut claims = vec![construction(results)];
     claims.extend(optimum(results, &worlds));
+    claims.push(nearer(results));
     claims.extend(SPECTRA.map(|spectrum| random_starts(results, spectrum)));
     claims.extend(comparisons(results, &worlds));
     let mut plots: Vec<Plot> = Vec::new();
@@ -167,6 +170,37 @@ fn optimum(results: &Results, worlds: &[World]) -> Vec<Claim> {
             "mean over seeds in the worst of the worlds",
         ),
     ]
+}
+
+/// Steps of training and distances from A*, one pair a seed, in the world in which A* is hardest to find.
+fn lengths(results: &Results) -> Vec<(f64, f64)> {
+    let hardest = World { spectrum: SPECTRA[1].to_owned(), n: D, variance: 0.0 };
+    let usual = hardest.rows(results, "layer").into_iter().filter_map(|r| Some((STEPS as f64, r.get("distance")?)));
+    let others = results.rows().filter(|r| r.is("what", "length"));
+    usual.chain(others.filter_map(|r| Some((r.number("steps")?, r.get("distance")?)))).collect()
+}
+
+/// Whether training is what is missing.
+fn nearer(results: &Results) -> Claim {
+    let (steps, distances): (Vec<f64>, Vec<f64>) = lengths(results).into_iter().map(|(s, d)| (s.ln(), d.ln())).unzip();
+    let slope = statistics::line(&steps, &distances).ok().map(|line| line.slope);
+    let claim = Claim::new(
+        "nearer-with-steps",
+        "Skewed, n = d, no noise: the longer the training, the nearer is A to A*",
+        DERIVED,
+        "slope of ln ‖A − A*‖/‖A*‖ over ln steps below 0",
+        Threshold::at_most(0.0),
+    );
+    let of = |at: usize| {
+        let here = lengths(results).into_iter().filter(|(s, _)| *s == at as f64).map(|(_, d)| d).collect::<Vec<_>>();
+        format!("{at} steps: {}", number(mean(&here).value))
+    };
+    let mut all: Vec<usize> = lengths(results).into_iter().map(|(s, _)| s as usize).collect();
+    all.sort_unstable();
+    all.dedup();
+    claim
+        .measured(slope.map(|s| s.value), slope.and_then(|s| s.interval))
+        .note(format!("mean distances: {}", all.into_iter().map(of).collect::<Vec<_>>().join("; ")))
 }
 
 /// Arrivals from random starts.
@@ -304,15 +338,19 @@ fn losses(results: &Results, worlds: &[World], spectrum: &str, variance: f64) ->
     if here.is_empty() {
         return None;
     }
-    let noise = if variance > 0.0 { "with noise" } else { "no noise" };
     let title = match (spectrum == SPECTRA[1], variance > 0.0) {
-        (true, true) => "Skewed inputs, with noise: the trained layer is A*, between one step and Bayes",
-        (true, false) => "Skewed inputs, no noise: the trained layer is A*; least squares is exact",
-        (false, true) => "Round inputs, with noise: trained layer, A* and one step are one",
-        (false, false) => "Round inputs, no noise: trained layer, A* and one step are one",
+        (true, true) => "Skewed inputs, with noise: the trained layer loses as much as A*, between one step and Bayes",
+        (true, false) => "Skewed inputs, no noise: the trained layer loses as much as A*; least squares loses nothing",
+        (false, true) => "Round inputs, with noise: trained layer, A* and one step have one loss, above Bayes",
+        (false, false) => "Round inputs, no noise: trained layer, A* and one step have one loss; least squares none",
     };
-    let axis = Axis::linear(format!("loss over variance, {noise}")).range(0.0, 1.0);
-    let mut plot = Plot::new(title, Axis::log("rows of context over regressors"), axis);
+    let axis = Axis::linear("loss over variance of the target").range(0.0, HIGHEST);
+    let off = here.iter().any(|w| w.mean(results, "test", |r| r.get("ols")).value / D as f64 > HIGHEST);
+    let below = if off { "rows over regressors (least squares at 1 is off the scale)" } else { "rows over regressors" };
+    let mut plot = Plot::new(title, Axis::log(below), axis);
+    if variance > 0.0 {
+        plot = plot.level(variance / D as f64, "noise σ²");
+    }
     for (method, name) in METHODS {
         let points = here
             .iter()

@@ -188,7 +188,8 @@ fn frobenius(entries: impl Iterator<Item = f64>) -> f64 {
 /// Trains the layer for every seed and measures it.
 pub fn trained(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     let done = std::sync::atomic::AtomicUsize::new(0);
-    let seeds = context.plan.seeds;
+    let starts = if unit.parameters["starts"].is_null() { 1 } else { unit.count("starts")? };
+    let seeds = context.plan.seeds * starts;
     let rows: Result<Vec<_>, Error> = (0..seeds)
         .into_par_iter()
         .map(|seed| {
@@ -205,7 +206,8 @@ fn one(unit: &Unit, context: &Context<'_>, seed: usize) -> Result<Vec<Row>, Erro
     let (variance, tests) = (unit.number("variance")?, unit.count("tests")?);
     let world = World::new(unit, &mut context.generator("world", seed))?;
     let (sigma, n) = (world.sigma(), world.n);
-    let (k, p) = train(&world, unit.word("start")?, unit.count("steps")?, seed, context)?;
+    let steps = unit.count("steps")?;
+    let (k, p) = train(&world, unit.word("start")?, steps, seed, context)?;
     // All that is linear in y: p_y y xᵀK_x x_q, and (p_x·x) y K_y·x_q, which is one direction more.
     let a = Matrix::from_fn(D, D, |i, j| p[D] * k[j * D + i] + k[D * D + i] * p[j]);
     let best = optimal_one_layer(&sigma, n, variance)?;
@@ -215,6 +217,10 @@ fn one(unit: &Unit, context: &Context<'_>, seed: usize) -> Result<Vec<Row>, Erro
     let rest = frobenius(p[..D].iter().copied()) * frobenius(k[..D * D].iter().copied())
         + p[D].abs() * frobenius(k[D * D..].iter().copied());
     let distance = frobenius(a.data.iter().zip(&best.data).map(|(a, b)| a - b)) / frobenius(best.data.iter().copied());
+    if unit.name.starts_with("length") {
+        let row = Row::new().label("what", "length").label("steps", steps).label("seed", seed);
+        return Ok(vec![row.value("distance", distance).value("excess", loss(&a)? / loss(&best)? - 1.0)]);
+    }
     let label = |what: &str| -> Result<Row, Error> {
         let row = Row::new().label("what", what).label("spectrum", unit.word("spectrum")?);
         Ok(row.label("n", n).label("variance", variance).label("start", unit.word("start")?).label("seed", seed))

@@ -8,9 +8,10 @@ use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::plot::{Axis, Heat, Mark, Plot, Scale};
 use crate::rows::Row;
 use crate::seeds::generator;
-use crate::statistics::{Estimate, bootstrap, mean, quantile, worst};
+use crate::statistics::{Estimate, Interval, bootstrap, mean, quantile, worst};
 
 const DERIVED: &str = "derived here";
+const TRAINED: &str = "trained";
 /// What a gain and a loss are, and much of either.
 const GAIN: f64 = 0.8;
 const LOSS: f64 = 1.25;
@@ -84,6 +85,51 @@ fn ratio(results: &Results, step: &str, to: &str, world: &str) -> Option<Estimat
     median(&pairs.collect::<Vec<_>>(), &format!("{step}, {to}, {world}"))
 }
 
+/// The trained models' ratio of errors to a step's: the geometric mean over models of each model's median over problems.
+///
+/// The interval has both sources of chance: Student's over models in the logarithm, and the bootstrap's over problems, as
+/// halves added in squares. (The models see the same problems, so that the first holds a part of the second again.)
+struct OverModels {
+    estimate: Estimate,
+    each: Vec<f64>,
+}
+
+fn over_models(results: &Results, to: &str, world: &str) -> Option<OverModels> {
+    let rows = errors(results, TRAINED, world);
+    let mut models: Vec<usize> = rows.iter().filter_map(|r| r.count("model")).collect();
+    models.sort_unstable();
+    models.dedup();
+    let below = by_seed(results, to, world, "error");
+    let of_model = |model: usize| {
+        let here = rows.iter().filter(|r| r.is("model", model));
+        let ratio = |r: &&Row| Some(r.get("error")? / below.iter().find(|b| Some(b.0) == r.count("seed"))?.1);
+        middle(&here.filter_map(ratio).collect::<Vec<_>>())
+    };
+    let each: Vec<f64> = models.into_iter().map(of_model).collect();
+    let logs = mean(&each.iter().map(|r| r.ln()).collect::<Vec<_>>());
+    let problems = ratio(results, TRAINED, to, world)?.interval?;
+    let half = (problems.high / problems.low).ln() / 2.0;
+    let interval = logs.interval.map(|models| {
+        let half = half.hypot((models.high - models.low) / 2.0);
+        Interval::new((logs.value - half).exp(), (logs.value + half).exp(), models.level)
+    });
+    Some(OverModels { estimate: Estimate { value: logs.value.exp(), interval }, each })
+}
+
+/// A claim about trained models; a single one says nothing about others.
+fn of_models(claim: Claim, found: Option<OverModels>, more: &str) -> Claim {
+    let Some(OverModels { estimate, each }) = found else { return claim };
+    let list = each.iter().map(|r| number(*r)).collect::<Vec<_>>().join(", ");
+    let note = format!(
+        "{} models of one size and length of training, each with its own start and problems: {list}{more}",
+        each.len()
+    );
+    match estimate.interval {
+        Some(interval) => claim.measured(estimate.value, interval).note(note),
+        None => claim.note(format!("{note}; one model is no sample of models")),
+    }
+}
+
 /// The median of a step's error.
 fn error(results: &Results, step: &str, world: &str) -> f64 {
     let found = by_seed(results, step, world, "error");
@@ -96,9 +142,9 @@ pub fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
     claims.extend(trained(results));
     claims.push(slope(results));
     let plots = vec![
-        heat(results, "error", "Each change gains somewhere and loses somewhere: error by step"),
+        heat(results, "error", &error_title(results)),
         road(results),
-        heat(results, "from_ols", "How far each step is from least squares' predictions"),
+        heat(results, "from_ols", &distance_title(results)),
         slopes(results),
     ];
     Ok(Judgement { claims, tables: vec![table(results)], plots, ..Judgement::default() })
@@ -182,24 +228,22 @@ fn changes(results: &Results) -> Vec<Claim> {
 
 fn trained(results: &Results) -> Vec<Claim> {
     const SOURCE: &str = "Garg et al. 2022, at small size";
-    let mut claims = vec![
-        measured(
-            Claim::new(
-                "trained-in-distribution",
-                "The trained transformer is near ridge (Bayes) where it was trained",
-                SOURCE,
-                "error at most twice ridge's",
-                Threshold::at_most(2.0).partly_at_most(10.0),
-            ),
-            ratio(results, "trained", "ridge", World::Same.name()),
-        )
-        .note(format!(
-            "its error is {}, that of the best single linear layer {}: the training is short",
-            number(error(results, "trained", World::Same.name())),
+    let mut claims = vec![of_models(
+        Claim::new(
+            "trained-in-distribution",
+            "The trained transformer is near ridge (Bayes) where it was trained",
+            SOURCE,
+            "error at most twice ridge's",
+            Threshold::at_most(2.0).partly_at_most(10.0),
+        ),
+        over_models(results, "ridge", World::Same.name()),
+        &format!(
+            "; their error is {}, that of the best single linear layer {}: the training is short",
+            number(error(results, TRAINED, World::Same.name())),
             number(error(results, "A*", World::Same.name()))
-        )),
-    ];
-    claims.push(measured(
+        ),
+    )];
+    claims.push(of_models(
         Claim::new(
             "trained-beats-softmax",
             "Training beats the constructed softmax layer by far in distribution",
@@ -207,10 +251,11 @@ fn trained(results: &Results) -> Vec<Claim> {
             "ratio of errors small",
             Threshold::at_most(1.0 / MUCH).partly_at_most(GAIN),
         ),
-        ratio(results, "trained", "softmax", World::Same.name()),
+        over_models(results, "softmax", World::Same.name()),
+        "",
     ));
     for world in [World::Shifted, World::Scaled] {
-        claims.push(measured(
+        claims.push(of_models(
             Claim::new(
                 format!("trained-{}", world.name()),
                 format!("It is no least squares: queries {} break it", world.name()),
@@ -218,10 +263,11 @@ fn trained(results: &Results) -> Vec<Claim> {
                 "error at least ten times least squares'",
                 Threshold::at_least(MUCH).partly_at_least(LOSS),
             ),
-            ratio(results, "trained", "linear", world.name()),
+            over_models(results, "linear", world.name()),
+            "",
         ));
     }
-    claims.push(measured(
+    claims.push(of_models(
         Claim::new(
             "trained-nonlinear",
             "Trained on linear truths, it has nothing for bent ones",
@@ -229,7 +275,8 @@ fn trained(results: &Results) -> Vec<Claim> {
             "no better than least squares",
             Threshold::at_least(0.95),
         ),
-        ratio(results, "trained", "linear", World::Nonlinear.name()),
+        over_models(results, "linear", World::Nonlinear.name()),
+        "",
     ));
     claims
 }
@@ -263,7 +310,42 @@ fn slope(results: &Results) -> Claim {
 }
 
 fn steps() -> Vec<&'static str> {
-    Step::ALL.iter().map(|s| s.name()).chain(["trained", "A*", "ridge"]).collect()
+    Step::ALL.iter().map(|s| s.name()).chain([TRAINED, "A*", "ridge"]).collect()
+}
+
+/// What the errors show: the changes that beat least squares with their whole interval, where the truth is bent.
+fn error_title(results: &Results) -> String {
+    let better = |step: &&str, world: World| {
+        let found = match *step {
+            TRAINED => over_models(results, "linear", world.name()).map(|found| found.estimate),
+            step => ratio(results, step, "linear", world.name()),
+        };
+        found.and_then(|e| e.interval).is_some_and(|i| i.high < 1.0)
+    };
+    let road = || steps().into_iter().skip(1).take(ROAD.len() - 1);
+    let linear = [World::Same, World::Shifted, World::Scaled];
+    let winners: Vec<&str> = road().filter(|step| better(step, World::Nonlinear)).collect();
+    if road().any(|step| linear.iter().any(|world| better(&step, *world))) || winners.is_empty() {
+        return "Error by step: least squares and what each change makes of it".to_owned();
+    }
+    format!("Where the truth is linear no change beats least squares; where it is bent: {}", winners.join(", "))
+}
+
+/// What the distances show: the change that comes nearest to least squares' predictions, if it is one in all worlds.
+fn distance_title(results: &Results) -> String {
+    let of = |step: &str, world: World| {
+        let found: Vec<f64> = by_seed(results, step, world.name(), "from_ols").into_iter().map(|f| f.1).collect();
+        if found.is_empty() { f64::INFINITY } else { middle(&found) }
+    };
+    let nearest = |world: World| {
+        let road = steps().into_iter().skip(1).take(ROAD.len() - 1);
+        road.min_by(|a, b| of(a, world).total_cmp(&of(b, world))).unwrap_or_default()
+    };
+    let first = nearest(World::Same);
+    if World::ALL.into_iter().any(|world| nearest(world) != first) {
+        return "Only the linear step predicts what least squares predicts".to_owned();
+    }
+    format!("Only the linear step predicts what least squares predicts; the nearest change is “{first}”")
 }
 
 fn heat(results: &Results, what: &str, title: &str) -> Plot {
@@ -282,15 +364,29 @@ fn heat(results: &Results, what: &str, title: &str) -> Plot {
     Plot::heat(title, "queries (median of mean squared error over variance)", "", heat)
 }
 
+/// The road in words that fit below an axis.
+const ROAD: [&str; 9] = ["linear", "poly", "exp", "softmax", "heads", "layers", "norm", "mask", "trained"];
+
 /// Errors along the road, one series a world.
 fn road(results: &Results) -> Plot {
+    let at: Vec<f64> =
+        steps().into_iter().take(ROAD.len()).map(|step| error(results, step, World::Same.name())).collect();
+    // Softmax over heads over layers over training, and layers below norm below mask.
+    let falls = [3, 4, 5, 8].windows(2).all(|w| at[w[1]] < at[w[0]]) && at[5] < at[6] && at[6] < at[7];
+    let title = match ratio(results, "softmax", "linear", World::Same.name()) {
+        Some(lost) if falls => format!(
+            "In distribution softmax has {:.0} times the error of least squares; heads, layers, training mend",
+            lost.value
+        ),
+        _ => "Errors along the road from least squares to a trained transformer".to_owned(),
+    };
     let mut plot = Plot::new(
-        "From least squares to softmax the error grows (step 3 is off the scale); heads, layers, training win most of it back",
-        Axis::linear("1 linear … 4 softmax, 5 heads, 6 layers, 7 norm, 8 mask, 9 trained"),
-        Axis::log("error over variance").range(1e-4, 1e2),
+        title,
+        Axis::words("change (exponential is off the scale)", ROAD),
+        Axis::log("error over variance").range(1e-3, 1e1),
     );
     for world in World::ALL {
-        let names = steps().into_iter().take(9).enumerate();
+        let names = steps().into_iter().take(ROAD.len()).enumerate();
         let points: Vec<(f64, f64)> =
             names.map(|(i, step)| ((i + 1) as f64, error(results, step, world.name()))).collect();
         plot = plot.series(world.name(), points.clone(), Mark::Line(crate::plot::Stroke::Solid));
