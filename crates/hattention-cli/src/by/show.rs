@@ -4,8 +4,8 @@ use std::io::Write;
 
 use hattention::fit::distribution::t_two_sided;
 use hattention::groups::{GroupFit, TargetFit};
-use hattention_table::arrow::array::{Array, ArrayRef};
-use hattention_table::arrow::datatypes::DataType;
+use hattention_table::arrow::array::{Array, ArrayRef, AsArray};
+use hattention_table::arrow::datatypes::{DataType, Float64Type};
 use hattention_table::arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value, json};
 
@@ -175,6 +175,10 @@ fn json_value(array: &ArrayRef, row: usize) -> Result<Value, Failure> {
 fn shown(array: &ArrayRef, row: usize) -> Result<String, Failure> {
     if array.is_null(row) {
         return Ok("NA".into());
+    }
+    // Whole numbers as such: those of a CSV file are doubles.
+    if let Some(numbers) = array.as_primitive_opt::<Float64Type>() {
+        return Ok(numbers.value(row).to_string());
     }
     let formatter = ArrayFormatter::try_new(array, &FormatOptions::default());
     let text = formatter.and_then(|formatter| formatter.value(row).try_to_string());

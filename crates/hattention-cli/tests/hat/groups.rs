@@ -229,7 +229,7 @@ fn tables_have_the_keys_types_and_names_of_every_coefficient() {
     for name in ["y.se_levelw", "y.t_z", "v.p_levelv", "v.sigma", "v.r_squared", "v.digits"] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
-    assert_eq!((batch.column(0).data_type(), batch.column(1).data_type()), (&DataType::Boolean, &DataType::Int64));
+    assert_eq!((batch.column(0).data_type(), batch.column(1).data_type()), (&DataType::Boolean, &DataType::Float64));
     assert_eq!(batch.num_rows(), 6);
     let n = batch.column_by_name("n").unwrap().as_primitive::<UInt64Type>().values().iter().sum::<u64>();
     assert_eq!(n, 400);

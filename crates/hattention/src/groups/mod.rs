@@ -194,7 +194,11 @@ impl<'a> Groups<'a> {
                 Ok(frame) => {
                     by_frame.entry(Arc::as_ptr(&frame)).or_insert_with(|| (frame, vec![])).1.push(place);
                 }
-                Err(status) => fits[place] = Some(GroupFit::without(0, None, status)),
+                Err(status) => {
+                    let sums = exact::sums(&self.parts, &self.options, groups[place] as usize);
+                    let rows = sums.map_or(0, |sums| sums.moments.rows());
+                    fits[place] = Some(GroupFit::without(rows, None, status));
+                }
             }
         }
         let mut tasks: Vec<(Arc<Frame>, Vec<usize>)> = Vec::new();
