@@ -10,7 +10,7 @@ use hattention_table::arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value, json};
 
 use super::Tally;
-use super::table::{self, Some as Fits, Table};
+use super::table::{self, Slice, Table};
 use crate::failure::Failure;
 use crate::output;
 use crate::render::{self, number, significant};
@@ -23,7 +23,7 @@ impl Table<'_> {
     ///
     /// # Errors
     /// If it cannot be printed.
-    pub fn json<'s>(&self, fits: &mut dyn Iterator<Item = Fits<'s>>) -> Result<Tally, Failure> {
+    pub fn json<'s>(&self, fits: &mut dyn Iterator<Item = Slice<'s>>) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let head = json!({"formula": self.formula, "by": self.by});
         let head = head.to_string();
@@ -74,7 +74,7 @@ impl Table<'_> {
     ///
     /// # Errors
     /// If it cannot be printed.
-    pub fn print<'s>(&self, fits: &mut dyn Iterator<Item = Fits<'s>>, groups: usize) -> Result<Tally, Failure> {
+    pub fn print<'s>(&self, fits: &mut dyn Iterator<Item = Slice<'s>>, groups: usize) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let mut shown: Vec<Vec<Vec<String>>> = self.targets.iter().map(|_| Vec::new()).collect();
         for (numbers, some) in fits {
