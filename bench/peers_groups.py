@@ -1,15 +1,18 @@
-"""One regression a group: polars-ols `.over()` beside `hat fit --by`, in alternating rounds of one run.
+"""One regression a group: polars-ols `.over()` beside hattention, in alternating rounds of one run.
 
-    cargo build --release --bin hat
-    python3 bench/peers_groups.py target/release/hat [ROUNDS]
+    cargo build --release --bin hat --example groups_speed
+    python3 bench/peers_groups.py target/release/hat target/release/examples/groups_speed [ROUNDS]
 
 Writes bench/results/groups.json and groups.md. Needs numpy, polars and polars-ols. 1e5 groups of 50 rows, 5 columns and an
-intercept, from Parquet, group after group and with all rows shuffled; two threads each, unless the environment says
-otherwise. Both start at the file: polars reads it and computes `least_squares.ols(…, mode="coefficients").over("g")`, in a
-process that runs already and has read the file before, and keeps the result in memory; hat is timed as a whole process,
-from its start to the finished table of coefficients, errors, t and p on disk. The peers' coefficients are compared.
-Then 1,000 groups drawn at random are fitted one by one by `hat fit` and compared with the table, also with 1e8 added to all
-columns.
+intercept; two threads each, unless the environment says otherwise. Peers run in a process that runs already and has read the
+files before.
+
+In memory: `least_squares.ols(…, mode="coefficients").over("g")` on a frame; `group_by("g").agg(…, mode="statistics")`, its
+fastest way to coefficients and errors; the library, which gathers rows by group and fits them, with errors.
+From Parquet, rows group after group and shuffled: polars reads the file and computes `.over("g")`, and keeps the result in
+memory; hat is timed as a whole process, from its start to the finished table of coefficients, errors, t and p on disk.
+The peers' coefficients are compared. Then 1,000 groups drawn at random are fitted one by one by `hat fit` and compared with the
+table, also with 1e8 added to all columns.
 """
 
 import importlib.metadata
@@ -56,15 +59,34 @@ def make(folder):
 
 
 def theirs(path):
-    """polars-ols on a file: seconds, and a frame of keys and coefficients."""
+    """polars-ols on a file: seconds to read, for `.over()`, for `group_by` with errors; and keys and coefficients."""
     import polars as pl
     import polars_ols  # noqa: F401  (registers the namespace)
 
     names = [pl.col(f"x{j}") for j in range(COLUMNS)]
+    of = pl.col("y").least_squares
     start = time.perf_counter()
     frame = pl.read_parquet(path)
-    result = frame.select("g", pl.col("y").least_squares.ols(*names, mode="coefficients", add_intercept=True).over("g").alias("b"))
-    return time.perf_counter() - start, result
+    read = time.perf_counter()
+    result = frame.select("g", of.ols(*names, mode="coefficients", add_intercept=True).over("g").alias("b"))
+    over = time.perf_counter()
+    frame.group_by("g").agg(of.ols(*names, mode="statistics", add_intercept=True).alias("b"))
+    return {"read": read - start, "over": over - read, "group_by": time.perf_counter() - over}, result
+
+
+def library(example):
+    """The library in memory: seconds for rows in order, and for rows of all groups in turn."""
+    lines = subprocess.run([example, str(GROUPS), str(ROWS), str(COLUMNS)], check=True, capture_output=True, text=True).stdout.splitlines()
+    together = [float(line.split()[1]) for line in lines if line.startswith("together")]
+    return dict(zip(["sorted", "shuffled"], together, strict=True))
+
+
+def peak(program, path, out):
+    """hat's peak memory in MB. (A child starts with its parent's, so a small process has to be the parent.)"""
+    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    command = [program, "fit", FORMULA, path, "--by", "g", "-o", out, "--quiet", "--threads", os.environ["RAYON_NUM_THREADS"]]
+    return int(subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True).stdout) // 1024
 
 
 def ours(program, path, out):
@@ -113,39 +135,53 @@ def main():
     import numpy
     import polars
 
-    program, rounds = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    program, example = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     machine = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
     threads = int(os.environ["RAYON_NUM_THREADS"])
+    orders = ["sorted", "shuffled"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sample, kinds = make(folder)
-        seconds, differences = {}, {}
-        for order in ["sorted", "shuffled"]:
-            path, out = folder / f"{order}.parquet", folder / "out.parquet"
-            polars.read_parquet(path)
-            found = seconds.setdefault(order, {"polars_ols": [], "hattention": [], "hattention_processor": []})
-            for _ in range(rounds):
-                # One run of the peer takes as long as many of ours.
+        seconds = {order: {} for order in orders}
+        differences, out = {}, folder / "out.parquet"
+        for _ in range(rounds):
+            # One run of the peer takes as long as many of ours.
+            inner = [library(example) for _ in range(5)]
+            for order in orders:
+                path = folder / f"{order}.parquet"
+                polars.read_parquet(path)
                 runs = [ours(program, path, out) for _ in range(5)]
-                found["hattention"].append(statistics.median(run[0] for run in runs))
-                found["hattention_processor"].append(statistics.median(run[1] for run in runs))
                 spent, result = theirs(path)
-                found["polars_ols"].append(spent)
-            differences[order] = compare(out, result)
+                differences[order] = compare(out, result)
+                found = {"hat": statistics.median(run[0] for run in runs), "hat_processor": statistics.median(run[1] for run in runs),
+                         "library": statistics.median(run[order] for run in inner), **{f"polars_{k}": v for k, v in spent.items()}}
+                for what, value in found.items():
+                    seconds[order].setdefault(what, []).append(value)
         accuracies = {kind: accuracy(program, folder, sample, kind) for kind in kinds}
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+        memory = {order: peak(program, folder / f"{order}.parquet", out) for order in orders}
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     meta = {"groups": GROUPS, "rows_a_group": ROWS, "columns": COLUMNS, "threads": threads, "rounds": rounds, "machine": machine,
             "cores": os.cpu_count(), "hat": version, "python": platform.python_version(), "numpy": numpy.__version__,
             "polars": polars.__version__, "polars_ols": importlib.metadata.version("polars-ols")}
-    lines = [f"One regression a group: {GROUPS} groups × {ROWS} rows × {COLUMNS} columns and an intercept, from Parquet, medians of {rounds} rounds, "
-             f"{threads} threads each ({os.cpu_count()} cores, {machine}). polars {meta['polars']} with polars-ols {meta['polars_ols']}: reading and "
-             "`least_squares.ols(…).over(\"g\")`, coefficients in memory. hat: the whole process, to a Parquet file of coefficients, errors, t, p "
-             f"and statuses; peak memory {peak} MB.", "",
-             "| rows | polars-ols, s | hat fit --by, s | | its processor time, s |", "|---|--:|--:|--:|--:|"]
-    for order, found in seconds.items():
-        peer, own, processor = (statistics.median(found[what]) for what in ["polars_ols", "hattention", "hattention_processor"])
-        lines.append(f"| {order} | {peer:.2f} | {own:.2f} | {peer / own:.0f}× | {processor:.2f} |")
+    lines = [f"One regression a group: {GROUPS} groups × {ROWS} rows × {COLUMNS} columns and an intercept, medians of {rounds} rounds, "
+             f"{threads} threads each ({os.cpu_count()} cores, {machine}; {version}). polars {meta['polars']}, polars-ols {meta['polars_ols']}.", "",
+             "In memory: `ols(…).over(\"g\")` gives coefficients, `group_by(\"g\").agg(ols(…, mode=\"statistics\"))` errors too; the library "
+             "gives coefficients, errors and stated digits.", "",
+             "| rows | polars-ols `.over()`, s | `group_by`, s | library, s | | |", "|---|--:|--:|--:|--:|--:|"]
+    def median(order, what):
+        return statistics.median(seconds[order][what])
+
+    for order in orders:
+        over, group_by, own = (median(order, what) for what in ["polars_over", "polars_group_by", "library"])
+        lines.append(f"| {order} | {over:.2f} | {group_by:.2f} | {own:.2f} | {over / own:.0f}× | {group_by / own:.0f}× |")
+    lines += ["", "From Parquet: polars reads and computes `.over()`; hat is the whole process, to a Parquet file of coefficients, errors, t, p "
+              "and statuses.", "", "| rows | polars-ols, s | hat fit --by, s | | its processor time, s | its peak memory, MB |",
+              "|---|--:|--:|--:|--:|--:|"]
+    for order in orders:
+        peer = statistics.median(a + b for a, b in zip(seconds[order]["polars_read"], seconds[order]["polars_over"]))
+        own, processor = median(order, "hat"), median(order, "hat_processor")
+        lines.append(f"| {order} | {peer:.2f} | {own:.2f} | {peer / own:.0f}× | {processor:.2f} | {memory[order]} |")
     lines += ["", f"polars-ols' coefficients differ by at most {max(differences.values()):.1e} of themselves.", "",
               f"{SAMPLED} groups drawn at random against `hat fit` of their rows alone, largest relative differences:", "",
               "| columns | coefficients | standard errors | digits said, at least | methods |", "|---|--:|--:|--:|---|"]
@@ -153,7 +189,7 @@ def main():
         methods = ", ".join(f"{count} {method}" for method, count in found["methods"].items())
         lines.append(f"| {kind} | {found['coefficients']:.1e} | {found['errors']:.1e} | {found['digits']} | {methods} |")
     folder = Path(__file__).resolve().parent / "results"
-    content = {"meta": meta, "seconds": seconds, "peak_mb": peak, "peer_differs": differences, "accuracy": accuracies}
+    content = {"meta": meta, "seconds": seconds, "peak_mb": memory, "peer_differs": differences, "accuracy": accuracies}
     (folder / "groups.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (folder / "groups.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use datafusion::arrow::array::types::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type};
+use datafusion::arrow::array::types::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int64Type};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Schema};
@@ -17,6 +17,10 @@ use crate::error::TableError;
 const SHORT: usize = 16;
 /// Keys that there can be.
 const MOST: usize = 1 << 31;
+/// No number.
+const UNKNOWN: u32 = u32::MAX;
+/// Whole numbers below this are looked up in a table.
+const DIRECT: usize = 1 << 22;
 
 /// Numbers of the values of some columns, shared by the threads that read them.
 ///
@@ -51,6 +55,8 @@ pub struct Keys {
 struct Known {
     short: HashMap<u128, u32>,
     long: HashMap<Box<[u8]>, u32>,
+    /// Numbers of a single column's whole numbers.
+    direct: Vec<u32>,
     /// The keys one after the other, by number.
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -111,26 +117,47 @@ impl Keys {
             Ok(canonical(&array))
         };
         let arrays = self.names.iter().zip(&self.types).map(array).collect::<Result<Vec<_>, _>>()?;
+        let direct = direct_places(&arrays);
+        let mut numbers = vec![UNKNOWN; batch.num_rows()];
+        if let Some(places) = &direct {
+            self.read(|known| {
+                for (number, place) in numbers.iter_mut().zip(places) {
+                    *number = known.direct.get(*place).copied().unwrap_or(UNKNOWN);
+                }
+            });
+            if !numbers.contains(&UNKNOWN) {
+                return Ok(numbers);
+            }
+        }
         let rows = self.converter.convert_columns(&arrays).map_err(failed)?;
-        let mut numbers = Vec::with_capacity(rows.num_rows());
-        let mut new = Vec::new();
+        let key = |row: usize| rows.row(row).data();
+        let mut new: Vec<usize> = Vec::new();
         self.read(|known| {
-            let mut last: (&[u8], u32) = (&[], u32::MAX);
-            for (row, key) in rows.iter().enumerate() {
-                let key = key.data();
-                if last.1 == u32::MAX || last.0 != key {
-                    last = (key, known.number(key).unwrap_or(u32::MAX));
+            let mut last: Option<usize> = None;
+            for row in 0..numbers.len() {
+                if numbers[row] == UNKNOWN {
+                    // Values often come in runs.
+                    let same = last.filter(|last| key(*last) == key(row));
+                    numbers[row] = same.map_or_else(|| known.number(key(row)).unwrap_or(UNKNOWN), |last| numbers[last]);
+                    last = Some(row);
+                    if numbers[row] == UNKNOWN {
+                        new.push(row);
+                    }
                 }
-                if last.1 == u32::MAX {
-                    new.push(row);
-                }
-                numbers.push(last.1);
             }
         });
         if !new.is_empty() {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let mut last: Option<usize> = None;
             for row in new {
-                numbers[row] = known.insert(rows.row(row).data(), &self.names)?;
+                numbers[row] = match last.filter(|last| key(*last) == key(row)) {
+                    Some(last) => numbers[last],
+                    None => known.insert(key(row), &self.names)?,
+                };
+                last = Some(row);
+                if let Some(places) = &direct {
+                    known.remember(places[row], numbers[row]);
+                }
             }
         }
         Ok(numbers)
@@ -187,11 +214,31 @@ impl Known {
         Ok(number)
     }
 
+    /// Puts a number into the table, if it has a place there.
+    fn remember(&mut self, place: usize, number: u32) {
+        if place < DIRECT {
+            self.direct.resize(self.direct.len().max(place + 1), UNKNOWN);
+            self.direct[place] = number;
+        }
+    }
+
     fn key(&self, number: u32) -> &[u8] {
         let number = number as usize;
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start..self.ends[number]]
     }
+}
+
+/// The places in the table of a single column of whole numbers, none of them missing; those without one are `usize::MAX`.
+fn direct_places(arrays: &[ArrayRef]) -> Option<Vec<usize>> {
+    let [array] = arrays else { return None };
+    if !array.data_type().is_integer() || array.null_count() > 0 {
+        return None;
+    }
+    // What 64 bits with a sign do not hold would be null.
+    let array = cast(array, &DataType::Int64).ok().filter(|array| array.null_count() == 0)?;
+    let values = array.as_primitive::<Int64Type>().values();
+    Some(values.iter().map(|value| usize::try_from(*value).unwrap_or(usize::MAX)).collect())
 }
 
 /// A short key as a number. No key is the beginning of another, so that zeros behind it make no two alike.
@@ -225,7 +272,7 @@ fn failed(error: ArrowError) -> TableError {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{DictionaryArray, Float64Array, StringArray};
+    use datafusion::arrow::array::{DictionaryArray, Float64Array, Int64Array, StringArray};
     use datafusion::arrow::datatypes::Int32Type;
 
     use super::*;
@@ -256,6 +303,23 @@ mod tests {
             let values = values[0].as_string::<i32>();
             assert_eq!(values.iter().flatten().collect::<Vec<_>>(), ["", "a", "a\0", texts[2]]);
         }
+    }
+
+    #[test]
+    fn whole_numbers_of_any_size_keep_their_numbers() {
+        let values = [3, -1, i64::MAX, DIRECT as i64, 3, DIRECT as i64 - 1, -1, i64::MAX, 0];
+        let first = batch(Int64Array::from(values.to_vec()));
+        let keys = Keys::of(&first.schema(), &["g"]).unwrap();
+        let numbers = [0, 1, 2, 3, 0, 4, 1, 2, 5];
+        assert_eq!(keys.numbers(&first).unwrap(), numbers);
+        let with_null = batch(Int64Array::from(values.map(Some).into_iter().chain([None]).collect::<Vec<_>>()));
+        for _ in 0..2 {
+            assert_eq!(keys.numbers(&first).unwrap(), numbers);
+            assert_eq!(keys.numbers(&with_null).unwrap(), [&numbers[..], &[6]].concat());
+        }
+        let sorted = keys.values(&keys.sorted()).unwrap();
+        let expected = [None, Some(-1), Some(0), Some(3), Some(DIRECT as i64 - 1), Some(DIRECT as i64), Some(i64::MAX)];
+        assert_eq!(sorted[0].as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

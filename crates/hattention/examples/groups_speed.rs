@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hattention::groups::{GroupOptions, GroupedRows, Groups, Rung, Status};
 use hattention::{Block, Column, Design, Filter, Fit, Moments, Whitening, WhiteningOptions};
+use rayon::prelude::*;
 
 fn main() -> Result<(), hattention::Error> {
     let arguments: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
@@ -25,22 +26,29 @@ fn main() -> Result<(), hattention::Error> {
         println!("{}", if interleaved { "rows of all groups in turn" } else { "group after group" });
         let number = |row: usize| if interleaved { row % groups } else { row / rows } as u32;
         let numbers: Vec<u32> = (0..groups * rows).map(number).collect();
-        let start = Instant::now();
         let options = GroupOptions::default();
-        let mut kept = GroupedRows::new(options.keep());
         let ids: Vec<usize> = (0..=columns).collect();
-        for first in (0..groups * rows).step_by(8192) {
-            let range = first..(first + 8192).min(groups * rows);
-            let part: Vec<Column<'_>> = data.iter().map(|column| Column::Dense(&column[range.clone()])).collect();
-            kept.push(&Block { rows: range.len(), columns: part, weights: None }, &ids, &numbers[range])?;
-        }
-        seconds("gathered by one thread", start);
-        println!("{} bytes a group", kept.bytes() / groups);
+        let threads = rayon::current_num_threads();
+        // A part a thread, of blocks in turn.
+        let gather = |part: usize| -> Result<GroupedRows, hattention::Error> {
+            let mut kept = GroupedRows::new(options.keep());
+            for first in (0..groups * rows).step_by(8192).skip(part).step_by(threads) {
+                let range = first..(first + 8192).min(groups * rows);
+                let part: Vec<Column<'_>> = data.iter().map(|column| Column::Dense(&column[range.clone()])).collect();
+                kept.push(&Block { rows: range.len(), columns: part, weights: None }, &ids, &numbers[range])?;
+            }
+            Ok(kept)
+        };
+        let whole = Instant::now();
+        let parts = (0..threads).into_par_iter().map(gather).collect::<Result<Vec<_>, _>>()?;
+        seconds(&format!("gathered by {threads} threads"), whole);
+        println!("{} bytes a group", parts.iter().map(GroupedRows::bytes).sum::<usize>() / groups);
         let start = Instant::now();
         let designer = |_: &[usize]| Ok(design.clone());
         let all: Vec<u32> = (0..groups as u32).collect();
-        let fits = Groups::new(vec![kept], &designer, &[columns], options).fit(&all);
-        seconds(&format!("fitted by {} threads", rayon::current_num_threads()), start);
+        let fits = Groups::new(parts, &designer, &[columns], options).fit(&all);
+        seconds(&format!("fitted by {threads} threads"), start);
+        seconds("together", whole);
         let fast = fits.iter().filter(|fit| fit.status == Status::Fitted(Rung::Doubled)).count();
         println!("{fast} of {groups} in doubled arithmetic");
         if interleaved {

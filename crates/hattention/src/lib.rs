@@ -24,6 +24,7 @@
 //! | second moments of new rows in whitened units | state of the fast memory | `S = (1/n*) Σ k̂ k̂ᵀ`, `I` in training | [`State`], [`drift`] |
 //! | observation weights `γ^(T−t)` | decay | `M ← γ M + k yᵀ` | [`FastMemory::decay`] |
 //! | rolling, expanding, decayed regressions | masks on the scores | `t − W < i ≤ t`, `i ≤ t`, `γ^(t−i)` | [`roll`] |
+//! | one regression for every group | block mask | no score between groups | [`groups`] |
 //! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
 //! | fixed effects taken out | keys of residuals | `kᵢ = Lᵀ(xᵢ − Daᵢ)` | [`absorb`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |

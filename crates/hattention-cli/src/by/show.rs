@@ -4,13 +4,13 @@ use std::io::Write;
 
 use hattention::fit::distribution::t_two_sided;
 use hattention::groups::{GroupFit, TargetFit};
-use hattention_table::arrow::array::{Array, ArrayRef};
-use hattention_table::arrow::datatypes::DataType;
+use hattention_table::arrow::array::{Array, ArrayRef, AsArray};
+use hattention_table::arrow::datatypes::{DataType, Float64Type};
 use hattention_table::arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value, json};
 
 use super::Tally;
-use super::table::{self, Some as Fits, Table};
+use super::table::{self, Slice, Table};
 use crate::failure::Failure;
 use crate::output;
 use crate::render::{self, number, significant};
@@ -23,7 +23,7 @@ impl Table<'_> {
     ///
     /// # Errors
     /// If it cannot be printed.
-    pub fn json<'s>(&self, fits: &mut dyn Iterator<Item = Fits<'s>>) -> Result<Tally, Failure> {
+    pub fn json<'s>(&self, fits: &mut dyn Iterator<Item = Slice<'s>>) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let head = json!({"formula": self.formula, "by": self.by});
         let head = head.to_string();
@@ -74,7 +74,7 @@ impl Table<'_> {
     ///
     /// # Errors
     /// If it cannot be printed.
-    pub fn print<'s>(&self, fits: &mut dyn Iterator<Item = Fits<'s>>, groups: usize) -> Result<Tally, Failure> {
+    pub fn print<'s>(&self, fits: &mut dyn Iterator<Item = Slice<'s>>, groups: usize) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let mut shown: Vec<Vec<Vec<String>>> = self.targets.iter().map(|_| Vec::new()).collect();
         for (numbers, some) in fits {
@@ -175,6 +175,10 @@ fn json_value(array: &ArrayRef, row: usize) -> Result<Value, Failure> {
 fn shown(array: &ArrayRef, row: usize) -> Result<String, Failure> {
     if array.is_null(row) {
         return Ok("NA".into());
+    }
+    // Whole numbers as such: those of a CSV file are doubles.
+    if let Some(numbers) = array.as_primitive_opt::<Float64Type>() {
+        return Ok(numbers.value(row).to_string());
     }
     let formatter = ArrayFormatter::try_new(array, &FormatOptions::default());
     let text = formatter.and_then(|formatter| formatter.value(row).try_to_string());

@@ -21,7 +21,7 @@ use crate::sink::{Sink, unwritable};
 const WAITING: usize = 2;
 
 /// Fits of some groups.
-pub type Some<'a> = (&'a [u32], Vec<GroupFit>);
+pub type Slice<'a> = (&'a [u32], Vec<GroupFit>);
 
 /// What the table is made of.
 pub struct Table<'a> {
@@ -44,7 +44,7 @@ impl Table<'_> {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write<'s>(&self, path: &Path, fits: &mut dyn Iterator<Item = Some<'s>>) -> Result<Tally, Failure> {
+    pub fn write<'s>(&self, path: &Path, fits: &mut dyn Iterator<Item = Slice<'s>>) -> Result<Tally, Failure> {
         let schema = self.schema()?;
         let mut tally = Tally::default();
         let mut sink = Sink::open(Some(path), &schema)?;

@@ -114,47 +114,55 @@ impl Rows {
         }
     }
 
+    /// The records of a page. Zeros have one sign: `−0 + 0 = 0`.
     fn read(&mut self, frame: &Frame, layout: &Layout, records: &[f64]) {
-        let fields = frame.shape.fields();
-        let places: Vec<usize> = layout.family_places().collect();
-        for record in records.chunks_exact(layout.width().max(1)) {
+        let (fields, width) = (frame.shape.fields(), layout.width().max(1));
+        let mut at = 0;
+        // Where a number stands in a record, its field, and whether it is a pair.
+        let mut dense: Vec<(usize, usize, bool)> = Vec::with_capacity(layout.dense.len());
+        for (column, pair) in &layout.dense {
+            dense.extend(frame.field(*column).map(|field| (at, field, *pair)));
+            at += 1 + usize::from(*pair);
+        }
+        let families: Vec<(usize, usize)> =
+            layout.family_places().zip(&layout.families).map(|(at, family)| (at, family.words())).collect();
+        let whole = self.hi.len() + records.len() / width * fields;
+        self.hi.resize(whole, 0.0);
+        for record in records.chunks_exact(width) {
             let weight = if layout.weighted { record[layout.weight_at()] } else { 1.0 };
             if weight == 0.0 {
                 continue;
             }
-            let row = self.count();
+            let start = self.count() * fields;
             self.weights.push(weight);
-            self.hi.resize((row + 1) * fields, 0.0);
-            if !self.lo.is_empty() {
-                self.lo.resize((row + 1) * fields, 0.0);
+            let row = &mut self.hi[start..start + fields];
+            for (at, field, pair) in &dense {
+                row[*field] = record[*at] + 0.0;
+                if *pair && record[at + 1] != 0.0 {
+                    set_low(&mut self.lo, start + field, record[at + 1]);
+                }
             }
-            let mut at = 0;
-            for (column, pair) in &layout.dense {
-                let low = if *pair { record[at + 1] } else { 0.0 };
-                self.put(row * fields, frame.field(*column), record[at], low);
-                at += 1 + usize::from(*pair);
-            }
-            for (place, family) in places.iter().zip(&layout.families) {
-                if record[*place] != NONE {
-                    let numbers = &record[*place + 1..*place + family.words()];
-                    let hi = numbers.first().copied().unwrap_or(1.0);
-                    let low = numbers.get(1).copied().unwrap_or(0.0);
-                    self.put(row * fields, frame.field(record[*place] as usize), hi, low);
+            for (at, words) in families.iter().filter(|(at, _)| record[*at] != NONE) {
+                let Some(field) = frame.field(record[*at] as usize) else { continue };
+                let numbers = &record[at + 1..at + words];
+                row[field] = numbers.first().copied().unwrap_or(1.0) + 0.0;
+                if let Some(low) = numbers.get(1).filter(|low| **low != 0.0) {
+                    set_low(&mut self.lo, start + field, *low);
                 }
             }
         }
-    }
-
-    /// Zeros have one sign: `−0 + 0 = 0`.
-    #[inline]
-    fn put(&mut self, start: usize, field: Option<usize>, hi: f64, low: f64) {
-        let Some(field) = field else { return };
-        self.hi[start + field] = hi + 0.0;
-        if low != 0.0 {
+        self.hi.truncate(self.count() * fields);
+        if !self.lo.is_empty() {
             self.lo.resize(self.hi.len(), 0.0);
-            self.lo[start + field] = low;
         }
     }
+}
+
+fn set_low(lo: &mut Vec<f64>, at: usize, low: f64) {
+    if at >= lo.len() {
+        lo.resize(at + 1, 0.0);
+    }
+    lo[at] = low;
 }
 
 /// A hash with one number more.

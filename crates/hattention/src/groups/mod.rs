@@ -1,4 +1,5 @@
-//! Many regressions of one formula: one for every group of rows, from one pass.
+//! Many regressions of one formula: one for every group of rows, from one pass. As attention it is a block mask: rows of
+//! a group attend to each other, and every group has a slow memory of its own.
 //!
 //! ```text
 //! blocks of rows ──▶ GroupedRows ──▶ Groups ──▶ GroupFit
@@ -186,18 +187,28 @@ impl<'a> Groups<'a> {
     ///
     /// # Numerics
     /// `O(n p²)` for sums and `O(p³)` a group, in pairs of doubles, eight groups in a vector. A group that climbs to exact
-    /// arithmetic costs what a single fit does, some hundred times as much. Filters, orthogonal polynomials, sandwiches,
+    /// arithmetic costs what a single fit does, some thirty times as much. Filters, orthogonal polynomials, sandwiches,
     /// and more than 64 columns are exact always.
     pub fn fit(&self, groups: &[u32]) -> Vec<GroupFit> {
         let mut by_frame: HashMap<*const Frame, (Arc<Frame>, Vec<usize>)> = HashMap::new();
         let mut fits: Vec<Option<GroupFit>> = groups.iter().map(|_| None).collect();
-        let frames: Vec<_> = groups.par_iter().map(|group| self.frame(*group as usize)).collect();
+        let one = if self.has_levels { None } else { Some(self.frame_of(Vec::new())) };
+        let frame = |group: &u32| match (&one, self.rows(*group as usize)) {
+            (_, 0) => Err(Status::Refused(Error::NoRows)),
+            (Some(one), _) => one.clone().map_err(Status::NoDesign),
+            (None, _) => self.frame_of(self.levels(*group as usize)).map_err(Status::NoDesign),
+        };
+        let frames: Vec<Result<Arc<Frame>, Status>> = groups.par_iter().map(frame).collect();
         for (place, frame) in frames.into_iter().enumerate() {
             match frame {
                 Ok(frame) => {
                     by_frame.entry(Arc::as_ptr(&frame)).or_insert_with(|| (frame, vec![])).1.push(place);
                 }
-                Err(status) => fits[place] = Some(GroupFit::without(self.rows(groups[place] as usize), None, status)),
+                Err(status) => {
+                    let sums = exact::sums(&self.parts, &self.options, groups[place] as usize);
+                    let rows = sums.map_or(0, |sums| sums.moments.rows());
+                    fits[place] = Some(GroupFit::without(rows, None, status));
+                }
             }
         }
         let mut tasks: Vec<(Arc<Frame>, Vec<usize>)> = Vec::new();
@@ -231,25 +242,24 @@ impl<'a> Groups<'a> {
         frame.vector && self.options.filter == Filter::Ols && self.options.vcov == Vcov::Iid
     }
 
-    /// The design of a group.
-    fn frame(&self, group: usize) -> Result<Arc<Frame>, Status> {
-        if self.rows(group) == 0 {
-            return Err(Status::Refused(Error::NoRows));
-        }
+    /// The columns of levels that a group's rows have.
+    fn levels(&self, group: usize) -> Vec<usize> {
         let mut levels = Vec::new();
-        if self.has_levels {
-            self.parts.iter().for_each(|part| part.levels(group, &mut levels));
-            levels.sort_unstable();
-            levels.dedup();
+        self.parts.iter().for_each(|part| part.levels(group, &mut levels));
+        levels.sort_unstable();
+        levels.dedup();
+        levels
+    }
+
+    /// The design of rows that have these levels.
+    fn frame_of(&self, levels: Vec<usize>) -> Result<Arc<Frame>, String> {
+        if let Some(known) = self.frames.lock().unwrap_or_else(PoisonError::into_inner).get(&levels) {
+            return known.clone();
         }
-        let known = self.frames.lock().unwrap_or_else(PoisonError::into_inner).get(&levels).cloned();
-        let frame = known.unwrap_or_else(|| {
-            let frame = (self.designer)(&levels).map(|design| Arc::new(Frame::new(design, &self.targets)));
-            // Another thread may have been faster: there is one frame for a set of levels.
-            let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-            frames.entry(levels).or_insert(frame).clone()
-        });
-        frame.map_err(Status::NoDesign)
+        let frame = (self.designer)(&levels).map(|design| Arc::new(Frame::new(design, &self.targets)));
+        // Another thread may have been faster: there is one frame for a set of levels.
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.entry(levels).or_insert(frame).clone()
     }
 
     /// Groups of one design, at most eight.

@@ -97,22 +97,40 @@ impl GroupedRows {
         if let Some(most) = groups.iter().max().filter(|most| **most as usize >= self.groups.len()) {
             self.groups.resize_with(*most as usize + 1, Group::default);
         }
-        for (row, number) in groups.iter().enumerate() {
-            let group = &self.groups[*number as usize];
-            let Page { words, rows, layout: open, .. } = group.open;
-            if group.kept as usize >= self.keep.rows || (rows + 1) * width > words || open != layout {
-                self.turn(*number as usize, layout, width)?;
+        // Places first and numbers then: a place far away is on its way while the next is looked up.
+        let mut places: Vec<[u32; 2]> = Vec::with_capacity(block.rows);
+        let mut written = 0;
+        for number in groups {
+            let number = *number as usize;
+            let Group { open, kept, .. } = &self.groups[number];
+            if *kept as usize >= self.keep.rows || (open.rows + 1) * width > open.words || open.layout != layout {
+                if *kept as usize >= self.keep.rows {
+                    self.write(&reader, written, &places);
+                    written += places.len();
+                    places.clear();
+                    self.fold(number)?;
+                }
+                self.turn(number, layout, width);
             }
-            let group = &mut self.groups[*number as usize];
-            let start = (group.open.start + group.open.rows * width) as usize;
-            if let Some(pages) = self.blocks.get_mut(group.open.block as usize) {
-                reader.read(row, &mut pages[start..start + width as usize]);
-            }
+            let group = &mut self.groups[number];
+            places.push([group.open.block, group.open.start + group.open.rows * width]);
             group.open.rows += 1;
             group.kept += 1;
             group.rows += 1;
         }
+        self.write(&reader, written, &places);
         Ok(())
+    }
+
+    /// Writes the records of a block's rows from one on.
+    fn write(&mut self, reader: &Reader<'_>, first: usize, places: &[[u32; 2]]) {
+        let width = reader.layout.width();
+        for (row, [block, start]) in (first..).zip(places) {
+            let start = *start as usize;
+            if let Some(pages) = self.blocks.get_mut(*block as usize) {
+                reader.read(row, &mut pages[start..start + width]);
+            }
+        }
     }
 
     /// Heap memory in bytes.
@@ -178,10 +196,7 @@ impl GroupedRows {
     }
 
     /// Opens a page for the next row of a group.
-    fn turn(&mut self, number: usize, layout: u32, width: u32) -> Result<(), Error> {
-        if self.groups[number].kept as usize >= self.keep.rows {
-            self.fold(number)?;
-        }
+    fn turn(&mut self, number: usize, layout: u32, width: u32) {
         let kept = self.groups[number].kept;
         let mut open = self.groups[number].open;
         if open.rows > 0 {
@@ -194,7 +209,6 @@ impl GroupedRows {
         let words = kept.clamp(least.min(most), most) * width;
         let [block, start] = self.place(words);
         self.groups[number].open = Page { block, start, words, rows: 0, layout, before: open.before };
-        Ok(())
     }
 
     /// Room for a page.
