@@ -1,6 +1,7 @@
 //! The program `hat`: least squares as attention, from files.
 
 mod absorb;
+mod amount;
 mod args;
 mod by;
 mod drift;

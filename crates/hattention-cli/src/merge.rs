@@ -1,8 +1,9 @@
 //! `hat merge`.
 
+use crate::amount::Amount;
 use crate::args::MergeArgs;
 use crate::failure::Failure;
-use crate::fit::{Amount, solve};
+use crate::fit::solve;
 use crate::read_out;
 use crate::state::TableState;
 

@@ -13,9 +13,10 @@ use hattention_table::design::StateLayout;
 use hattention_table::formula::Formula;
 use hattention_table::source::Source;
 
+use crate::amount::{Amount, Number};
 use crate::args::{AliasedArg, FitArgs, SourceArgs};
 use crate::failure::Failure;
-use crate::fit::{self, Amount, Number};
+use crate::fit;
 use crate::output;
 use crate::sink;
 use gather::Gathered;

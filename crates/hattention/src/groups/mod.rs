@@ -301,9 +301,9 @@ impl<'a> Groups<'a> {
         found.map(|((rows, targets), (group, sums))| settle(rows, targets, *group, sums.as_ref())).collect()
     }
 
-    /// Where the sums of a group come from; `None` if a column is not there.
+    /// Where the sums of a group come from; `None` if a column is not there, or sums that its rows need.
     fn lane<'s>(&self, frame: &Frame, group: usize, sums: &'s Option<Folded>) -> Option<Lane<'s>> {
-        let Some(sums) = sums else { return Some(Lane::Kept(group)) };
+        let Some(sums) = sums else { return (self.rows(group) <= self.kept).then_some(Lane::Kept(group)) };
         let places = sums.places();
         let columns = frame.design.columns.iter().copied().chain(frame.targets.iter().copied().map(Some));
         let columns = columns.map(|column| places.get(&column?).copied());
