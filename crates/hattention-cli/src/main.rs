@@ -1,11 +1,13 @@
 //! The program `hat`: least squares as attention, from files.
 
 mod absorb;
+mod amount;
 mod args;
 mod drift;
 mod explain;
 mod failure;
 mod fit;
+mod hc;
 mod hypothesis;
 mod lab;
 mod merge;
