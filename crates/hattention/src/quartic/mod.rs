@@ -407,3 +407,6 @@ fn times(term: &[(i64, i32)], weights: &[f64]) -> [Vec<(i64, i32)>; 2] {
     let (high, low): (Vec<_>, Vec<_>) = products.unzip();
     [high, low]
 }
+
+#[cfg(test)]
+mod tests;
