@@ -180,6 +180,9 @@ pub fn train(args: &FitArgs, formula: &Formula, source: &Source, vcov: Vcov, qui
             kind: &vcov,
             clusters: ClusterCodes::new(clusters.len()),
         };
+        if !quiet {
+            eprintln!("note: {vcov} needs every residual: the rows are read a second time");
+        }
         let progress = Progress::new(source.bytes_total(), "second pass", quiet);
         let (covariances, nesting) = second.run(&progress)?;
         nested = nesting.nested().into_iter().map(|nested| nested && !clusters.is_empty()).collect();

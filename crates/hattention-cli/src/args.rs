@@ -139,7 +139,12 @@ States. A state is every sum of products of the columns, exactly: a few kilobyte
   hat fit --from monday.state tuesday.csv --state-out s.state go on with more rows (the formula is the state's)
   hat fit --from s.state --remove monday.csv                  take rows out again
   hat merge monday.state tuesday.state                        join states
+  hat fit 'y ~ x' a.csv --with-hc --state-out a.state         keep what robust errors need too, and then:
+  hat merge a.state b.state --vcov HC1
 The result has the same bits as one fit of all rows, in any order. Levels of factors are united.
+--with-hc keeps the sums of products of four columns: p(p+1)(p+2)(p+3)/24 of them for p columns, targets, the constant and
+every level of a factor counted, for at most 50 columns. A state that was built without it has no robust errors, nor has
+one joined with such a state, which is said.
 
 Groups. --by COLUMN,… fits the rows of every value of these columns apart, in one pass and any order of rows:
   hat fit 'y ~ x + z' sales.parquet --by store,item -o groups.parquet     or .csv; else a short table, or --json
@@ -180,6 +185,9 @@ pub struct FitArgs {
     /// Column of observation weights, as R's.
     #[arg(long, value_name = "COLUMN")]
     pub weights: Option<String>,
+    /// Keep in the state what HC0 and HC1 need: sums of products of four columns, at most 50 columns.
+    #[arg(long)]
+    pub with_hc: bool,
     /// Covariance of the coefficients: iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN[+COLUMN].
     #[arg(long, default_value = "iid", value_name = "KIND")]
     pub vcov: String,
@@ -203,6 +211,9 @@ pub struct MergeArgs {
     /// States written by `--state-out`, of the same formula.
     #[arg(required = true, value_name = "STATE")]
     pub states: Vec<PathBuf>,
+    /// Covariance of the coefficients: iid, or HC0 or HC1 of states built --with-hc.
+    #[arg(long, default_value = "iid", value_name = "KIND")]
+    pub vcov: String,
     /// What is fitted, written and printed.
     #[command(flatten)]
     pub read: ReadOutArgs,

@@ -17,8 +17,9 @@ use crate::amount::{Amount, Number};
 use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs, SourceArgs};
 use crate::by;
 use crate::failure::{Failure, counted};
+use crate::hc;
 use crate::model::TableModel;
-use crate::pass::{self, Gathered};
+use crate::pass::{self, Also, Gathered};
 use crate::progress::Progress;
 use crate::read_out;
 use crate::state::TableState;
@@ -68,15 +69,14 @@ impl Asked {
             }
             first => (first.as_deref().map(Formula::parse).transpose()?, args.sources.clone()),
         };
-        let vcov = covariance(&args.vcov)?;
+        let vcov = hc::parse(&args.vcov)?;
         let refuse = |message: String, hint: &str| Err(Failure::usage(message, hint));
         if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
             let message = format!("--order orders the rows for HAC, and --vcov is {vcov}");
             return refuse(message, "leave it out, or use --vcov HAC:lag");
         }
-        if vcov != Vcov::Iid && (args.from.is_some() || !args.remove.is_empty()) {
-            let message = format!("--vcov {vcov} reads all rows a second time, and a state's rows are gone");
-            return refuse(message, "leave out --vcov, or fit all the rows in one command");
+        if args.from.is_some() || !args.remove.is_empty() {
+            hc::check(&vcov)?;
         }
         if sources.is_empty() && (formula.is_some() || args.sql.is_some()) {
             let what = if formula.is_some() { "a formula" } else { "--sql" };
@@ -87,6 +87,7 @@ impl Asked {
             (args.from.is_some(), "--from"),
             (!args.remove.is_empty(), "--remove"),
             (args.read.state_out.is_some(), "--state-out"),
+            (args.with_hc, "--with-hc"),
         ];
         match (asked.with_effects(), states.iter().find(|(given, _)| *given)) {
             (Some(_), Some((_, what))) => refuse(
@@ -97,23 +98,27 @@ impl Asked {
         }
     }
 
+    /// Whether sums of four columns are kept: as asked for, or as the state that is gone on with does.
+    fn with_hc(&self, args: &FitArgs, earlier: Option<&TableState>) -> Result<bool, Failure> {
+        let Some((state, path)) = earlier.zip(args.from.as_ref()) else {
+            // Rows that are taken out cannot be read a second time.
+            return Ok(args.with_hc || (hc::from_sums(&self.vcov) && !args.remove.is_empty()));
+        };
+        let (has, name) = (state.gathered.quartic.is_some(), path.display().to_string());
+        match (has, hc::from_sums(&self.vcov), args.with_hc) {
+            (false, true, _) => Err(hc::lacking(&name, &self.vcov)),
+            (false, false, true) => Err(Failure::usage(
+                format!("--with-hc of {name}, which was built without it: its rows are gone"),
+                "leave out --with-hc, or build the state again from its rows",
+            )),
+            _ => Ok(has),
+        }
+    }
+
     /// The formula, if it has effects to be absorbed.
     fn with_effects(&self) -> Option<&Formula> {
         self.formula.as_ref().filter(|formula| !formula.effects().is_empty())
     }
-}
-
-/// Reads `--vcov`.
-///
-/// # Errors
-/// If it names no covariance.
-pub fn covariance(text: &str) -> Result<Vcov, Failure> {
-    Vcov::parse(text).ok_or_else(|| {
-        Failure::usage(
-            format!("unknown covariance `{text}`"),
-            "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
-        )
-    })
 }
 
 /// The model of a formula with effects that are absorbed.
@@ -127,13 +132,15 @@ fn absorbed(args: &FitArgs, formula: &Formula, asked: &Asked, quiet: bool) -> Re
 fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, Option<Source>), Failure> {
     let earlier = args.from.as_deref().map(TableState::load).transpose()?;
     let rows = Rows { sources: &asked.sources, sql: args.sql.as_deref(), batch_rows: args.batch_rows };
+    let with_hc = asked.with_hc(args, earlier.as_ref())?;
     let (mut state, source) = match (&earlier, &asked.formula) {
         (_, Some(formula)) => {
             let source = rows.open_for(formula)?;
-            (gather(args, formula, &source, &asked.vcov, quiet).map_err(|f| f.placed(&source))?, Some(source))
+            let state = gather(args, formula, &source, &asked.vcov, with_hc, quiet).map_err(|f| f.placed(&source))?;
+            (state, Some(source))
         }
         (Some(state), None) if asked.sources.is_empty() => (state.clone(), None),
-        (Some(state), None) => (rows.continuing(state, args, quiet)?, None),
+        (Some(state), None) => (rows.continuing(state, args, with_hc, quiet)?, None),
         (None, None) => return Err(Failure::usage("no formula", "name a formula, as `y ~ x`")),
     };
     if let Some(earlier) = earlier.filter(|_| !asked.sources.is_empty()) {
@@ -142,7 +149,7 @@ fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, O
     for source in &args.remove {
         let sources = [source.clone()];
         let rows = Rows { sources: &sources, sql: None, batch_rows: args.batch_rows };
-        let gone = rows.continuing(&state, args, quiet)?;
+        let gone = rows.continuing(&state, args, with_hc, quiet)?;
         state
             .remove(&gone)
             .map_err(|failure| Failure { message: format!("{source}: {}", failure.message), ..failure })?;
@@ -163,9 +170,10 @@ fn trained(
     source: Option<Source>,
     quiet: bool,
 ) -> Result<Trained, Failure> {
-    let trained = solve(&args.read, &asked.amount, state)?;
+    let from_sums = hc::from_sums(&asked.vcov) && state.gathered.quartic.is_some();
+    let trained = solve(&args.read, &asked.amount, state, if from_sums { &asked.vcov } else { &Vcov::Iid })?;
     match source {
-        Some(source) if asked.vcov != Vcov::Iid => {
+        Some(source) if asked.vcov != Vcov::Iid && !from_sums => {
             robust(args, trained, &source, asked.vcov, quiet).map_err(|f| f.placed(&source))
         }
         _ => Ok(trained),
@@ -189,7 +197,7 @@ impl Rows<'_> {
     }
 
     /// The state of rows that belong to the design of another state.
-    fn continuing(&self, state: &TableState, args: &FitArgs, quiet: bool) -> Result<TableState, Failure> {
+    fn continuing(&self, state: &TableState, args: &FitArgs, hc: bool, quiet: bool) -> Result<TableState, Failure> {
         if let Some(weights) = args.weights.as_ref().filter(|weights| state.spec().weights.as_ref() != Some(weights)) {
             let theirs = state.spec().weights.as_ref().map_or("no weights".to_owned(), |name| format!("`{name}`"));
             return Err(Failure::usage(
@@ -201,7 +209,7 @@ impl Rows<'_> {
         let design = Design::of_spec(state.spec(), &source.schema(), DEFAULT_COLUMN_LIMIT)
             .map_err(|e| explain_text(&source, e))?;
         refuse_mistyped(&source, &design)?;
-        read(args, &design, &source, quiet).map_err(|failure| failure.placed(&source))
+        read(args, &design, &source, hc, quiet).map_err(|failure| failure.placed(&source))
     }
 }
 
@@ -293,26 +301,33 @@ pub fn check_rows(weighted: bool, rows: u64, dropped: u64) -> Result<(), Failure
 }
 
 /// The state of a source's rows.
-fn gather(args: &FitArgs, formula: &Formula, source: &Source, vcov: &Vcov, quiet: bool) -> Result<TableState, Failure> {
+fn gather(
+    args: &FitArgs,
+    formula: &Formula,
+    source: &Source,
+    vcov: &Vcov,
+    hc: bool,
+    quiet: bool,
+) -> Result<TableState, Failure> {
     let extras = extras(vcov, args.order.as_deref());
     let options = DesignOptions { weights: args.weights.clone(), extras, ..DesignOptions::default() };
-    read(args, &compile(formula, source, &options)?, source, quiet)
+    read(args, &compile(formula, source, &options)?, source, hc, quiet)
 }
 
 /// One pass over a source.
-fn read(args: &FitArgs, design: &Design, source: &Source, quiet: bool) -> Result<TableState, Failure> {
+fn read(args: &FitArgs, design: &Design, source: &Source, hc: bool, quiet: bool) -> Result<TableState, Failure> {
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
-    let also_unweighted = design.spec().weights.is_some() && design.has_orthogonal_polynomials();
+    let unweighted = design.spec().weights.is_some() && design.has_orthogonal_polynomials();
     let progress = Progress::new(source.bytes_total(), "reading", quiet);
-    let gathered = pass::moments(source, design, na, also_unweighted, &progress)?;
+    let gathered = pass::moments(source, design, na, Also { unweighted, quartic: hc }, &progress)?;
     TableState::new(&design.layout(), gathered)
 }
 
-/// Reads a state: the model of its rows.
+/// Reads a state: the model of its rows, with errors by a covariance that its sums give.
 ///
 /// # Errors
 /// If there is nothing to fit, or no answer.
-pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState) -> Result<Trained, Failure> {
+pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState, vcov: &Vcov) -> Result<Trained, Failure> {
     let gathered = &state.gathered;
     check_rows(state.spec().weights.is_some(), gathered.moments.rows(), gathered.dropped)?;
     let frozen = Frozen::new(&state.layout)?;
@@ -327,11 +342,15 @@ pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState) -> Result<
     let options = WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding, ..WhiteningOptions::default() };
     let mut whitening =
         Whitening::of(&gathered.moments, &state_columns, filter, options, gathered.unweighted.as_ref())?;
-    let fits = targets
+    let mut fits = targets
         .iter()
         .enumerate()
         .map(|(t, name)| Fit::of(&gathered.moments, &whitening, t, name))
         .collect::<Result<Vec<Fit>, _>>()?;
+    if hc::from_sums(vcov) {
+        let quartic = gathered.quartic.as_ref().ok_or_else(|| hc::lacking("a state", vcov))?;
+        hc::cover(quartic, &whitening, &mut fits, vcov)?;
+    }
     let inflation = if args.vif { Some(inflation(&gathered.moments, &whitening)?) } else { None };
     // From here on rows come through the frozen design, which numbers columns by coefficient.
     whitening.design = columns(frozen.coding(), 0);
@@ -342,17 +361,15 @@ pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState) -> Result<
         largest_weight: gathered.largest_weight,
         effects: Vec::new(),
     };
-    Ok(Trained { model, inflation, vcov: Vcov::Iid, absorption: None })
+    Ok(Trained { model, inflation, vcov: vcov.clone(), absorption: None })
 }
 
 /// The model with covariances that need the residuals: a second pass.
 fn robust(args: &FitArgs, mut trained: Trained, source: &Source, vcov: Vcov, quiet: bool) -> Result<Trained, Failure> {
     let Model { whitening, fits, .. } = &mut trained.model.model;
-    if whitening.filter != Filter::Ols {
-        return Err(Failure::usage(
-            format!("--vcov {vcov} with --ridge or --components: shrunk coefficients have no standard errors"),
-            "leave out --vcov",
-        ));
+    hc::check_filter(whitening.filter, &vcov)?;
+    if !quiet {
+        eprintln!("note: {vcov} needs every residual: the rows are read a second time");
     }
     let options = FrozenOptions {
         targets: true,

@@ -8,6 +8,7 @@ mod drift;
 mod explain;
 mod failure;
 mod fit;
+mod hc;
 mod hypothesis;
 mod lab;
 mod merge;

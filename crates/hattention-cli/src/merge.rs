@@ -4,6 +4,7 @@ use crate::amount::Amount;
 use crate::args::MergeArgs;
 use crate::failure::Failure;
 use crate::fit::solve;
+use crate::hc;
 use crate::read_out;
 use crate::state::TableState;
 
@@ -11,16 +12,31 @@ use crate::state::TableState;
 pub fn run(args: &MergeArgs) -> Result<(), Failure> {
     read_out::check(&args.read)?;
     let amount = Amount::parse(&args.read)?;
+    let vcov = hc::parse(&args.vcov)?;
+    hc::check(&vcov)?;
     let mut paths = args.states.iter();
     let Some(first) = paths.next() else {
         return Err(Failure::usage("no state", "name files written by `hat fit … --state-out FILE`"));
     };
     let mut state = TableState::load(first)?;
+    let has_hc = |state: &TableState| state.gathered.quartic.is_some();
+    let mut with_hc = vec![has_hc(&state)];
     for path in paths {
-        state.merge(&TableState::load(path)?).map_err(|failure| Failure {
+        let other = TableState::load(path)?;
+        with_hc.push(has_hc(&other));
+        state.merge(&other).map_err(|failure| Failure {
             message: format!("{} and {}: {}", first.display(), path.display(), failure.message),
             ..failure
         })?;
     }
-    read_out::finish(&args.read, &state, |state| solve(&args.read, &amount, state))
+    if let Some(without) = with_hc.iter().position(|has| !has) {
+        let name = args.states[without].display();
+        if hc::from_sums(&vcov) {
+            return Err(hc::lacking(&name.to_string(), &vcov));
+        }
+        if with_hc.contains(&true) {
+            eprintln!("note: {name} was built without --with-hc, so the merged state has no robust errors");
+        }
+    }
+    read_out::finish(&args.read, &state, |state| solve(&args.read, &amount, state, &vcov))
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use hattention::Moments;
 use hattention::fit::{Covariance, Fit, Scores, Vcov};
+use hattention::{Moments, QuarticMoments};
 use hattention_table::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use hattention_table::arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
 use hattention_table::arrow::datatypes::DataType;
@@ -13,6 +13,7 @@ use hattention_table::error::TableError;
 use hattention_table::source::{NumberedBatch, ScanOrder, Source};
 
 use crate::failure::Failure;
+use crate::hc;
 use crate::progress::Progress;
 
 /// Runs `work` on every batch of a scan, on all threads, each with its own state; gives the states back.
@@ -66,25 +67,44 @@ pub struct Gathered {
     pub moments: Moments,
     /// The same without weights, where orthogonal polynomials need them.
     pub unweighted: Option<Moments>,
+    /// Sums of products of four columns, if they are kept.
+    pub quartic: Option<QuarticMoments>,
     /// Rows left out.
     pub dropped: u64,
     /// The largest weight.
     pub largest_weight: f64,
 }
 
+/// What the first pass is to find beside the sums of products.
+#[derive(Clone, Copy)]
+pub struct Also {
+    /// The sums without weights.
+    pub unweighted: bool,
+    /// The sums of products of four columns.
+    pub quartic: bool,
+}
+
 /// The first pass: everything a fit needs.
+///
+/// # Errors
+/// Those of the rows; more columns than sums of four are kept for.
 pub fn moments(
     source: &Source,
     design: &Design,
     na: NaPolicy,
-    also_unweighted: bool,
+    also: Also,
     progress: &Progress,
 ) -> Result<Gathered, Failure> {
     let targets = design.terms().targets.len();
     let columns = owned(&design.input_columns());
+    if also.quartic {
+        hc::check_columns(targets)?;
+    }
+    let nothing = also.quartic.then(|| QuarticMoments::new(targets)).transpose()?;
     let start = || Gathered {
         moments: Moments::new(targets),
-        unweighted: also_unweighted.then(|| Moments::new(targets)),
+        unweighted: also.unweighted.then(|| Moments::new(targets)),
+        quartic: nothing.clone(),
         dropped: 0,
         largest_weight: 0.0,
     };
@@ -95,6 +115,10 @@ pub fn moments(
         ids.iter_mut().for_each(|id| *id += targets);
         ids.extend(0..targets);
         state.moments.push_at(&block, &ids)?;
+        if let Some(quartic) = &mut state.quartic {
+            hc::check_columns(ids.iter().max().map_or(0, |last| last + 1))?;
+            quartic.push_at(&block, &ids)?;
+        }
         if let Some(weights) = block.weights.take() {
             state.largest_weight = weights.iter().copied().fold(state.largest_weight, f64::max);
             if let Some(unweighted) = &mut state.unweighted {
@@ -108,6 +132,9 @@ pub fn moments(
     for state in states {
         all.moments.merge(&state.moments);
         if let (Some(mine), Some(theirs)) = (&mut all.unweighted, &state.unweighted) {
+            mine.merge(theirs);
+        }
+        if let (Some(mine), Some(theirs)) = (&mut all.quartic, &state.quartic) {
             mine.merge(theirs);
         }
         all.dropped += state.dropped;

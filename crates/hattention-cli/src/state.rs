@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use hattention::Moments;
 use hattention::codec::States;
+use hattention::{Moments, QuarticMoments};
 use hattention_table::design::{ColumnKind, DesignSpec, StateLayout};
 use hattention_table::formula::Formula;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::hc;
 use crate::model::read_file;
 use crate::output;
 use crate::pass::Gathered;
@@ -71,6 +72,11 @@ impl TableState {
             moments.merge(&Moments::new(targets + order.len()));
             *moments = moments.select(&ids)?;
         }
+        if let Some(quartic) = &mut gathered.quartic {
+            hc::check_columns(ids.len().max(quartic.columns()))?;
+            quartic.merge(&QuarticMoments::new(ids.len())?);
+            *quartic = quartic.select(&ids)?;
+        }
         Ok(())
     }
 
@@ -87,7 +93,8 @@ impl TableState {
         Ok((layout, moved))
     }
 
-    /// The state of both states' rows. The result does not depend on which comes first.
+    /// The state of both states' rows. The result does not depend on which comes first. It has sums for robust errors if both
+    /// have them.
     ///
     /// # Errors
     /// By name: another formula, type of a column, reference level or column of weights.
@@ -98,6 +105,10 @@ impl TableState {
         if let (Some(mine), Some(theirs)) = (&mut mine.unweighted, &theirs.unweighted) {
             mine.merge(theirs);
         }
+        mine.quartic = mine.quartic.take().zip(theirs.quartic.as_ref()).map(|(mut mine, theirs)| {
+            mine.merge(theirs);
+            mine
+        });
         mine.dropped += theirs.dropped;
         mine.largest_weight = mine.largest_weight.max(theirs.largest_weight);
         let order = layout.canonical_order();
@@ -136,6 +147,18 @@ impl TableState {
                 return Err(not_in(format!("without them no values of {name} have the sums that are left")));
             }
         }
+        mine.quartic = match (mine.quartic.take(), &theirs.quartic) {
+            (Some(mut quartic), Some(theirs)) => {
+                quartic.subtract(theirs)?;
+                if quartic.impossible_column().is_some() {
+                    return Err(not_in(
+                        "without them no values have the sums of four columns that are left".to_owned(),
+                    ));
+                }
+                Some(quartic)
+            }
+            _ => None,
+        };
         mine.dropped = mine.dropped.saturating_sub(theirs.dropped);
         let lives = |column: &usize| {
             let id = targets + column;
@@ -157,7 +180,7 @@ impl TableState {
         let extra = json!({
             "layout": self.layout.to_json()?, "dropped_rows": gathered.dropped, "largest_weight": gathered.largest_weight,
         });
-        output::write(path, &States { states, extra }.to_bytes()?)
+        output::write(path, &States { states, quartic: gathered.quartic.clone(), extra }.to_bytes()?)
     }
 
     /// Reads a state.
@@ -186,11 +209,15 @@ impl TableState {
         if !fits(&moments) || !unweighted.as_ref().is_none_or(fits) {
             return Err(broken("its table of sums"));
         }
+        let quartic = states.quartic.clone();
+        if quartic.as_ref().is_some_and(|quartic| quartic.columns() != columns || quartic.rows() != moments.rows()) {
+            return Err(broken("its table of sums of four columns"));
+        }
         if layout.canonical_order() != (0..names.len()).collect::<Vec<_>>() {
             return Err(broken("the order of its columns"));
         }
         let dropped = states.extra["dropped_rows"].as_u64().ok_or_else(|| broken("its number of dropped rows"))?;
         let largest_weight = states.extra.get("largest_weight").and_then(Value::as_f64).unwrap_or(0.0);
-        Ok(Self { layout, targets, gathered: Gathered { moments, unweighted, dropped, largest_weight } })
+        Ok(Self { layout, targets, gathered: Gathered { moments, unweighted, quartic, dropped, largest_weight } })
     }
 }

@@ -57,6 +57,7 @@ pub mod matrix;
 pub mod memory;
 mod min_norm;
 pub mod moments;
+pub mod quartic;
 pub mod roll;
 pub mod selection;
 pub mod transformer;
@@ -70,6 +71,7 @@ pub use fit::{Fit, Vcov};
 pub use matrix::Matrix;
 pub use memory::{FastMemory, State};
 pub use moments::Moments;
+pub use quartic::QuarticMoments;
 pub use transformer::Transformer;
 pub use whitening::{Arithmetic, Method, Whitening, WhiteningOptions};
 

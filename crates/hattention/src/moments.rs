@@ -376,7 +376,7 @@ fn log_sums(kernel: Kernel, weights: &[f64]) -> Accumulator {
 }
 
 /// The one guard of the state: kernels may assume finite columns of equal length.
-fn check(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
+pub(crate) fn check(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
     if ids.len() != block.columns.len() {
         return Err(Error::Shape { what: "the list of columns", expected: block.columns.len(), got: ids.len() });
     }
@@ -419,15 +419,23 @@ fn check(block: &Block<'_>, ids: &[usize]) -> Result<(), Error> {
     Ok(())
 }
 
+/// What [`check`] leaves to the kernels of [`Moments`]: plain columns are finite.
+pub(crate) fn check_doubles(block: &Block<'_>) -> Result<(), Error> {
+    not_finite_place(block).map_or(Ok(()), Err)
+}
+
 /// The first number of a plain column that is not finite.
 fn non_finite(block: &Block<'_>) -> Error {
-    let place = block.columns.iter().enumerate().find_map(|(column, values)| match values {
+    not_finite_place(block).unwrap_or(Error::NonFinite { row: 0, column: 0, value: f64::NAN })
+}
+
+fn not_finite_place(block: &Block<'_>) -> Option<Error> {
+    block.columns.iter().enumerate().find_map(|(column, values)| match values {
         Column::Dense(values) => {
             values.iter().position(|x| !x.is_finite()).map(|row| Error::NonFinite { row, column, value: values[row] })
         }
         _ => None,
-    });
-    place.unwrap_or(Error::NonFinite { row: 0, column: 0, value: f64::NAN })
+    })
 }
 
 #[cfg(test)]

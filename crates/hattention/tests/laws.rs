@@ -26,6 +26,8 @@ mod memory;
 mod polynomials;
 #[path = "laws/press.rs"]
 mod press;
+#[path = "laws/quartic.rs"]
+mod quartic;
 #[path = "laws/refusals.rs"]
 mod refusals;
 #[path = "laws/roll.rs"]

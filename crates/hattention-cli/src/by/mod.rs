@@ -17,6 +17,7 @@ use crate::amount::{Amount, Number};
 use crate::args::{AliasedArg, FitArgs, SourceArgs};
 use crate::failure::Failure;
 use crate::fit;
+use crate::hc;
 use crate::output;
 use crate::sink;
 use gather::Gathered;
@@ -71,6 +72,9 @@ fn refuse(args: &FitArgs) -> Result<(), Failure> {
     if args.read.state_out.is_some() {
         return with("--state-out", "leave it out: a state holds one regression; -o writes the groups' table");
     }
+    if args.with_hc {
+        return with("--with-hc", "leave it out: robust errors of groups need no states, --vcov HC1 gives them");
+    }
     if args.read.vif {
         return with("--vif", "leave it out, or fit one group: --sql \"SELECT * FROM t WHERE g = 'a'\"");
     }
@@ -84,7 +88,7 @@ fn refuse(args: &FitArgs) -> Result<(), Failure> {
 }
 
 fn options(args: &FitArgs) -> Result<GroupOptions, Failure> {
-    let vcov = fit::covariance(&args.vcov)?;
+    let vcov = hc::parse(&args.vcov)?;
     if let Vcov::Hac { .. } = vcov {
         return Err(Failure::usage(
             format!("--vcov {vcov} with --by: it needs the rows of every group in order"),

@@ -99,6 +99,7 @@ fn fit_args(args: &BuildArgs) -> Result<FitArgs, Failure> {
         from: None,
         remove: Vec::new(),
         weights: fit.weights.clone(),
+        with_hc: false,
         vcov: "iid".to_owned(),
         order: None,
         na: fit.na.unwrap_or(Na::Drop),

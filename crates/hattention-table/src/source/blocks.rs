@@ -3,15 +3,14 @@
 //! Reading and unpacking are sequential and cheap; decoding a block is the expensive part and needs nothing but the
 //! block, so that blocks are decoded in parallel and their order is known.
 
-use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 
 use super::error::SourceError;
+use super::place::{Opened, Place};
 use super::records::{Ending, Records, last_boundary, line_breaks};
 use super::sniff::shown_content;
 
@@ -33,7 +32,7 @@ pub(crate) struct Syntax {
 /// A text file and how to read it.
 #[derive(Clone, Debug)]
 pub(crate) struct TextFile {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     /// The name in messages: the path, or `stdin`.
     pub(crate) name: String,
     pub(crate) syntax: Syntax,
@@ -118,7 +117,7 @@ impl BlockReader {
             .read_to_end(&mut self.carry)
             .map_err(|error| self.file.read_error(&error))?;
         self.at_end = got < wanted;
-        Ok(())
+        if self.at_end { self.file.place.expect_unchanged(&self.file.name) } else { Ok(()) }
     }
 
     /// Takes the first `end` bytes as a block and keeps the rest.
@@ -169,7 +168,7 @@ impl TextFile {
 
     /// The file's text; `input` counts the bytes read from the file.
     pub(crate) fn unpacked(&self, input: &Arc<AtomicU64>) -> Result<Box<dyn Read + Send>, SourceError> {
-        let mut file = File::open(&self.path).map_err(|error| self.read_error(&error))?;
+        let mut file = self.place.open(&self.name)?;
         if !self.syntax.gzip {
             return Ok(Box::new(Counted { file, count: Arc::clone(input) }));
         }
@@ -181,9 +180,9 @@ impl TextFile {
     }
 
     /// The unpacker takes other bytes for a truncated file.
-    fn expect_gzip(&self, file: &mut File) -> Result<(), SourceError> {
+    fn expect_gzip(&self, file: &mut Opened) -> Result<(), SourceError> {
         let mut head = Vec::new();
-        let read = file.take(4).read_to_end(&mut head).and_then(|_| file.rewind());
+        let read = file.by_ref().take(4).read_to_end(&mut head).and_then(|_| file.rewind());
         read.map_err(|error| self.read_error(&error))?;
         let path = self.name.clone();
         match head.as_slice() {
@@ -199,6 +198,9 @@ impl TextFile {
 
     fn read_error(&self, error: &io::Error) -> SourceError {
         let path = self.name.clone();
+        if let Some(own) = error.get_ref().and_then(|cause| cause.downcast_ref::<SourceError>()) {
+            return own.clone();
+        }
         match error.kind() {
             io::ErrorKind::UnexpectedEof if self.syntax.gzip => {
                 SourceError::Truncated { path, expected: "the end of the gzip stream".into() }
@@ -213,7 +215,7 @@ impl TextFile {
 
 /// A file that counts the bytes read from it.
 struct Counted {
-    file: File,
+    file: Opened,
     count: Arc<AtomicU64>,
 }
 

@@ -1,17 +1,21 @@
 //! From what the user wrote to the files it means.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::SourceError;
 use super::format::{Format, KNOWN_EXTENSIONS};
+use super::partitions::{self, Partition};
+use super::place::Place;
 use crate::error::nearest;
 
 /// A file with its format.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundFile {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     pub(crate) format: Format,
+    /// What its folders say of its rows.
+    pub(crate) partitions: Vec<Partition>,
 }
 
 /// What one word of the command line means: some files of one format, in the order in which they are read.
@@ -24,11 +28,14 @@ pub(crate) struct Found {
     pub(crate) files: Vec<FoundFile>,
 }
 
-/// The files that `spec` means: a path, a directory, or a glob. Directories and globs are sorted by path.
+/// The files that `spec` means: a path, a directory, a glob, or an address of an object store. Directories and globs are
+/// sorted by path.
 pub(crate) fn discover(spec: &str) -> Result<Found, SourceError> {
     let spec_path = spec.strip_prefix("file://").unwrap_or(spec);
-    if let Some((scheme, _)) = spec_path.split_once("://") {
-        return Err(SourceError::NotAvailable { spec: spec.into(), scheme: format!("{scheme}://") });
+    if spec_path.contains("://") {
+        let found = super::store::discover(spec_path)?;
+        found.expect_one_format()?;
+        return Ok(found);
     }
     let path = Path::new(spec_path);
     let (files, table) = match fs::metadata(path) {
@@ -69,7 +76,13 @@ fn one(path: &Path) -> Result<FoundFile, SourceError> {
         path: path.display().to_string(),
         known: KNOWN_EXTENSIONS.into(),
     })?;
-    Ok(FoundFile { path: path.to_owned(), format })
+    Ok(FoundFile { place: Place::local(path), format, partitions: partitions_of(path) })
+}
+
+/// The partitions that the folders of a path name.
+fn partitions_of(path: &Path) -> Vec<Partition> {
+    let folders = path.parent().into_iter().flat_map(Path::iter);
+    partitions::of_folders(folders.filter_map(|folder| folder.to_str()))
 }
 
 /// The files of known formats below a directory. Names that begin with `.` or `_` are housekeeping of other programs.
@@ -93,15 +106,16 @@ fn directory(root: &Path) -> Result<Vec<FoundFile>, SourceError> {
             } else if let Some(format) = Format::of(&path)
                 && path.is_file()
             {
-                files.push(FoundFile { path, format });
+                let partitions = partitions_of(path.strip_prefix(root).unwrap_or(&path));
+                files.push((path.clone(), FoundFile { place: Place::local(&path), format, partitions }));
             }
         }
     }
     if files.is_empty() {
         return Err(SourceError::EmptyDirectory { path: root.display().to_string() });
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(files)
+    files.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
 /// The files that a glob matches, and the name of their table: the stem of a single file, else the directory's name.
@@ -130,7 +144,7 @@ fn matched(pattern: &str) -> Result<(Vec<FoundFile>, String), SourceError> {
 }
 
 /// The file's name without `.gz` and without its extension.
-fn stem(path: &Path) -> String {
+pub(crate) fn stem(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let known = name.to_ascii_lowercase();
     let known = known.strip_suffix(".gz").unwrap_or(&known);

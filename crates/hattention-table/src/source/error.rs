@@ -70,13 +70,37 @@ pub enum SourceError {
         /// What stands between the names.
         got: String,
     },
-    /// Sources of this kind are not available in this version.
-    #[error("{spec}: reading from {scheme} is not available yet, expected a local file")]
+    /// An address of an unknown kind.
+    #[error(
+        "{spec}: unknown kind of address {scheme}, expected a path, or s3://, gs://, az://, abfs://, http:// or https://"
+    )]
     NotAvailable {
         /// The source.
         spec: String,
         /// The scheme of its address.
         scheme: String,
+    },
+    /// A file is not the one that was looked at first.
+    #[error("{path}: the file changed while it was read: {before} bytes at first, {now} now{}", if before == now { ", written anew" } else { "" })]
+    Changed {
+        /// The file.
+        path: String,
+        /// Its bytes when it was looked at.
+        before: u64,
+        /// Its bytes now.
+        now: u64,
+    },
+    /// An object store or a web server refused, or cannot be reached.
+    #[error("{url}: {message}")]
+    Remote {
+        /// The address.
+        url: String,
+        /// What it said.
+        message: String,
+        /// The way out.
+        hint: Option<String>,
+        /// Whether the connection broke, so that another attempt is worth it.
+        again: bool,
     },
     /// The operating system refused.
     #[error("{path}: {message}")]
@@ -287,6 +311,8 @@ impl SourceError {
             Self::OtherDelimiter { got, .. } if got == "tabs" => "end the file's name in .tsv".into(),
             Self::OtherDelimiter { .. } => "write the file with commas, and with points in decimals".into(),
             Self::NotAvailable { .. } => "download the file first".into(),
+            Self::Changed { .. } => "read it when nobody writes it, or copy it first".into(),
+            Self::Remote { hint, .. } => return hint.clone(),
             Self::EmptyFile { .. } => "check how the file was written".into(),
             Self::NotTheFormat { .. } => "give the file the extension of what it holds".into(),
             Self::Truncated { .. } | Self::Damaged { .. } => "copy or write the file again".into(),

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 
 use super::csv_types::{CsvType, Missing};
 use super::discover::FoundFile;
 use super::error::SourceError;
+use super::partitions::{self, Partition};
 use super::scan::{Scan, ScanOrder};
 use super::schema::{Named, text_type, unify};
 use super::table_file::{FilePlan, TableFile, positions};
@@ -33,6 +34,8 @@ pub(crate) struct Reading {
 #[derive(Debug)]
 pub(crate) struct FileSet {
     pub(crate) files: Vec<TableFile>,
+    /// What the folders of each file say of its rows.
+    partitions: Vec<Vec<Partition>>,
     pub(crate) schema: SchemaRef,
     pub(crate) reading: Reading,
     /// Size of all files.
@@ -51,11 +54,13 @@ impl FileSet {
         for (at, file) in found.iter().enumerate() {
             let sample_blocks = if at == 0 { SAMPLE_BLOCKS_FIRST } else { SAMPLE_BLOCKS_MORE };
             files.push(TableFile::open(file, name(file), &reading.missing, sample_blocks)?);
-            bytes += std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
+            bytes += file.place.size();
         }
         look_for_values(&mut files, &reading)?;
         let wide = wide_integers(&files);
-        let schemas: Vec<SchemaRef> = files.iter().map(|file| file.schema(&reading.labels, &wide)).collect();
+        let partitions: Vec<Vec<Partition>> = found.iter().map(|file| file.partitions.clone()).collect();
+        let own = files.iter().map(|file| file.schema(&reading.labels, &wide));
+        let schemas = with_partitions(own.collect(), &partitions, &reading.labels);
         let named: Vec<Named<'_>> =
             files.iter().zip(&schemas).map(|(file, schema)| Named { name: file.name(), schema }).collect();
         let schema = match unify(&named) {
@@ -68,7 +73,7 @@ impl FileSet {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { files, schema, reading, bytes })
+        Ok(Self { files, partitions, schema, reading, bytes })
     }
 
     /// Rows of all files, where the files say so.
@@ -86,9 +91,10 @@ impl FileSet {
     /// The file of several in which a row stands, and the row there; both rows are counted from 1.
     pub(crate) fn place_of(&self, row: u64) -> Option<(String, u64)> {
         let column = self.schema.fields().first()?.name().clone();
-        let count = |file: &TableFile| -> Option<u64> {
+        let count = |(file, partitions): (&TableFile, &Vec<Partition>)| -> Option<u64> {
             let (schema, reading) = (Arc::clone(&self.schema), self.reading.clone());
-            let alone = Self { files: vec![file.clone()], schema, reading, bytes: 0 };
+            let partitions = vec![partitions.clone()];
+            let alone = Self { files: vec![file.clone()], partitions, schema, reading, bytes: 0 };
             let plan = alone.plan(std::slice::from_ref(&column), file.name()).ok()?;
             let mut scan = Scan::files(Arc::new(alone), plan, ScanOrder::File).ok()?;
             let mut rows = 0;
@@ -101,8 +107,8 @@ impl FileSet {
             return None;
         }
         let mut before = 0;
-        for file in &self.files {
-            let rows = file.rows().or_else(|| count(file))?;
+        for (file, partitions) in self.files.iter().zip(&self.partitions) {
+            let rows = file.rows().or_else(|| count((file, partitions)))?;
             if row <= before + rows {
                 return Some((file.name().to_owned(), row - before));
             }
@@ -120,9 +126,32 @@ impl FileSet {
             fields.push(Arc::clone(field));
         }
         let schema = Arc::new(Schema::new(fields));
-        let files = self.files.iter().map(|file| file.plan(&schema)).collect();
+        let files = self.files.iter().zip(&self.partitions).map(|(file, partitions)| file.plan(&schema, partitions));
+        let files = files.collect();
         Ok(Plan { schema, files })
     }
+}
+
+/// The columns of files with those that their folders are, whose type is that of all values. A column that a file holds
+/// itself is read from it.
+fn with_partitions(own: Vec<SchemaRef>, partitions: &[Vec<Partition>], labels: &[String]) -> Vec<SchemaRef> {
+    let type_of = |column: &str| {
+        let values = partitions.iter().flatten().filter(|(other, _)| other == column);
+        match labels.iter().any(|label| label == column) {
+            true => text_type(),
+            false => partitions::type_of(values.map(|(_, value)| value.as_deref())),
+        }
+    };
+    let extended = own.into_iter().zip(partitions).map(|(schema, partitions)| {
+        let mut fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+        for (column, _) in partitions {
+            if fields.iter().all(|field| field.name() != column) {
+                fields.push(Arc::new(Field::new(column, type_of(column), true)));
+            }
+        }
+        Arc::new(Schema::new(fields))
+    });
+    extended.collect()
 }
 
 /// Reads CSV files on where a column has shown no value in any of them.

@@ -1,9 +1,7 @@
 //! An Arrow IPC file, of the file kind (also Feather 2) or of the stream kind, as record batches.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::ops::Range;
-use std::path::PathBuf;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -12,6 +10,7 @@ use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
 
 use super::error::SourceError;
 use super::parquet::io_error;
+use super::place::{Opened, Place};
 use super::schema::expect_distinct;
 use super::sniff::shown_content;
 
@@ -21,7 +20,7 @@ const PARTS_MAX: usize = 64;
 /// An Arrow IPC file whose schema has been read.
 #[derive(Clone, Debug)]
 pub(crate) struct IpcFile {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
     /// The number of batches; `None` for a stream, which does not say.
@@ -30,12 +29,12 @@ pub(crate) struct IpcFile {
 
 impl IpcFile {
     /// Reads the schema.
-    pub(crate) fn open(path: PathBuf, name: String) -> Result<Self, SourceError> {
+    pub(crate) fn open(place: Place, name: String) -> Result<Self, SourceError> {
         let mut head = Vec::new();
-        let file = File::open(&path).map_err(|error| io_error(&name, &error))?;
+        let file = place.open(&name)?;
         file.take(8).read_to_end(&mut head).map_err(|error| io_error(&name, &error))?;
         let mut ipc =
-            Self { path, name, schema: SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()), batches: None };
+            Self { place, name, schema: SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()), batches: None };
         if head.is_empty() {
             return Err(SourceError::EmptyFile { path: ipc.name, expected: "an Arrow IPC file".into() });
         }
@@ -87,17 +86,22 @@ impl IpcFile {
         Ok(())
     }
 
-    fn file_reader(&self, columns: Option<&[usize]>) -> Result<FileReader<BufReader<File>>, SourceError> {
-        let file = File::open(&self.path).map_err(|error| io_error(&self.name, &error))?;
+    fn file_reader(&self, columns: Option<&[usize]>) -> Result<FileReader<BufReader<Opened>>, SourceError> {
+        let file = self.place.open(&self.name)?;
         FileReader::try_new_buffered(file, columns.map(<[usize]>::to_vec)).map_err(|error| self.damaged(&error))
     }
 
-    fn stream_reader(&self, columns: Option<&[usize]>) -> Result<StreamReader<BufReader<File>>, SourceError> {
-        let file = File::open(&self.path).map_err(|error| io_error(&self.name, &error))?;
+    fn stream_reader(&self, columns: Option<&[usize]>) -> Result<StreamReader<BufReader<Opened>>, SourceError> {
+        let file = self.place.open(&self.name)?;
         StreamReader::try_new_buffered(file, columns.map(<[usize]>::to_vec)).map_err(|error| self.damaged(&error))
     }
 
     fn damaged(&self, error: &ArrowError) -> SourceError {
+        if let ArrowError::IoError(_, cause) = error
+            && let Some(own) = cause.get_ref().and_then(|cause| cause.downcast_ref::<SourceError>())
+        {
+            return own.clone();
+        }
         SourceError::Damaged { path: self.name.clone(), format: "Arrow IPC".into(), message: error.to_string() }
     }
 }

@@ -1,12 +1,26 @@
 //! From files to record batches: what a source is, and passes over it.
 //!
-//! A source is one or more words of the command line: a path, a glob, a directory, or `-` for CSV on standard input.
+//! A source is one or more words of the command line: a path, a glob, a directory, an address in an object store, or `-`
+//! for CSV on standard input.
 //! All its files have the same columns, and it can be read any number of times, in the order of its files or faster
 //! in any order, with the columns that are needed only.
 //!
 //! # What leaves a source
 //! Numbers as `Float64`, `Int64` or `UInt64`; truth values as `Boolean`; text as `Dictionary(Int32, Utf8)`, one
 //! dictionary a batch; columns without any value as `Null`; all else (dates, lists, …) as the file has it.
+//!
+//! # Partitions
+//! A folder `year=2013` below a directory, or in a path or glob as it is written, is a column `year` of the files in it:
+//! integers, numbers, truth values or text, the first that holds all values; `__HIVE_DEFAULT_PARTITION__` is missing. All
+//! files must have the same. A column that the files hold themselves is read from them.
+//!
+//! # Object stores
+//! `s3://bucket/name`, `gs://`, `az://`, `abfs://`, `http://` and `https://`; all but the last two can end in `/` (all
+//! files below) or hold `*`. Credentials and endpoints come from the environment, under the names that the crate
+//! `object_store` documents: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`,
+//! `AWS_SKIP_SIGNATURE`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY` and
+//! others. Parts are fetched ahead of their use, and again if a connection breaks. An object is asked for by its tag, a
+//! file by its length and time: one that is changed between two reads is an error.
 //!
 //! # CSV
 //! The first record is the header. Fields are separated by commas, in `.tsv` by tabs, and may be in double quotes. Empty
@@ -43,12 +57,17 @@ mod format;
 mod ipc;
 mod json;
 mod parquet;
+mod partitions;
+mod place;
 mod records;
+mod remote;
 mod scan;
 mod schema;
 mod sniff;
 mod spool;
 mod sql;
+mod store;
+mod store_error;
 mod table_file;
 mod work;
 
@@ -64,6 +83,7 @@ pub use spool::temporary_prefix;
 use crate::error::TableError;
 use discover::{Found, FoundFile, discover};
 use files::{FileSet, Reading};
+use place::Place;
 use spool::{STDIN, Spool};
 use sql::{Query, QueryTable};
 
@@ -129,8 +149,8 @@ enum Content {
 }
 
 impl Source {
-    /// Opens what the words mean: paths, globs, directories (all files of one format, also in directories within), or
-    /// `-` for CSV on standard input, which is copied to a temporary file.
+    /// Opens what the words mean: paths, globs, directories (all files of one format, also in directories within),
+    /// addresses in object stores, or `-` for CSV on standard input, which is copied to a temporary file.
     ///
     /// # Errors
     /// - nothing there, an unknown format, files that are empty, damaged, or not of the format of their extension
@@ -167,8 +187,8 @@ impl Source {
         let label = found.iter().map(|found| found.spec.as_str()).collect::<Vec<_>>().join(" ");
         let spooled = spool.clone();
         let name = move |file: &FoundFile| match &spooled {
-            Some(spool) if spool.path() == file.path => STDIN.to_owned(),
-            _ => file.path.display().to_string(),
+            Some(spool) if spool.is(&file.place) => STDIN.to_owned(),
+            _ => file.place.text(),
         };
         let content = match &options.sql {
             None => {
@@ -252,7 +272,8 @@ impl Source {
     /// Starts a pass over the rows with these columns, in this order.
     ///
     /// # Numerics
-    /// Memory is a few batches for each thread, whatever the size of the source; with a query, what the query needs.
+    /// Memory is a few batches for each thread, whatever the size of the source; of a Parquet object, the columns asked for
+    /// of the row groups being decoded and of two more; with a query, what the query needs.
     /// A query in [`ScanOrder::File`] runs on one thread, so that two passes give the same order.
     ///
     /// # Errors
@@ -271,7 +292,7 @@ impl Source {
 
 /// Standard input as a source.
 fn spooled(spool: &Spool) -> Found {
-    let file = FoundFile { path: spool.path().to_owned(), format: spool.format };
+    let file = FoundFile { place: Place::local(spool.path()), format: spool.format, partitions: Vec::new() };
     Found { spec: STDIN.into(), table: STDIN.into(), files: vec![file] }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -11,8 +11,12 @@ use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::reader::ChunkReader;
 
 use super::error::SourceError;
+use super::place::{Opened, Place};
+use super::remote::{Object, Piece, Promise, RemoteChunks, wait};
 use super::schema::{expect_distinct, text_type};
 use super::sniff::shown_content;
 
@@ -25,19 +29,22 @@ const LENGTH_MIN: u64 = 12;
 /// A Parquet file whose footer has been read.
 #[derive(Clone, Debug)]
 pub(crate) struct ParquetFile {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     pub(crate) name: String,
     metadata: ArrowReaderMetadata,
 }
 
 impl ParquetFile {
     /// Reads the footer.
-    pub(crate) fn open(path: PathBuf, name: String) -> Result<Self, SourceError> {
-        let mut file = File::open(&path).map_err(|error| io_error(&name, &error))?;
-        expect_marks(&mut file, &name)?;
-        let damaged = |message: String| SourceError::Damaged { path: name.clone(), format: "Parquet".into(), message };
-        let metadata =
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| damaged(error.to_string()))?;
+    pub(crate) fn open(place: Place, name: String) -> Result<Self, SourceError> {
+        let metadata = match (&place, place.open(&name)?) {
+            (Place::Remote(object), _) => remote_metadata(object, &name)?,
+            (_, Opened::Remote(reader)) => remote_metadata(reader.object(), &name)?,
+            (_, Opened::Local(mut file)) => {
+                expect_marks(&mut file, &name)?;
+                ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| explain(&name, error))?
+            }
+        };
         expect_distinct(&name, metadata.schema().fields().iter().map(|field| field.name().as_str()))?;
         // Text stays dictionary-encoded, as it is in the file. A schema that the reader will not take costs only speed.
         let options = ArrowReaderOptions::new().with_schema(with_dictionaries(metadata.schema()));
@@ -45,7 +52,7 @@ impl ParquetFile {
             Ok(with_dictionaries) => with_dictionaries,
             Err(_) => metadata,
         };
-        Ok(Self { path, name, metadata })
+        Ok(Self { place, name, metadata })
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -62,9 +69,43 @@ impl ParquetFile {
         groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).collect()
     }
 
+    /// Starts to fetch the columns of a row group, if the file is not on this machine.
+    pub(crate) fn fetch(
+        &self,
+        row_group: usize,
+        columns: &[usize],
+    ) -> Result<Option<Promise<Vec<Piece>>>, SourceError> {
+        let Place::Remote(object) = &self.place else { return Ok(None) };
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
+        let group = self.metadata.metadata().row_group(row_group);
+        let leaves = group.columns().iter().enumerate().filter(|(leaf, _)| mask.leaf_included(*leaf));
+        let range = |start: u64, length: u64| Range { start, end: object.size.min(start.saturating_add(length)) };
+        let ranges = leaves.map(|(_, column)| column.byte_range()).map(|(start, length)| range(start, length));
+        object.start(ranges.filter(|range| range.start < range.end).collect()).map(Some)
+    }
+
     /// Decodes the columns of a row group, in the order of the file; `emit` gets the batches until it returns false.
     pub(crate) fn decode(
         &self,
+        row_group: usize,
+        columns: &[usize],
+        batch_rows: usize,
+        fetched: Option<&Promise<Vec<Piece>>>,
+        emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
+    ) -> Result<(), SourceError> {
+        match self.place.open(&self.name)? {
+            Opened::Local(file) => self.decode_from(file, row_group, columns, batch_rows, emit),
+            Opened::Remote(reader) => {
+                let object = Arc::clone(reader.object());
+                let pieces = fetched.map_or_else(|| Ok(Vec::new()), |fetched| wait(fetched, &object.url))?;
+                self.decode_from(RemoteChunks { object, pieces }, row_group, columns, batch_rows, emit)
+            }
+        }
+    }
+
+    fn decode_from(
+        &self,
+        file: impl ChunkReader + 'static,
         row_group: usize,
         columns: &[usize],
         batch_rows: usize,
@@ -75,7 +116,6 @@ impl ParquetFile {
             format: "Parquet".into(),
             message: format!("row group {}: {message}", row_group + 1),
         };
-        let file = File::open(&self.path).map_err(|error| io_error(&self.name, &error))?;
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![row_group])
@@ -90,6 +130,38 @@ impl ParquetFile {
         }
         Ok(())
     }
+}
+
+/// Bytes at the end of an object that hold the footer of most files.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// The footer of an object.
+fn remote_metadata(object: &Arc<Object>, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
+    if object.size == 0 {
+        return Err(SourceError::EmptyFile { path: name.into(), expected: "a Parquet file".into() });
+    }
+    let chunks = RemoteChunks::with_tail(Arc::clone(object), TAIL_BYTES)?;
+    let whole = chunks.pieces.iter().all(|piece| piece.content.ends_with(MARK));
+    if object.size < LENGTH_MIN || !whole {
+        let head = object.range(0..object.size.min(MARK.len() as u64))?;
+        if head[..] != MARK[..] {
+            let (path, expected) = (name.into(), "Parquet (which begins with `PAR1`)".into());
+            return Err(SourceError::NotTheFormat { path, expected, got: shown_content(&head) });
+        }
+        let expected = "the footer, which ends with `PAR1`".into();
+        return Err(SourceError::Truncated { path: name.into(), expected });
+    }
+    ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::new()).map_err(|error| explain(name, error))
+}
+
+/// The source's own error where it is one.
+fn explain(name: &str, error: ParquetError) -> SourceError {
+    if let ParquetError::External(cause) = &error
+        && let Some(own) = cause.downcast_ref::<SourceError>()
+    {
+        return own.clone();
+    }
+    SourceError::Damaged { path: name.into(), format: "Parquet".into(), message: error.to_string() }
 }
 
 /// The schema with text columns as dictionaries.

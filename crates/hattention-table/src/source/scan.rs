@@ -274,7 +274,7 @@ fn run_any(shared: &Shared, sender: &SyncSender<(u64, Item)>) {
                 return;
             };
             queue.next += 1;
-            (queue.next, queue.work.next_work())
+            (queue.next, queue.work.next_work(&shared.plan))
         };
         let result = match work {
             Ok(None) => return,
@@ -301,7 +301,7 @@ fn run_file(shared: &Shared, lanes: &SyncSender<Receiver<Item>>) {
             let Ok(mut queue) = shared.queue.lock() else {
                 return;
             };
-            let work = queue.work.next_work();
+            let work = queue.work.next_work(&shared.plan);
             if matches!(work, Ok(None)) || lanes.send(receiver).is_err() {
                 return;
             }

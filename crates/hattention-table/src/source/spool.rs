@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::error::SourceError;
 use super::format::Format;
+use super::place::Place;
 
 /// A temporary file that is deleted when it is dropped.
 #[derive(Debug)]
@@ -39,5 +40,10 @@ impl Spool {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a file is this one.
+    pub(crate) fn is(&self, place: &Place) -> bool {
+        matches!(place, Place::Local { path, .. } if path.as_path() == self.path())
     }
 }

@@ -14,6 +14,7 @@ use super::format::Format;
 use super::ipc::IpcFile;
 use super::json::JsonFile;
 use super::parquet::ParquetFile;
+use super::partitions::Partition;
 use super::schema::{leaving_schema, text_type};
 
 /// A file that has been opened.
@@ -30,8 +31,10 @@ pub(crate) enum TableFile {
 pub(crate) struct FilePlan {
     /// Positions in the file, ascending and distinct.
     pub(super) columns: Vec<usize>,
-    /// For each column asked for, its place in `columns`.
+    /// For each column asked for that the file holds, its place in `columns`.
     pub(super) order: Vec<usize>,
+    /// For each column asked for, the file's partition that it is, if it is one.
+    pub(super) partitions: Vec<Option<Partition>>,
     /// For CSV, the types as which the cells are read.
     pub(super) csv: Option<CsvPlan>,
 }
@@ -43,18 +46,18 @@ impl TableFile {
         missing: &Missing,
         sample_blocks: usize,
     ) -> Result<Self, SourceError> {
-        let path = found.path.clone();
+        let place = found.place.clone();
         Ok(match found.format {
             Format::Csv { delimiter, gzip } => {
-                let text = TextFile { path, name, syntax: Syntax { gzip, delimiter, quotes: true } };
+                let text = TextFile { place, name, syntax: Syntax { gzip, delimiter, quotes: true } };
                 Self::Csv(CsvFile::open(text, missing, sample_blocks)?)
             }
             Format::Json { gzip } => {
-                let text = TextFile { path, name, syntax: Syntax { gzip, delimiter: 0, quotes: false } };
+                let text = TextFile { place, name, syntax: Syntax { gzip, delimiter: 0, quotes: false } };
                 Self::Json(JsonFile::open(text)?)
             }
-            Format::Parquet => Self::Parquet(ParquetFile::open(path, name)?),
-            Format::Arrow => Self::Ipc(IpcFile::open(path, name)?),
+            Format::Parquet => Self::Parquet(ParquetFile::open(place, name)?),
+            Format::Arrow => Self::Ipc(IpcFile::open(place, name)?),
         })
     }
 
@@ -111,7 +114,7 @@ impl TableFile {
         }
     }
 
-    fn column_names(&self) -> Vec<&str> {
+    pub(super) fn column_names(&self) -> Vec<&str> {
         let schema = match self {
             Self::Csv(file) => return file.names().collect(),
             Self::Json(file) => &file.schema,
@@ -121,7 +124,7 @@ impl TableFile {
         schema.fields().iter().map(|field| field.name().as_str()).collect()
     }
 
-    pub(super) fn plan(&self, schema: &SchemaRef) -> FilePlan {
+    pub(super) fn plan(&self, schema: &SchemaRef, partitions: &[Partition]) -> FilePlan {
         let names = self.column_names();
         let columns = positions(names.iter().copied(), |name| schema.fields().find(name).is_some());
         let place = |name: &str| columns.iter().position(|&at| names[at] == name);
@@ -130,7 +133,12 @@ impl TableFile {
             Self::Csv(file) => Some(csv_plan(file, &columns, schema)),
             _ => None,
         };
-        FilePlan { columns, order, csv }
+        let partition = |name: &str| partitions.iter().find(|(column, _)| column == name).cloned();
+        let partitions = schema.fields().iter().map(|field| match names.contains(&field.name().as_str()) {
+            true => None,
+            false => partition(field.name()),
+        });
+        FilePlan { partitions: partitions.collect(), columns, order, csv }
     }
 }
 

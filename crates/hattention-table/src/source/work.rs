@@ -1,16 +1,19 @@
 //! The work of a scan: parts of files, handed out in order and decoded apart.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::blocks::{Block, BlockReader};
 use super::error::SourceError;
 use super::files::{FileSet, Plan, Reading};
 use super::ipc::IpcFile;
 use super::parquet::ParquetFile;
+use super::partitions;
+use super::remote::{Piece, Promise};
 use super::schema::conform;
 use super::table_file::{FilePlan, TableFile};
 
@@ -24,7 +27,7 @@ pub(crate) struct Work {
 
 enum Part {
     Block(Block),
-    RowGroup { row_group: usize, per_row: f64 },
+    RowGroup { row_group: usize, per_row: f64, fetched: Option<Promise<Vec<Piece>>> },
     Batches { range: Range<usize>, bytes: u64 },
 }
 
@@ -36,7 +39,14 @@ pub(crate) struct Decoded {
     pub(crate) bytes: u64,
 }
 
+/// Row groups of objects that are fetched while others are decoded.
+const ROW_GROUPS_AHEAD: usize = 2;
+
 impl Work {
+    fn is_fetched(&self) -> bool {
+        matches!(&self.part, Part::RowGroup { fetched: Some(_), .. })
+    }
+
     /// Decodes the part; `emit` gets the batches until it returns false.
     pub(crate) fn decode(
         &self,
@@ -45,11 +55,11 @@ impl Work {
         emit: &mut dyn FnMut(Decoded) -> bool,
     ) -> Result<(), SourceError> {
         let file = &set.files[self.file];
-        let FilePlan { columns, order, csv } = &plan.files[self.file];
+        let FilePlan { columns, csv, .. } = &plan.files[self.file];
         let mut first_row = self.first_row;
         let mut input_bytes = self.input_bytes();
         let mut forward = |batch: RecordBatch| -> Result<bool, SourceError> {
-            let batch = batch.project(order).map_err(|error| error.to_string());
+            let batch = assembled(&batch, &plan.files[self.file], &plan.schema);
             let batch = batch.and_then(|batch| conform(&batch, &plan.schema)).map_err(|message| {
                 SourceError::Damaged { path: file.name().into(), format: file.format().into(), message }
             })?;
@@ -64,8 +74,8 @@ impl Work {
                 file.decode(block, csv, missing, *batch_rows, &mut forward)
             }
             (TableFile::Json(file), Part::Block(block), _) => file.decode(block, columns, *batch_rows, &mut forward),
-            (TableFile::Parquet(file), Part::RowGroup { row_group, .. }, _) => {
-                file.decode(*row_group, columns, *batch_rows, &mut forward)
+            (TableFile::Parquet(file), Part::RowGroup { row_group, fetched, .. }, _) => {
+                file.decode(*row_group, columns, *batch_rows, fetched.as_ref(), &mut forward)
             }
             (TableFile::Ipc(file), Part::Batches { range, .. }, _) => file.decode(range, columns, &mut forward),
             _ => Err(SourceError::Stopped { path: file.name().into(), what: "work of another format".into() }),
@@ -79,6 +89,28 @@ impl Work {
             Part::RowGroup { per_row, .. } => InputBytes::PerRow(*per_row),
         }
     }
+}
+
+/// The columns asked for, in their order: those of the file, and those that its folders are.
+fn assembled(batch: &RecordBatch, plan: &FilePlan, schema: &SchemaRef) -> Result<RecordBatch, String> {
+    if plan.partitions.iter().all(Option::is_none) {
+        return batch.project(&plan.order).map_err(|error| error.to_string());
+    }
+    let rows = batch.num_rows();
+    let mut own = plan.order.iter();
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    let mut fields = Vec::with_capacity(schema.fields().len());
+    for (field, partition) in schema.fields().iter().zip(&plan.partitions) {
+        if let Some((_, value)) = partition {
+            columns.push(partitions::column(value.as_deref(), field.data_type(), rows));
+            fields.push(Arc::clone(field));
+        } else if let Some(&at) = own.next() {
+            columns.push(Arc::clone(batch.column(at)));
+            fields.push(Arc::clone(&batch.schema_ref().fields()[at]));
+        }
+    }
+    let (fields, options) = (Arc::new(Schema::new(fields)), RecordBatchOptions::new().with_row_count(Some(rows)));
+    RecordBatch::try_new_with_options(fields, columns, &options).map_err(|error| error.to_string())
 }
 
 /// How a part's bytes are spread over its batches.
@@ -103,17 +135,37 @@ pub(crate) struct WorkQueue {
     file: usize,
     blocks: Option<BlockReader>,
     parts: std::vec::IntoIter<Work>,
+    /// Row groups of objects that are being fetched.
+    ahead: VecDeque<Work>,
     /// Rows in the files before, while known.
     rows_before: Option<u64>,
 }
 
 impl WorkQueue {
     pub(crate) fn new(set: Arc<FileSet>) -> Self {
-        Self { set, file: 0, blocks: None, parts: Vec::new().into_iter(), rows_before: Some(0) }
+        Self { set, file: 0, blocks: None, parts: Vec::new().into_iter(), ahead: VecDeque::new(), rows_before: Some(0) }
     }
 
-    /// The next piece of work, or `None` at the end.
-    pub(crate) fn next_work(&mut self) -> Result<Option<Work>, SourceError> {
+    /// The next piece of work, or `None` at the end. Row groups of objects are fetched some ahead of their use.
+    pub(crate) fn next_work(&mut self, plan: &Plan) -> Result<Option<Work>, SourceError> {
+        loop {
+            let Some(mut work) = self.next_part()? else { return Ok(self.ahead.pop_front()) };
+            if let (TableFile::Parquet(file), Part::RowGroup { row_group, fetched, .. }) =
+                (&self.set.files[work.file], &mut work.part)
+            {
+                *fetched = file.fetch(*row_group, &plan.files[work.file].columns)?;
+            }
+            if self.ahead.is_empty() && !work.is_fetched() {
+                return Ok(Some(work));
+            }
+            self.ahead.push_back(work);
+            if self.ahead.len() > ROW_GROUPS_AHEAD {
+                return Ok(self.ahead.pop_front());
+            }
+        }
+    }
+
+    fn next_part(&mut self) -> Result<Option<Work>, SourceError> {
         loop {
             let current = self.file.wrapping_sub(1);
             if let Some(blocks) = &mut self.blocks {
@@ -155,9 +207,9 @@ impl WorkQueue {
 /// The row groups of a Parquet file. Rows are numbered within the file.
 fn row_groups(file: &ParquetFile) -> Vec<Work> {
     let mut first_row = 0;
-    let per_row = size(&file.path) as f64 / file.rows().max(1) as f64;
+    let per_row = file.place.size() as f64 / file.rows().max(1) as f64;
     let groups = file.row_groups().into_iter().enumerate().map(|(row_group, rows)| {
-        let part = Part::RowGroup { row_group, per_row };
+        let part = Part::RowGroup { row_group, per_row, fetched: None };
         let work = Work { file: 0, first_row: Some(first_row), part };
         first_row += rows;
         work
@@ -168,11 +220,7 @@ fn row_groups(file: &ParquetFile) -> Vec<Work> {
 /// The parts of an Arrow IPC file.
 fn ranges(file: &IpcFile) -> Vec<Work> {
     let ranges = file.parts();
-    let bytes = size(&file.path) / ranges.len().max(1) as u64;
+    let bytes = file.place.size() / ranges.len().max(1) as u64;
     let work = |range| Work { file: 0, first_row: None, part: Part::Batches { range, bytes } };
     ranges.into_iter().map(work).collect()
-}
-
-fn size(path: &Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

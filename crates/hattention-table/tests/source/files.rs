@@ -62,10 +62,11 @@ fn unknown_formats_and_addresses_are_refused_by_name() {
         error.to_string().starts_with(&format!("{path}: unknown format, expected the extension .csv, ")),
         "{error}"
     );
-    let error = open(&["s3://bucket/key.parquet"]).unwrap_err();
+    let error = open(&["ftp://host/key.parquet"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "s3://bucket/key.parquet: reading from s3:// is not available yet, expected a local file"
+        "ftp://host/key.parquet: unknown kind of address ftp://, expected a path, or s3://, gs://, az://, abfs://, \
+         http:// or https://"
     );
     let path = folder.write("packed.csv", gzip(b"a\n1\n"));
     assert_eq!(open(&[&path]).unwrap_err().to_string(), format!("{path}: not CSV, got a gzip file"));

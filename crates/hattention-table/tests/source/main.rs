@@ -5,6 +5,7 @@ mod csv_errors;
 mod files;
 mod formats;
 mod passes;
+mod places;
 mod queries;
 
 use std::fs;

@@ -114,7 +114,7 @@ impl Model {
     /// [`Error::Format`] for anything that is not a whole model file of this version: cut short, foreign, of another
     /// version, with missing or wrongly shaped tensors.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (metadata, tensors) = open(bytes, FORMAT_NAME, "model", FORMAT_VERSION)?;
+        let (metadata, tensors) = open(bytes, FORMAT_NAME, "model", &[FORMAT_VERSION])?;
         let (description, extra) = (metadata.json("model")?, metadata.json("extra")?);
         let whitening = read_whitening(&description, &tensors)?;
         let targets = description["targets"].as_array().ok_or_else(|| missing("targets"))?;
@@ -142,15 +142,16 @@ impl Metadata {
 }
 
 /// Opens a file of one format and version.
-fn open<'a>(bytes: &'a [u8], format: &str, what: &str, version: u64) -> Result<(Metadata, SafeTensors<'a>), Error> {
+fn open<'a>(bytes: &'a [u8], format: &str, what: &str, versions: &[u64]) -> Result<(Metadata, SafeTensors<'a>), Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
     let metadata = Metadata(header.metadata().clone().unwrap_or_default());
     if metadata.text("format") != format {
         return Err(mismatch(format!("a `{format}` file"), format!("format `{}`", metadata.text("format"))));
     }
-    if metadata.text("version") != version.to_string() {
+    if !versions.iter().any(|version| metadata.text("version") == version.to_string()) {
         let got = format!("version `{}`", metadata.text("version"));
-        return Err(mismatch(format!("{what} format version {version}"), got));
+        let known: Vec<String> = versions.iter().map(u64::to_string).collect();
+        return Err(mismatch(format!("{what} format version {}", known.join(" or ")), got));
     }
     Ok((metadata, SafeTensors::deserialize(bytes).map_err(not_safetensors)?))
 }

@@ -107,7 +107,7 @@ impl Weights {
     /// [`Error::Format`] for anything that is not a whole file of weights of this version: cut short, foreign (a model's
     /// file among others), of another version, with missing or wrongly shaped tensors, or numbers that are not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (metadata, tensors) = open(bytes, FORMAT_NAME, "weights", FORMAT_VERSION)?;
+        let (metadata, tensors) = open(bytes, FORMAT_NAME, "weights", &[FORMAT_VERSION])?;
         let transformer = read(&metadata, &tensors)?;
         let model = match tensors.tensor(MODEL) {
             Err(_) => None,

@@ -74,17 +74,21 @@ impl<'a> Side<'a> {
 
     /// The sum of the biased column: wide, in units of its grid.
     fn column_sum(&self, column: usize, sums: &[u128]) -> Vec<u64> {
-        let grid = &self.grids[column];
-        let mut total = vec![0u64; grid.planes + 2];
-        for plane in 0..grid.planes {
-            let place = self.place[self.first[column] + plane];
-            wide::add_u128(&mut total, sums[place], PLANE_BITS as usize * plane, false);
-        }
-        total
+        let planes = self.first[column]..self.first[column] + self.grids[column].planes;
+        joined(planes.map(|plane| sums[self.place[plane]]))
     }
 }
 
-fn total(plane: &Plane) -> u128 {
+/// The sum of a column from those of its planes, the lowest first: wide, in units of its grid.
+pub(super) fn joined(sums: impl ExactSizeIterator<Item = u128>) -> Vec<u64> {
+    let mut total = vec![0u64; sums.len() + 2];
+    for (plane, sum) in sums.enumerate() {
+        wide::add_u128(&mut total, sum, PLANE_BITS as usize * plane, false);
+    }
+    total
+}
+
+pub(super) fn total(plane: &Plane) -> u128 {
     // 512 entries below 2^52 stay below 2^61.
     plane.as_flattened().iter().sum::<u64>() as u128
 }
@@ -176,25 +180,12 @@ impl Chunk<'_> {
                 if (rows_of == columns_of && i > j) || p.planes == 0 || q.planes == 0 {
                     continue;
                 }
-                value.clear();
-                value.resize((52 * (p.planes + q.planes) + 64) / 64 + 2, 0);
-                for k in 0..p.planes {
-                    for l in 0..q.planes {
-                        let (x, y) = (a.place[a.first[i] + k], b.place[b.first[j] + l]);
-                        let (x, y) = if symmetric { (x.min(y), x.max(y)) } else { (x, y) };
-                        wide::add_u128(&mut value, products[x * columns + y], 52 * (k + l), false);
-                    }
-                }
-                // Σxy = Σx'y' − βₓ Σy' − β_y Σx' + n βₓ β_y for the biased x' = x + βₓ, y' = y + β_y.
-                if p.biased {
-                    wide::add_shifted(&mut value, &b_totals[j], p.span as usize, true);
-                }
-                if q.biased {
-                    wide::add_shifted(&mut value, &a_totals[i], q.span as usize, true);
-                }
-                if p.biased && q.biased {
-                    wide::add_u128(&mut value, self.rows as u128, (p.span + q.span) as usize, false);
-                }
+                let product = |k: usize, l: usize| {
+                    let (x, y) = (a.place[a.first[i] + k], b.place[b.first[j] + l]);
+                    let (x, y) = if symmetric { (x.min(y), x.max(y)) } else { (x, y) };
+                    products[x * columns + y]
+                };
+                gather(&mut value, self.rows, (p, &a_totals[i]), (q, &b_totals[j]), product);
                 into.deposit(
                     self.ids[rows_of.start + i],
                     self.ids[columns_of.start + j],
@@ -204,6 +195,33 @@ impl Chunk<'_> {
                 );
             }
         }
+    }
+}
+
+/// The sum of the products of two columns in units of their grids, from those of their planes and from the columns' sums:
+/// `Σxy = Σx'y' − βₓ Σy' − β_y Σx' + n βₓ β_y` for the biased `x' = x + βₓ`, `y' = y + β_y`.
+pub(super) fn gather(
+    value: &mut Vec<u64>,
+    rows: usize,
+    (p, p_total): (&Grid, &[u64]),
+    (q, q_total): (&Grid, &[u64]),
+    product: impl Fn(usize, usize) -> u128,
+) {
+    value.clear();
+    value.resize((52 * (p.planes + q.planes) + 64) / 64 + 2, 0);
+    for k in 0..p.planes {
+        for l in 0..q.planes {
+            wide::add_u128(value, product(k, l), 52 * (k + l), false);
+        }
+    }
+    if p.biased {
+        wide::add_shifted(value, q_total, p.span as usize, true);
+    }
+    if q.biased {
+        wide::add_shifted(value, p_total, q.span as usize, true);
+    }
+    if p.biased && q.biased {
+        wide::add_u128(value, rows as u128, (p.span + q.span) as usize, false);
     }
 }
 

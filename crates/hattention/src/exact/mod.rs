@@ -20,6 +20,8 @@ pub(crate) mod kernel;
 pub(crate) mod ldl;
 pub(crate) mod levels;
 pub(crate) mod planes;
+pub(crate) mod quartic;
+pub(crate) mod quartic_table;
 pub(crate) mod stored;
 pub(crate) mod wide;
 pub(crate) mod within;

@@ -28,9 +28,9 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    const ZERO: Self = Self { low: 0, span: 0, biased: false, planes: 0 };
+    pub(crate) const ZERO: Self = Self { low: 0, span: 0, biased: false, planes: 0 };
 
-    fn new(low: i32, top: i32, biased: bool) -> Self {
+    pub(crate) fn new(low: i32, top: i32, biased: bool) -> Self {
         let span = (top - low) as u32;
         Self { low, span, biased, planes: (span + biased as u32).div_ceil(PLANE_BITS) as usize }
     }

@@ -17,7 +17,7 @@ const LARGEST_EXPONENT: i32 = 1 << 13;
 /// Words of a sum of products of doubles, at most.
 const LARGEST_WORDS: u32 = 256;
 /// A table larger than this is not made.
-const LARGEST_BYTES: usize = 16 << 30;
+pub(super) const LARGEST_BYTES: usize = 16 << 30;
 
 /// The table's entries.
 pub(crate) fn entries(table: &Accumulator) -> Entries {
@@ -37,12 +37,12 @@ pub(crate) type Fault = (usize, String);
 
 /// Whether rows can have the entries, as far as their sizes tell; or what is wrong with them.
 pub(crate) fn check(columns: usize, entries: &Entries) -> Result<(), Fault> {
-    ranges(columns, &values(columns, entries)?).map(drop)
+    ranges(columns, &values(pairs(columns), entries)?).map(drop)
 }
 
 /// The table of the entries; or what is wrong with them.
 pub(crate) fn table(columns: usize, entries: &Entries) -> Result<Accumulator, Fault> {
-    let values = values(columns, entries)?;
+    let values = values(pairs(columns), entries)?;
     let ranges = ranges(columns, &values)?;
     let span = ranges.iter().flatten().map(|range| range.top - range.low).max().unwrap_or(0);
     if values.len().saturating_mul(2 * span as usize / 8) > LARGEST_BYTES {
@@ -61,9 +61,10 @@ pub(crate) fn table(columns: usize, entries: &Entries) -> Result<Accumulator, Fa
     Ok(table)
 }
 
-fn values(columns: usize, entries: &Entries) -> Result<Vec<(&[u64], i32)>, Fault> {
-    if entries.shapes.len() != pairs(columns) {
-        return Err((0, format!("{} sums of products for {columns} columns", entries.shapes.len())));
+/// The entries apart, if there are so many.
+pub(super) fn values(count: usize, entries: &Entries) -> Result<Vec<(&[u64], i32)>, Fault> {
+    if entries.shapes.len() != count {
+        return Err((0, format!("{} sums of products, and the columns have {count}", entries.shapes.len())));
     }
     let mut values = Vec::with_capacity(entries.shapes.len());
     let mut rest = &entries.words[..];
@@ -116,7 +117,7 @@ fn ranges(columns: usize, values: &[(&[u64], i32)]) -> Result<Vec<Option<Range>>
 }
 
 /// The magnitude is below two to this.
-fn length(value: &[u64]) -> i32 {
+pub(super) fn length(value: &[u64]) -> i32 {
     let top = value[value.len() - 1];
     let used = if wide::is_negative(value) { 64 - (!top).leading_zeros() } else { 64 - top.leading_zeros() };
     // (A negative power of two needs one bit more than its complement.)

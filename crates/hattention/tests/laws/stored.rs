@@ -8,7 +8,9 @@ use crate::support::Source;
 use crate::table::{Known, assert_same, of_rows, weighted_designs};
 
 fn bytes(state: &Moments) -> Vec<u8> {
-    States { states: vec![("moments".into(), state.clone())], extra: json!({"b": 1, "a": [2]}) }.to_bytes().unwrap()
+    States { states: vec![("moments".into(), state.clone())], quartic: None, extra: json!({"b": 1, "a": [2]}) }
+        .to_bytes()
+        .unwrap()
 }
 
 fn read(bytes: &[u8]) -> Moments {
@@ -85,7 +87,11 @@ fn files_that_are_no_states_are_refused() {
         }
     }
     assert!(refused > good.len(), "{refused} of {} changes refused", 2 * good.len());
-    let twice = States { states: vec![("a".into(), case.moments()), ("a".into(), case.moments())], extra: json!(0) };
+    let twice = States {
+        states: vec![("a".into(), case.moments()), ("a".into(), case.moments())],
+        quartic: None,
+        extra: json!(0),
+    };
     assert!(matches!(twice.to_bytes(), Err(Error::Format { .. })));
 }
 

@@ -1,0 +1,91 @@
+//! Robust errors of states: the sums of products of four columns that `--with-hc` keeps.
+
+use hattention::Filter;
+use hattention::fit::{Fit, Vcov};
+use hattention::quartic::{MOST_COLUMNS, QuarticMoments};
+use hattention::whitening::Whitening;
+
+use crate::failure::Failure;
+
+/// Whether the covariance can be had from sums.
+pub fn from_sums(vcov: &Vcov) -> bool {
+    matches!(vcov, Vcov::Hc0 | Vcov::Hc1)
+}
+
+/// The covariance of `hat merge`, and of `hat fit` without rows to read again.
+///
+/// # Errors
+/// For a covariance that needs rows.
+pub fn check(vcov: &Vcov) -> Result<(), Failure> {
+    if *vcov == Vcov::Iid || from_sums(vcov) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("--vcov {vcov} reads all rows a second time, and a state's rows are gone"),
+        "use HC0 or HC1 with states built --with-hc, leave out --vcov, or fit all the rows in one command",
+    ))
+}
+
+/// Reads `--vcov`.
+///
+/// # Errors
+/// For an unknown word.
+pub fn parse(text: &str) -> Result<Vcov, Failure> {
+    Vcov::parse(text).ok_or_else(|| {
+        Failure::usage(
+            format!("unknown covariance `{text}`"),
+            "use iid, HC0, HC1, HC2, HC3, HAC:lag, cluster:COLUMN or cluster:COLUMN+COLUMN",
+        )
+    })
+}
+
+/// The refusal of a state without the sums.
+pub fn lacking(state: &str, vcov: &Vcov) -> Failure {
+    Failure::usage(
+        format!("--vcov {vcov} of {state}, which was built without --with-hc: the sums it needs are not there"),
+        "build every state with `hat fit … --with-hc --state-out`, or leave out --vcov",
+    )
+}
+
+/// Refuses more columns than sums are kept for.
+///
+/// # Errors
+/// If there are.
+pub fn check_columns(columns: usize) -> Result<(), Failure> {
+    if columns <= MOST_COLUMNS {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!(
+            "--with-hc keeps sums of products of four columns, for at most {MOST_COLUMNS} columns, and here are {columns} \
+             (targets and every level of a factor are columns)"
+        ),
+        "leave out --with-hc, and use --vcov HC1 in one fit of all the rows; or leave terms out of the formula",
+    ))
+}
+
+/// Gives the fits of a state their covariances; targets are its first columns.
+///
+/// # Errors
+/// Under a filter; for a covariance that needs rows.
+pub fn cover(quartic: &QuarticMoments, whitening: &Whitening, fits: &mut [Fit], vcov: &Vcov) -> Result<(), Failure> {
+    check_filter(whitening.filter, vcov)?;
+    for (target, fit) in fits.iter_mut().enumerate() {
+        fit.covariance = Some(quartic.covariance(whitening, fit, target, vcov)?);
+    }
+    Ok(())
+}
+
+/// Refuses robust errors of shrunk coefficients.
+///
+/// # Errors
+/// Under a filter.
+pub fn check_filter(filter: Filter, vcov: &Vcov) -> Result<(), Failure> {
+    if filter == Filter::Ols {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("--vcov {vcov} with --ridge or --components: shrunk coefficients have no standard errors"),
+        "leave out --vcov",
+    ))
+}
