@@ -10,16 +10,18 @@ use hattention_table::design::{
 use hattention_table::error::TableError;
 use hattention_table::formula::Formula;
 use hattention_table::source::{Source, SourceError, SourceOptions};
+use hattention_table::state::{Gathered, TableState};
 use serde_json::Value;
 
 use crate::absorb::{self, Absorption};
+use crate::cluster;
 use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs, SourceArgs};
 use crate::failure::{Failure, counted};
 use crate::model::TableModel;
-use crate::pass::{self, Gathered};
+use crate::pass;
 use crate::progress::Progress;
 use crate::read_out;
-use crate::state::TableState;
+use crate::state_file;
 
 /// Runs the command.
 pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
@@ -78,6 +80,13 @@ impl Asked {
             let message = format!("--vcov {vcov} reads all rows a second time, and a state's rows are gone");
             return refuse(message, "leave out --vcov, or fit all the rows in one command");
         }
+        if args.on.is_some() && sources.is_empty() {
+            return refuse("--on without a source".to_owned(), "name the files that the cluster is to read");
+        }
+        if args.on.is_some() && vcov != Vcov::Iid {
+            let message = format!("--vcov {vcov} reads all rows a second time, and --on brings back their state only");
+            return refuse(message, "leave out --vcov, or --on");
+        }
         if sources.is_empty() && (formula.is_some() || args.sql.is_some()) {
             let what = if formula.is_some() { "a formula" } else { "--sql" };
             return refuse(format!("{what} without a source"), "name the files of its rows");
@@ -87,6 +96,7 @@ impl Asked {
             (args.from.is_some(), "--from"),
             (!args.remove.is_empty(), "--remove"),
             (args.read.state_out.is_some(), "--state-out"),
+            (args.on.is_some(), "--on"),
         ];
         match (asked.with_effects(), states.iter().find(|(given, _)| *given)) {
             (Some(_), Some((_, what))) => refuse(
@@ -112,7 +122,7 @@ fn absorbed(args: &FitArgs, formula: &Formula, asked: &Asked, quiet: bool) -> Re
 
 /// The state that is asked for; and its source, if one pass over it made the state.
 fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, Option<Source>), Failure> {
-    let earlier = args.from.as_deref().map(TableState::load).transpose()?;
+    let earlier = args.from.as_deref().map(state_file::load).transpose()?;
     let rows = Rows { sources: &asked.sources, sql: args.sql.as_deref(), batch_rows: args.batch_rows };
     let (mut state, source) = match (&earlier, &asked.formula) {
         (_, Some(formula)) => {
@@ -130,9 +140,7 @@ fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, O
         let sources = [source.clone()];
         let rows = Rows { sources: &sources, sql: None, batch_rows: args.batch_rows };
         let gone = rows.continuing(&state, args, quiet)?;
-        state
-            .remove(&gone)
-            .map_err(|failure| Failure { message: format!("{source}: {}", failure.message), ..failure })?;
+        state.remove(&gone).map_err(|error| Failure::from(error).about(source))?;
         eprintln!(
             "note: {} of {source} taken out, exactly: if all of them were in the state, it now is, in bits, one that never \
              saw them (the sums that are left are checked: rows can have them)",
@@ -320,10 +328,12 @@ fn gather(args: &FitArgs, formula: &Formula, source: &Source, vcov: &Vcov, quiet
 /// One pass over a source.
 fn read(args: &FitArgs, design: &Design, source: &Source, quiet: bool) -> Result<TableState, Failure> {
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
-    let also_unweighted = design.spec().weights.is_some() && design.has_orthogonal_polynomials();
+    if let Some(state) = cluster::state_of(args, source, design, na, quiet)? {
+        return Ok(state);
+    }
     let progress = Progress::new(source.bytes_total(), "reading", quiet);
-    let gathered = pass::moments(source, design, na, also_unweighted, &progress)?;
-    TableState::new(&design.layout(), gathered)
+    let gathered = pass::moments(source, design, na, &progress)?;
+    Ok(TableState::new(&design.layout(), gathered)?)
 }
 
 /// Reads a state: the model of its rows.

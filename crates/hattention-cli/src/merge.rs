@@ -4,7 +4,7 @@ use crate::args::MergeArgs;
 use crate::failure::Failure;
 use crate::fit::{Amount, solve};
 use crate::read_out;
-use crate::state::TableState;
+use crate::state_file;
 
 /// Runs the command.
 pub fn run(args: &MergeArgs) -> Result<(), Failure> {
@@ -14,12 +14,10 @@ pub fn run(args: &MergeArgs) -> Result<(), Failure> {
     let Some(first) = paths.next() else {
         return Err(Failure::usage("no state", "name files written by `hat fit … --state-out FILE`"));
     };
-    let mut state = TableState::load(first)?;
+    let mut state = state_file::load(first)?;
     for path in paths {
-        state.merge(&TableState::load(path)?).map_err(|failure| Failure {
-            message: format!("{} and {}: {}", first.display(), path.display(), failure.message),
-            ..failure
-        })?;
+        let both = || format!("{} and {}", first.display(), path.display());
+        state.merge(&state_file::load(path)?).map_err(|error| Failure::from(error).about(both()))?;
     }
     read_out::finish(&args.read, &state, |state| solve(&args.read, &amount, state))
 }

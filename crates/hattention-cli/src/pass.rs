@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use hattention::Moments;
 use hattention::fit::{Covariance, Fit, Scores, Vcov};
 use hattention_table::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use hattention_table::arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
@@ -11,6 +10,7 @@ use hattention_table::arrow::datatypes::DataType;
 use hattention_table::design::{Design, EncodedBlock, FrozenDesign, NaPolicy};
 use hattention_table::error::TableError;
 use hattention_table::source::{NumberedBatch, ScanOrder, Source};
+use hattention_table::state::Gathered;
 
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -59,60 +59,18 @@ pub fn parallel<State: Send>(
     }
 }
 
-/// What the first pass finds.
-#[derive(Clone)]
-pub struct Gathered {
-    /// Products of targets (columns `0 .. targets`) and state columns (after them).
-    pub moments: Moments,
-    /// The same without weights, where orthogonal polynomials need them.
-    pub unweighted: Option<Moments>,
-    /// Rows left out.
-    pub dropped: u64,
-    /// The largest weight.
-    pub largest_weight: f64,
-}
-
 /// The first pass: everything a fit needs.
-pub fn moments(
-    source: &Source,
-    design: &Design,
-    na: NaPolicy,
-    also_unweighted: bool,
-    progress: &Progress,
-) -> Result<Gathered, Failure> {
-    let targets = design.terms().targets.len();
+///
+/// # Errors
+/// Those of reading and of [`Gathered::push`].
+pub fn moments(source: &Source, design: &Design, na: NaPolicy, progress: &Progress) -> Result<Gathered, Failure> {
     let columns = owned(&design.input_columns());
-    let start = || Gathered {
-        moments: Moments::new(targets),
-        unweighted: also_unweighted.then(|| Moments::new(targets)),
-        dropped: 0,
-        largest_weight: 0.0,
-    };
+    let start = || Gathered::new(design);
     let work = |state: &mut Gathered, batch: &NumberedBatch| -> Result<(), Failure> {
-        let encoded = design.encode(&batch.batch, batch.first_row.unwrap_or(0), na)?;
-        state.dropped += encoded.dropped() as u64;
-        let (mut ids, mut block) = encoded.block();
-        ids.iter_mut().for_each(|id| *id += targets);
-        ids.extend(0..targets);
-        state.moments.push_at(&block, &ids)?;
-        if let Some(weights) = block.weights.take() {
-            state.largest_weight = weights.iter().copied().fold(state.largest_weight, f64::max);
-            if let Some(unweighted) = &mut state.unweighted {
-                unweighted.push_at(&block, &ids)?;
-            }
-        }
-        Ok(())
+        Ok(state.push(design, &batch.batch, batch.first_row.unwrap_or(0), na)?)
     };
-    let states = parallel(source, &columns, progress, start, work)?;
     let mut all = start();
-    for state in states {
-        all.moments.merge(&state.moments);
-        if let (Some(mine), Some(theirs)) = (&mut all.unweighted, &state.unweighted) {
-            mine.merge(theirs);
-        }
-        all.dropped += state.dropped;
-        all.largest_weight = all.largest_weight.max(state.largest_weight);
-    }
+    parallel(source, &columns, progress, start, work)?.iter().for_each(|state| all.merge(state));
     Ok(all)
 }
 

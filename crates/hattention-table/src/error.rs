@@ -169,6 +169,21 @@ pub enum TableError {
         /// What was found.
         got: String,
     },
+    /// The parts of a state do not fit together.
+    #[error("{what} does not fit the rest of it")]
+    StoredState {
+        /// The part.
+        what: String,
+    },
+    /// Rows to be taken out of a state that cannot have been in it.
+    #[error("these rows are not all in the state: {why}")]
+    NotInState {
+        /// How that shows.
+        why: String,
+    },
+    /// The library refused.
+    #[error(transparent)]
+    Regression(#[from] hattention::Error),
     /// An operation of Arrow's failed.
     #[error("{operation} failed: {message}")]
     Arrow {
@@ -238,7 +253,11 @@ impl TableError {
             Self::UnseenLevel { .. } => "fit with rows of this level, leave its rows out, or let `hat predict --unseen null` leave their predictions empty".into(),
             Self::Incompatible { .. } => "fit both with the same formula, column types and reference levels".into(),
             Self::StoredDesign { .. } => "the file is damaged or was written by another version: fit again".into(),
-            Self::Arrow { .. } => return None,
+            Self::NotInState { .. } => {
+                "remove only rows that are in the state: the same values in the same columns, each once".into()
+            }
+            Self::Regression(error) => return error.hint().map(str::to_owned),
+            Self::StoredState { .. } | Self::Arrow { .. } => return None,
             Self::Source(error) => return error.hint(),
         };
         Some(hint)

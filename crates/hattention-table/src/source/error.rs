@@ -260,6 +260,16 @@ pub enum SourceError {
         /// The tables and their columns.
         tables: Vec<String>,
     },
+    /// A file is not the one that was planned.
+    #[error("{path}: the file has {got} bytes, expected {expected}")]
+    Changed {
+        /// The file.
+        path: String,
+        /// Its size when the pass was planned.
+        expected: u64,
+        /// Its size now.
+        got: u64,
+    },
     /// A thread of the reader ended without a result: a defect of this program.
     #[error("{path}: reading stopped unexpectedly ({what})")]
     Stopped {
@@ -307,6 +317,7 @@ impl SourceError {
             }
             Self::SameTable { .. } => "rename one of the files".into(),
             Self::Query { tables, .. } => format!("tables: {}", tables.join("; ")),
+            Self::Changed { .. } => "it changed while it was read: let it be written to its end, and fit again".into(),
             Self::Stopped { .. } => "this is a defect of hattention: please report it".into(),
             Self::Io { .. } => return None,
         };

@@ -43,6 +43,7 @@ mod format;
 mod ipc;
 mod json;
 mod parquet;
+mod parts;
 mod records;
 mod scan;
 mod schema;
@@ -58,7 +59,9 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 
 pub use error::SourceError;
+pub use parts::{Part, PartBatch};
 pub use scan::{NumberedBatch, Scan, ScanOrder};
+pub(crate) use schema::{conform, leaving_schema};
 pub use spool::temporary_prefix;
 
 use crate::error::TableError;

@@ -72,6 +72,11 @@ impl Work {
         }
     }
 
+    /// The row group of a Parquet file that this is.
+    pub(crate) fn row_group(&self) -> Option<usize> {
+        if let Part::RowGroup { row_group, .. } = self.part { Some(row_group) } else { None }
+    }
+
     fn input_bytes(&self) -> InputBytes {
         match &self.part {
             Part::Block(block) => InputBytes::Once(block.input_bytes),
