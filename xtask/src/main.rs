@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod dist;
 mod runtimes;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ cargo xtask COMMAND
 
   check    every test of the project: format, features, lint, tests, documentation, runtimes
   bench    hattention beside its peers in one run: `cargo xtask bench --help`
+  dist     the program as one file for other machines: `cargo xtask dist --help`
   help     this text
 ";
 
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Some((command, rest)) => match command.as_str() {
             "check" => check::run(rest),
             "bench" => bench::run(rest),
+            "dist" => dist::run(rest),
             "help" | "--help" | "-h" => help(HELP),
             other => Err(Failure::usage(format!("unknown command `{other}`"), HELP)),
         },

@@ -36,7 +36,7 @@ pub(crate) fn python() -> Result<Outcome, Failure> {
         return missing("no Python of version 3.11 or later with venv");
     }
     let folder = target_folder()?;
-    let Some(python) = environment(&folder.join("python-onnx"))? else {
+    let Some(python) = environment(&folder.join("python-onnx"), &root().join(TESTS).join("requirements.txt"))? else {
         return missing("the packages of reference/onnx/requirements.txt cannot be installed here");
     };
     let program = program(&folder)?;
@@ -46,11 +46,10 @@ pub(crate) fn python() -> Result<Outcome, Failure> {
     execute(tests, "a test in Python failed")
 }
 
-/// The environment's interpreter; none if its packages cannot be installed.
-fn environment(folder: &Path) -> Result<Option<PathBuf>, Failure> {
-    let requirements = root().join(TESTS).join("requirements.txt");
+/// The interpreter of an environment with these requirements; none if its packages cannot be installed.
+pub(crate) fn environment(folder: &Path, requirements: &Path) -> Result<Option<PathBuf>, Failure> {
     let why = |e: std::io::Error| Failure::work(format!("cannot prepare {}: {e}", folder.display()));
-    let wanted = std::fs::read(&requirements).map_err(why)?;
+    let wanted = std::fs::read(requirements).map_err(why)?;
     let (stamp, python) = (folder.join("requirements.txt"), folder.join("bin/python"));
     if std::fs::read(&stamp).is_ok_and(|found| found == wanted) && python.exists() {
         return Ok(Some(python));
@@ -63,7 +62,7 @@ fn environment(folder: &Path) -> Result<Option<PathBuf>, Failure> {
     venv.args(["-m", "venv"]).arg(folder);
     let mut install = Command::new(&python);
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"]);
-    install.arg(&requirements);
+    install.arg(requirements);
     if !(run(venv) && run(install)) {
         return Ok(None);
     }
@@ -73,7 +72,7 @@ fn environment(folder: &Path) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// Where cargo puts what it builds.
-fn target_folder() -> Result<PathBuf, Failure> {
+pub(crate) fn target_folder() -> Result<PathBuf, Failure> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])
         .output()
         .map_err(|e| Failure::work(format!("cannot run cargo metadata: {e}")))?;

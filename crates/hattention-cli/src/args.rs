@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::cluster::ClusterCommand;
 pub use crate::roll::RollArgs;
 pub use crate::transformer::args::TransformerCommand;
 
@@ -48,6 +49,9 @@ pub enum Command {
     Test(TestArgs),
     /// Check the digits of this build on this machine against NIST's reference sets.
     Selftest(SelftestArgs),
+    /// The machines of a cluster, for `hat fit --on`.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Experiments: claims about least squares as attention, measured.
     #[command(subcommand)]
     Lab(LabCommand),
@@ -179,6 +183,12 @@ pub struct FitArgs {
     /// Go on from this state.
     #[arg(long, value_name = "STATE")]
     pub from: Option<PathBuf>,
+    /// Fit on a cluster: read the source where its executors are (see `hat cluster`). The result has the same bits.
+    #[arg(long, value_name = "df://HOST:PORT")]
+    pub on: Option<String>,
+    /// Tasks to cut the data into, with --on (by default as their size asks for; never changes a result).
+    #[arg(long, value_name = "N", requires = "on", value_parser = clap::value_parser!(u64).range(1..))]
+    pub tasks: Option<u64>,
     /// Take the rows of this source out (may be given several times).
     #[arg(long, value_name = "SOURCE")]
     pub remove: Vec<String>,

@@ -36,6 +36,11 @@ impl Failure {
         Self { code: NO_ANSWER, ..Self::usage(message, hint) }
     }
 
+    /// Says what the failure is about, before its message.
+    pub fn about(self, what: impl fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// Says in which of the source's files the wrong row stands.
     pub fn placed(self, source: &Source) -> Self {
         let place = self.row.and_then(|row| Some((row, source.place_of(row)?)));
@@ -77,6 +82,9 @@ impl From<hattention::Error> for Failure {
 
 impl From<hattention_table::error::TableError> for Failure {
     fn from(error: hattention_table::error::TableError) -> Self {
+        if let hattention_table::error::TableError::Regression(error) = error {
+            return error.into();
+        }
         Self { hint: error.hint(), message: error.to_string(), code: USAGE, row: error.row() }
     }
 }

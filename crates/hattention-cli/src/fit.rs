@@ -10,19 +10,21 @@ use hattention_table::design::{
 use hattention_table::error::TableError;
 use hattention_table::formula::Formula;
 use hattention_table::source::{Source, SourceError, SourceOptions};
+use hattention_table::state::{Gathered, TableState};
 use serde_json::Value;
 
 use crate::absorb::{self, Absorption};
 use crate::amount::{Amount, Number};
 use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs, SourceArgs};
 use crate::by;
+use crate::cluster;
 use crate::failure::{Failure, counted};
 use crate::hc;
 use crate::model::TableModel;
-use crate::pass::{self, Also, Gathered};
+use crate::pass;
 use crate::progress::Progress;
 use crate::read_out;
-use crate::state::TableState;
+use crate::state_file;
 
 /// Runs the command.
 pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
@@ -78,6 +80,16 @@ impl Asked {
         if args.from.is_some() || !args.remove.is_empty() {
             hc::check(&vcov)?;
         }
+        if args.on.is_some() && sources.is_empty() {
+            return refuse("--on without a source".to_owned(), "name the files that the cluster is to read");
+        }
+        if args.on.is_some() && vcov != Vcov::Iid && !(args.with_hc && hc::from_sums(&vcov)) {
+            let message = format!("--vcov {vcov} reads all rows a second time, and --on brings back their state only");
+            return refuse(
+                message,
+                "use HC0 or HC1 with --with-hc, which keeps what they need, or leave out --vcov or --on",
+            );
+        }
         if sources.is_empty() && (formula.is_some() || args.sql.is_some()) {
             let what = if formula.is_some() { "a formula" } else { "--sql" };
             return refuse(format!("{what} without a source"), "name the files of its rows");
@@ -88,6 +100,7 @@ impl Asked {
             (!args.remove.is_empty(), "--remove"),
             (args.read.state_out.is_some(), "--state-out"),
             (args.with_hc, "--with-hc"),
+            (args.on.is_some(), "--on"),
         ];
         match (asked.with_effects(), states.iter().find(|(given, _)| *given)) {
             (Some(_), Some((_, what))) => refuse(
@@ -130,7 +143,7 @@ fn absorbed(args: &FitArgs, formula: &Formula, asked: &Asked, quiet: bool) -> Re
 
 /// The state that is asked for; and its source, if one pass over it made the state.
 fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, Option<Source>), Failure> {
-    let earlier = args.from.as_deref().map(TableState::load).transpose()?;
+    let earlier = args.from.as_deref().map(state_file::load).transpose()?;
     let rows = Rows { sources: &asked.sources, sql: args.sql.as_deref(), batch_rows: args.batch_rows };
     let with_hc = asked.with_hc(args, earlier.as_ref())?;
     let (mut state, source) = match (&earlier, &asked.formula) {
@@ -150,9 +163,7 @@ fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, O
         let sources = [source.clone()];
         let rows = Rows { sources: &sources, sql: None, batch_rows: args.batch_rows };
         let gone = rows.continuing(&state, args, with_hc, quiet)?;
-        state
-            .remove(&gone)
-            .map_err(|failure| Failure { message: format!("{source}: {}", failure.message), ..failure })?;
+        state.remove(&gone).map_err(|error| Failure::from(error).about(source))?;
         eprintln!(
             "note: {} of {source} taken out, exactly: if all of them were in the state, it now is, in bits, one that never \
              saw them (the sums that are left are checked: rows can have them)",
@@ -317,10 +328,12 @@ fn gather(
 /// One pass over a source.
 fn read(args: &FitArgs, design: &Design, source: &Source, hc: bool, quiet: bool) -> Result<TableState, Failure> {
     let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
-    let unweighted = design.spec().weights.is_some() && design.has_orthogonal_polynomials();
+    if let Some(state) = cluster::state_of(args, source, design, na, hc, quiet)? {
+        return Ok(state);
+    }
     let progress = Progress::new(source.bytes_total(), "reading", quiet);
-    let gathered = pass::moments(source, design, na, Also { unweighted, quartic: hc }, &progress)?;
-    TableState::new(&design.layout(), gathered)
+    let gathered = pass::moments(source, design, na, hc, &progress)?;
+    Ok(TableState::new(&design.layout(), gathered)?)
 }
 
 /// Reads a state: the model of its rows, with errors by a covariance that its sums give.

@@ -2,7 +2,7 @@
 
 use hattention::Filter;
 use hattention::fit::{Fit, Vcov};
-use hattention::quartic::{MOST_COLUMNS, QuarticMoments};
+use hattention::quartic::QuarticMoments;
 use hattention::whitening::Whitening;
 
 use crate::failure::Failure;
@@ -45,23 +45,6 @@ pub fn lacking(state: &str, vcov: &Vcov) -> Failure {
         format!("--vcov {vcov} of {state}, which was built without --with-hc: the sums it needs are not there"),
         "build every state with `hat fit … --with-hc --state-out`, or leave out --vcov",
     )
-}
-
-/// Refuses more columns than sums are kept for.
-///
-/// # Errors
-/// If there are.
-pub fn check_columns(columns: usize) -> Result<(), Failure> {
-    if columns <= MOST_COLUMNS {
-        return Ok(());
-    }
-    Err(Failure::usage(
-        format!(
-            "--with-hc keeps sums of products of four columns, for at most {MOST_COLUMNS} columns, and here are {columns} \
-             (targets and every level of a factor are columns)"
-        ),
-        "leave out --with-hc, and use --vcov HC1 in one fit of all the rows; or leave terms out of the formula",
-    ))
 }
 
 /// Gives the fits of a state their covariances; targets are its first columns.

@@ -4,6 +4,7 @@ mod absorb;
 mod amount;
 mod args;
 mod by;
+mod cluster;
 mod drift;
 mod explain;
 mod failure;
@@ -22,7 +23,7 @@ mod render;
 mod roll;
 mod selftest;
 mod sink;
-mod state;
+mod state_file;
 mod transformer;
 
 use std::process::ExitCode;
@@ -37,7 +38,10 @@ const MOST_THREADS: usize = 1024;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    output::clean_up_on_interrupt();
+    // Servers end in their own way: an executor finishes its tasks and says good-bye.
+    if !matches!(cli.command, Command::Cluster(_)) {
+        output::clean_up_on_interrupt();
+    }
     match run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -68,6 +72,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Explain(args) => explain::run(args, cli.quiet),
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),
+        Command::Cluster(command) => cluster::run(command),
         Command::Lab(command) => lab::run(command, cli.quiet),
         Command::Transformer(command) => transformer::run(command, cli.quiet),
     }?;

@@ -1,12 +1,14 @@
 //! `hat merge`.
 
+use hattention_table::state::TableState;
+
 use crate::amount::Amount;
 use crate::args::MergeArgs;
 use crate::failure::Failure;
 use crate::fit::solve;
 use crate::hc;
 use crate::read_out;
-use crate::state::TableState;
+use crate::state_file;
 
 /// Runs the command.
 pub fn run(args: &MergeArgs) -> Result<(), Failure> {
@@ -18,16 +20,14 @@ pub fn run(args: &MergeArgs) -> Result<(), Failure> {
     let Some(first) = paths.next() else {
         return Err(Failure::usage("no state", "name files written by `hat fit … --state-out FILE`"));
     };
-    let mut state = TableState::load(first)?;
+    let mut state = state_file::load(first)?;
     let has_hc = |state: &TableState| state.gathered.quartic.is_some();
     let mut with_hc = vec![has_hc(&state)];
     for path in paths {
-        let other = TableState::load(path)?;
+        let other = state_file::load(path)?;
         with_hc.push(has_hc(&other));
-        state.merge(&other).map_err(|failure| Failure {
-            message: format!("{} and {}: {}", first.display(), path.display(), failure.message),
-            ..failure
-        })?;
+        let both = || format!("{} and {}", first.display(), path.display());
+        state.merge(&other).map_err(|error| Failure::from(error).about(both()))?;
     }
     if let Some(without) = with_hc.iter().position(|has| !has) {
         let name = args.states[without].display();

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use hattention::fit::{Covariance, Fit, Scores, Vcov};
-use hattention::{Moments, QuarticMoments};
 use hattention_table::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use hattention_table::arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
 use hattention_table::arrow::datatypes::DataType;
 use hattention_table::design::{Design, EncodedBlock, FrozenDesign, NaPolicy};
 use hattention_table::error::TableError;
 use hattention_table::source::{NumberedBatch, ScanOrder, Source};
+use hattention_table::state::Gathered;
 
 use crate::failure::Failure;
-use crate::hc;
 use crate::progress::Progress;
 
 /// Runs `work` on every batch of a scan, on all threads, each with its own state; gives the states back.
@@ -60,86 +59,25 @@ pub fn parallel<State: Send>(
     }
 }
 
-/// What the first pass finds.
-#[derive(Clone)]
-pub struct Gathered {
-    /// Products of targets (columns `0 .. targets`) and state columns (after them).
-    pub moments: Moments,
-    /// The same without weights, where orthogonal polynomials need them.
-    pub unweighted: Option<Moments>,
-    /// Sums of products of four columns, if they are kept.
-    pub quartic: Option<QuarticMoments>,
-    /// Rows left out.
-    pub dropped: u64,
-    /// The largest weight.
-    pub largest_weight: f64,
-}
-
-/// What the first pass is to find beside the sums of products.
-#[derive(Clone, Copy)]
-pub struct Also {
-    /// The sums without weights.
-    pub unweighted: bool,
-    /// The sums of products of four columns.
-    pub quartic: bool,
-}
-
-/// The first pass: everything a fit needs.
+/// The first pass: everything a fit needs; with `hc` also what HC0 and HC1 need.
 ///
 /// # Errors
-/// Those of the rows; more columns than sums of four are kept for.
+/// Those of reading, of [`Gathered::new`] and of [`Gathered::push`].
 pub fn moments(
     source: &Source,
     design: &Design,
     na: NaPolicy,
-    also: Also,
+    hc: bool,
     progress: &Progress,
 ) -> Result<Gathered, Failure> {
-    let targets = design.terms().targets.len();
     let columns = owned(&design.input_columns());
-    if also.quartic {
-        hc::check_columns(targets)?;
-    }
-    let nothing = also.quartic.then(|| QuarticMoments::new(targets)).transpose()?;
-    let start = || Gathered {
-        moments: Moments::new(targets),
-        unweighted: also.unweighted.then(|| Moments::new(targets)),
-        quartic: nothing.clone(),
-        dropped: 0,
-        largest_weight: 0.0,
-    };
+    let nothing = Gathered::new(design, hc)?;
+    let start = || nothing.clone();
     let work = |state: &mut Gathered, batch: &NumberedBatch| -> Result<(), Failure> {
-        let encoded = design.encode(&batch.batch, batch.first_row.unwrap_or(0), na)?;
-        state.dropped += encoded.dropped() as u64;
-        let (mut ids, mut block) = encoded.block();
-        ids.iter_mut().for_each(|id| *id += targets);
-        ids.extend(0..targets);
-        state.moments.push_at(&block, &ids)?;
-        if let Some(quartic) = &mut state.quartic {
-            hc::check_columns(ids.iter().max().map_or(0, |last| last + 1))?;
-            quartic.push_at(&block, &ids)?;
-        }
-        if let Some(weights) = block.weights.take() {
-            state.largest_weight = weights.iter().copied().fold(state.largest_weight, f64::max);
-            if let Some(unweighted) = &mut state.unweighted {
-                unweighted.push_at(&block, &ids)?;
-            }
-        }
-        Ok(())
+        Ok(state.push(design, &batch.batch, batch.first_row.unwrap_or(0), na)?)
     };
-    let states = parallel(source, &columns, progress, start, work)?;
     let mut all = start();
-    for state in states {
-        all.moments.merge(&state.moments);
-        if let (Some(mine), Some(theirs)) = (&mut all.unweighted, &state.unweighted) {
-            mine.merge(theirs);
-        }
-        if let (Some(mine), Some(theirs)) = (&mut all.quartic, &state.quartic) {
-            mine.merge(theirs);
-        }
-        all.dropped += state.dropped;
-        all.largest_weight = all.largest_weight.max(state.largest_weight);
-    }
+    parallel(source, &columns, progress, start, work)?.iter().for_each(|state| all.merge(state));
     Ok(all)
 }
 

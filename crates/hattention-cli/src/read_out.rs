@@ -1,13 +1,14 @@
 //! What is written and printed of a fit.
 
 use hattention_table::formula::Formula;
+use hattention_table::state::TableState;
 
 use crate::args::ReadOutArgs;
 use crate::failure::{Failure, NO_ANSWER};
 use crate::fit::Trained;
 use crate::output;
 use crate::render::{self, Context};
-use crate::state::TableState;
+use crate::state_file;
 
 /// Refuses before any work what would fail at its end.
 ///
@@ -37,7 +38,7 @@ pub fn finish(
     fit: impl FnOnce(&TableState) -> Result<Trained, Failure>,
 ) -> Result<(), Failure> {
     if let Some(path) = &args.state_out {
-        state.save(path)?;
+        state_file::save(state, path)?;
     }
     let trained = match (fit(state), &args.state_out) {
         (Ok(trained), _) => trained,

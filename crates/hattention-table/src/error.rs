@@ -169,6 +169,32 @@ pub enum TableError {
         /// What was found.
         got: String,
     },
+    /// The parts of a state do not fit together.
+    #[error("{what} does not fit the rest of it")]
+    StoredState {
+        /// The part.
+        what: String,
+    },
+    /// Rows to be taken out of a state that cannot have been in it.
+    #[error("these rows are not all in the state: {why}")]
+    NotInState {
+        /// How that shows.
+        why: String,
+    },
+    /// Sums of products of four columns are kept for few columns only.
+    #[error(
+        "sums for HC0 and HC1 are of products of four columns, for at most {limit} columns, and here are {got} (targets and \
+         every level of a factor are columns)"
+    )]
+    TooManyForHc {
+        /// The number of columns.
+        got: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The library refused.
+    #[error(transparent)]
+    Regression(#[from] hattention::Error),
     /// An operation of Arrow's failed.
     #[error("{operation} failed: {message}")]
     Arrow {
@@ -238,7 +264,14 @@ impl TableError {
             Self::UnseenLevel { .. } => "fit with rows of this level, leave its rows out, or let `hat predict --unseen null` leave their predictions empty".into(),
             Self::Incompatible { .. } => "fit both with the same formula, column types and reference levels".into(),
             Self::StoredDesign { .. } => "the file is damaged or was written by another version: fit again".into(),
-            Self::Arrow { .. } => return None,
+            Self::NotInState { .. } => {
+                "remove only rows that are in the state: the same values in the same columns, each once".into()
+            }
+            Self::TooManyForHc { .. } => {
+                "leave out --with-hc, and use --vcov HC1 in one fit of all the rows; or leave terms out of the formula".into()
+            }
+            Self::Regression(error) => return error.hint().map(str::to_owned),
+            Self::StoredState { .. } | Self::Arrow { .. } => return None,
             Self::Source(error) => return error.hint(),
         };
         Some(hint)

@@ -72,6 +72,9 @@ fn refuse(args: &FitArgs) -> Result<(), Failure> {
     if args.read.state_out.is_some() {
         return with("--state-out", "leave it out: a state holds one regression; -o writes the groups' table");
     }
+    if args.on.is_some() {
+        return with("--on", "leave out --on: groups are fitted on this machine, in one pass");
+    }
     if args.with_hc {
         return with("--with-hc", "leave it out: robust errors of groups need no states, --vcov HC1 gives them");
     }

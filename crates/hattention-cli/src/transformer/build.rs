@@ -96,6 +96,8 @@ fn fit_args(args: &BuildArgs) -> Result<FitArgs, Failure> {
         sources: args.sources.clone(),
         sql: fit.sql.clone(),
         batch_rows: None,
+        on: None,
+        tasks: None,
         from: None,
         remove: Vec::new(),
         weights: fit.weights.clone(),

@@ -3,6 +3,7 @@
 mod absorb;
 mod bad_input;
 mod classics;
+mod cluster;
 mod drift;
 mod flights;
 mod groups;

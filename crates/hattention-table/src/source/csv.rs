@@ -6,6 +6,7 @@ use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOption
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format as HeaderFormat;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 
 use super::blocks::{Block, BlockReader, TextFile};
 use super::csv_types::{CsvType, Missing, Tally, read_cells};
@@ -29,8 +30,17 @@ pub(crate) struct CsvFile {
     columns: Vec<Column>,
 }
 
+/// What is known of a file without reading it again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CsvKnown {
+    names: Vec<String>,
+    data_start: u64,
+    sample_end: u64,
+    columns: Vec<Column>,
+}
+
 /// What is known of a column.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Column {
     tally: Tally,
     /// The first value that is not a number.
@@ -38,7 +48,7 @@ struct Column {
 }
 
 /// A value and its line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     line: u64,
     value: String,
@@ -75,6 +85,29 @@ impl CsvFile {
             file.look_at(&block, &all, missing)?;
         }
         Ok(file)
+    }
+
+    /// What is known of the file.
+    pub(crate) fn known(&self) -> CsvKnown {
+        CsvKnown {
+            names: self.names().map(str::to_owned).collect(),
+            data_start: self.data_start,
+            sample_end: self.sample_end,
+            columns: self.columns.clone(),
+        }
+    }
+
+    /// A file of which all is known; `None` if the parts do not fit together.
+    pub(crate) fn of_known(text: TextFile, known: CsvKnown) -> Option<Self> {
+        let CsvKnown { names, data_start, sample_end, columns } = known;
+        let fields: Vec<Field> = names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
+        (fields.len() == columns.len()).then(|| Self {
+            text,
+            cells: Arc::new(Schema::new(fields)),
+            data_start,
+            sample_end,
+            columns,
+        })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {

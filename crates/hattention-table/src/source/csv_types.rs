@@ -9,6 +9,8 @@ use datafusion::arrow::compute::kernels::cast_utils::Parser;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::schema::text_type;
 
 /// Integers up to this size are exact in an f64.
@@ -78,6 +80,11 @@ impl Missing {
         Self { tokens, first }
     }
 
+    /// The texts.
+    pub(crate) fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+
     /// Whether a cell is missing: empty, or one of the tokens.
     pub(crate) fn is(&self, trimmed: &str) -> bool {
         match trimmed.as_bytes().first() {
@@ -88,7 +95,7 @@ impl Missing {
 }
 
 /// What the values of a column looked like.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
     booleans: u64,
     numbers: u64,

@@ -35,7 +35,7 @@ pub(crate) struct Reading {
 pub(crate) struct FileSet {
     pub(crate) files: Vec<TableFile>,
     /// What the folders of each file say of its rows.
-    partitions: Vec<Vec<Partition>>,
+    pub(crate) partitions: Vec<Vec<Partition>>,
     pub(crate) schema: SchemaRef,
     pub(crate) reading: Reading,
     /// Size of all files.

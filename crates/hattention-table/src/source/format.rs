@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 /// The extensions that name a format, for messages.
 pub(crate) const KNOWN_EXTENSIONS: &str =
     ".csv, .tsv, .csv.gz, .tsv.gz, .parquet, .arrow, .feather, .ipc, .json, .jsonl, .ndjson, .jsonl.gz, .ndjson.gz";
 
 /// A file's format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Format {
     /// Text with a header and one record a line.
     Csv { delimiter: u8, gzip: bool },

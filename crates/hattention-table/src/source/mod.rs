@@ -58,6 +58,7 @@ mod ipc;
 mod json;
 mod parquet;
 mod partitions;
+mod parts;
 mod place;
 mod records;
 mod remote;
@@ -77,7 +78,9 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 
 pub use error::SourceError;
+pub use parts::{Part, PartBatch};
 pub use scan::{NumberedBatch, Scan, ScanOrder};
+pub(crate) use schema::{conform, leaving_schema};
 pub use spool::temporary_prefix;
 
 use crate::error::TableError;

@@ -6,15 +6,45 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::SourceError;
 use super::parquet::io_error;
 use super::remote::{Object, RemoteReader};
+use super::store;
 
 /// A file that can be opened any number of times, always with the same content.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Local { path: PathBuf, stamp: Option<Stamp> },
     Remote(Arc<Object>),
+}
+
+/// A place as another machine is told of it, which sees files under the same paths and has credentials of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum PlannedPlace {
+    Local { path: PathBuf, size: u64 },
+    Remote { url: String, key: String, size: u64, tag: Option<String> },
+}
+
+impl PlannedPlace {
+    /// The place on this machine. A file must have the size that was planned (its time may be a copy's).
+    pub(crate) fn found(&self) -> Result<Place, SourceError> {
+        match self {
+            Self::Local { path, size } => {
+                let name = path.display().to_string();
+                let now = std::fs::metadata(path).map_err(|error| io_error(&name, &error))?.len();
+                if now != *size {
+                    return Err(SourceError::Changed { path: name, before: *size, now });
+                }
+                Ok(Place::local(path))
+            }
+            Self::Remote { url, key, size, tag } => {
+                let object = store::known_object(url, key, *size, tag.clone())?;
+                Ok(Place::Remote(Arc::new(object)))
+            }
+        }
+    }
 }
 
 /// What tells a file that has been changed.
@@ -41,6 +71,20 @@ impl Place {
         match self {
             Self::Local { path, .. } => path.display().to_string(),
             Self::Remote(object) => object.url.clone(),
+        }
+    }
+
+    /// The place as data that travels.
+    pub(crate) fn planned(&self) -> PlannedPlace {
+        match self {
+            Self::Local { path, .. } => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+                PlannedPlace::Local { path, size: self.size() }
+            }
+            Self::Remote(object) => {
+                let Object { path, url, size, tag, .. } = object.as_ref();
+                PlannedPlace::Remote { url: url.clone(), key: path.to_string(), size: *size, tag: tag.clone() }
+            }
         }
     }
 

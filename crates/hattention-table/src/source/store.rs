@@ -139,6 +139,19 @@ pub(crate) fn discover(spec: &str) -> Result<Found, SourceError> {
     Ok(Found { spec: spec.into(), table: name.to_owned(), files })
 }
 
+/// An object of which all is known, as this machine reaches it.
+pub(crate) fn known_object(url: &str, key: &str, size: u64, tag: Option<String>) -> Result<Object, SourceError> {
+    let unknown = || SourceError::NotAvailable { spec: url.into(), scheme: url.into() };
+    let address = Address::parse(url).ok_or_else(unknown)?;
+    let wrong = |error: object_store::path::Error| SourceError::Remote {
+        url: url.into(),
+        message: error.to_string(),
+        hint: None,
+        again: false,
+    };
+    Ok(Object { store: address.store()?, path: Path::parse(key).map_err(wrong)?, url: url.to_owned(), size, tag })
+}
+
 fn no_listing(spec: &str) -> SourceError {
     SourceError::Remote {
         url: spec.into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::blocks::{Syntax, TextFile};
-use super::csv::{CsvFile, CsvPlan};
+use super::csv::{CsvFile, CsvKnown, CsvPlan};
 use super::csv_types::{CsvType, Missing};
 use super::discover::FoundFile;
 use super::error::SourceError;
@@ -15,6 +15,7 @@ use super::ipc::IpcFile;
 use super::json::JsonFile;
 use super::parquet::ParquetFile;
 use super::partitions::Partition;
+use super::place::Place;
 use super::schema::{leaving_schema, text_type};
 
 /// A file that has been opened.
@@ -24,6 +25,10 @@ pub(crate) enum TableFile {
     Parquet(ParquetFile),
     Ipc(IpcFile),
     Json(JsonFile),
+}
+
+fn csv_text(place: Place, name: String, delimiter: u8, gzip: bool) -> TextFile {
+    TextFile { place, name, syntax: Syntax { gzip, delimiter, quotes: true } }
 }
 
 /// How some columns are read from a file.
@@ -49,7 +54,7 @@ impl TableFile {
         let place = found.place.clone();
         Ok(match found.format {
             Format::Csv { delimiter, gzip } => {
-                let text = TextFile { place, name, syntax: Syntax { gzip, delimiter, quotes: true } };
+                let text = csv_text(place, name, delimiter, gzip);
                 Self::Csv(CsvFile::open(text, missing, sample_blocks)?)
             }
             Format::Json { gzip } => {
@@ -61,12 +66,53 @@ impl TableFile {
         })
     }
 
+    /// What is known of a CSV file.
+    pub(super) fn known(&self) -> Option<CsvKnown> {
+        if let Self::Csv(file) = self { Some(file.known()) } else { None }
+    }
+
+    /// A file of which all is known that reading it would tell, if that is a CSV file; else it is opened.
+    pub(super) fn reopen(
+        found: &FoundFile,
+        name: String,
+        missing: &Missing,
+        known: Option<CsvKnown>,
+    ) -> Result<Self, SourceError> {
+        match (found.format, known) {
+            (Format::Csv { delimiter, gzip }, Some(known)) => {
+                let text = csv_text(found.place.clone(), name.clone(), delimiter, gzip);
+                let unfit = || SourceError::Stopped { path: name, what: "what is known of it does not fit".into() };
+                CsvFile::of_known(text, known).map(Self::Csv).ok_or_else(unfit)
+            }
+            _ => Self::open(found, name, missing, 1),
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Csv(file) => &file.text.name,
             Self::Json(file) => &file.text.name,
             Self::Parquet(file) => &file.name,
             Self::Ipc(file) => &file.name,
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        match self {
+            Self::Csv(file) => &file.text.place,
+            Self::Json(file) => &file.text.place,
+            Self::Parquet(file) => &file.place,
+            Self::Ipc(file) => &file.place,
+        }
+    }
+
+    /// The format, as the file was opened.
+    pub(super) fn stored_as(&self) -> Format {
+        match self {
+            Self::Csv(file) => Format::Csv { delimiter: file.text.syntax.delimiter, gzip: file.text.syntax.gzip },
+            Self::Json(file) => Format::Json { gzip: file.text.syntax.gzip },
+            Self::Parquet(_) => Format::Parquet,
+            Self::Ipc(_) => Format::Arrow,
         }
     }
 

@@ -82,6 +82,14 @@ impl Work {
         }
     }
 
+    /// Whether it is none of the row groups that are not wanted.
+    fn is_among(&self, wanted: Option<&Range<usize>>) -> bool {
+        match (&self.part, wanted) {
+            (Part::RowGroup { row_group, .. }, Some(wanted)) => wanted.contains(row_group),
+            _ => true,
+        }
+    }
+
     fn input_bytes(&self) -> InputBytes {
         match &self.part {
             Part::Block(block) => InputBytes::Once(block.input_bytes),
@@ -139,11 +147,19 @@ pub(crate) struct WorkQueue {
     ahead: VecDeque<Work>,
     /// Rows in the files before, while known.
     rows_before: Option<u64>,
+    /// The row groups of Parquet that are wanted; all without.
+    only: Option<Range<usize>>,
 }
 
 impl WorkQueue {
     pub(crate) fn new(set: Arc<FileSet>) -> Self {
-        Self { set, file: 0, blocks: None, parts: Vec::new().into_iter(), ahead: VecDeque::new(), rows_before: Some(0) }
+        let (parts, ahead) = (Vec::new().into_iter(), VecDeque::new());
+        Self { set, file: 0, blocks: None, parts, ahead, rows_before: Some(0), only: None }
+    }
+
+    /// Without the row groups of Parquet that are not among these.
+    pub(crate) fn of_row_groups(set: Arc<FileSet>, only: Option<Range<usize>>) -> Self {
+        Self { only, ..Self::new(set) }
     }
 
     /// The next piece of work, or `None` at the end. Row groups of objects are fetched some ahead of their use.
@@ -175,6 +191,9 @@ impl WorkQueue {
                 self.blocks = None;
             }
             if let Some(work) = self.parts.next() {
+                if !work.is_among(self.only.as_ref()) {
+                    continue;
+                }
                 let first_row = work.first_row.zip(self.rows_before).map(|(first, before)| first + before);
                 return Ok(Some(Work { file: current, first_row, ..work }));
             }

@@ -1,18 +1,109 @@
-//! States with the table's design beside them: gathered from rows, in files, joined and parted.
+//! States with the table's design beside them: gathered from rows, as bytes, joined and parted.
+//!
+//! ```text
+//! batches ──Gathered::push──▶ Gathered ──TableState::new──▶ TableState ◀──▶ bytes
+//! ```
+//!
+//! The same rows give the same bytes, in whatever order and pieces they came, on whatever machine.
 
-use std::path::Path;
-
+use datafusion::arrow::array::RecordBatch;
 use hattention::codec::States;
+use hattention::quartic::MOST_COLUMNS;
 use hattention::{Moments, QuarticMoments};
-use hattention_table::design::{ColumnKind, DesignSpec, StateLayout};
-use hattention_table::formula::Formula;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::hc;
-use crate::model::read_file;
-use crate::output;
-use crate::pass::Gathered;
+use crate::design::{ColumnKind, Design, DesignSpec, NaPolicy, StateLayout};
+use crate::error::TableError;
+use crate::formula::Formula;
+
+/// What a pass over rows finds: everything a fit needs.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    /// Products of targets (columns `0 .. targets`) and state columns (after them).
+    pub moments: Moments,
+    /// The same without weights, where orthogonal polynomials need them.
+    pub unweighted: Option<Moments>,
+    /// Sums of products of four columns, which HC0 and HC1 need, if they are kept.
+    pub quartic: Option<QuarticMoments>,
+    /// Rows left out.
+    pub dropped: u64,
+    /// The largest weight.
+    pub largest_weight: f64,
+}
+
+impl Gathered {
+    /// No rows yet, for a design; with `hc` sums of products of four columns are kept too.
+    ///
+    /// # Errors
+    /// [`TableError::TooManyForHc`].
+    pub fn new(design: &Design, hc: bool) -> Result<Self, TableError> {
+        let targets = design.terms().targets.len();
+        let also_unweighted = design.spec().weights.is_some() && design.has_orthogonal_polynomials();
+        if hc {
+            expect_few(targets)?;
+        }
+        Ok(Self {
+            moments: Moments::new(targets),
+            unweighted: also_unweighted.then(|| Moments::new(targets)),
+            quartic: hc.then(|| QuarticMoments::new(targets)).transpose()?,
+            dropped: 0,
+            largest_weight: 0.0,
+        })
+    }
+
+    /// Adds the rows of a batch whose first is row `first_row`, counted from 0, of the data.
+    ///
+    /// # Errors
+    /// Those of [`Design::encode`]; [`TableError::TooManyForHc`].
+    pub fn push(
+        &mut self,
+        design: &Design,
+        batch: &RecordBatch,
+        first_row: u64,
+        na: NaPolicy,
+    ) -> Result<(), TableError> {
+        let targets = design.terms().targets.len();
+        let encoded = design.encode(batch, first_row, na)?;
+        self.dropped += encoded.dropped() as u64;
+        let (mut ids, mut block) = encoded.block();
+        ids.iter_mut().for_each(|id| *id += targets);
+        ids.extend(0..targets);
+        self.moments.push_at(&block, &ids)?;
+        if let Some(quartic) = &mut self.quartic {
+            expect_few(ids.iter().max().map_or(0, |last| last + 1))?;
+            quartic.push_at(&block, &ids)?;
+        }
+        if let Some(weights) = block.weights.take() {
+            self.largest_weight = weights.iter().copied().fold(self.largest_weight, f64::max);
+            if let Some(unweighted) = &mut self.unweighted {
+                unweighted.push_at(&block, &ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the rows of another pass over the same design. The result does not depend on the order. It has sums for HC0 and
+    /// HC1 if both have them.
+    pub fn merge(&mut self, other: &Self) {
+        self.moments.merge(&other.moments);
+        if let (Some(mine), Some(theirs)) = (&mut self.unweighted, &other.unweighted) {
+            mine.merge(theirs);
+        }
+        self.quartic = self.quartic.take().zip(other.quartic.as_ref()).map(|(mut mine, theirs)| {
+            mine.merge(theirs);
+            mine
+        });
+        self.dropped += other.dropped;
+        self.largest_weight = self.largest_weight.max(other.largest_weight);
+    }
+}
+
+fn expect_few(columns: usize) -> Result<(), TableError> {
+    if columns <= MOST_COLUMNS {
+        return Ok(());
+    }
+    Err(TableError::TooManyForHc { got: columns, limit: MOST_COLUMNS })
+}
 
 /// The sums of rows as the fit weighs them.
 const MOMENTS: &str = "moments";
@@ -20,7 +111,7 @@ const MOMENTS: &str = "moments";
 const UNWEIGHTED: &str = "unweighted";
 
 /// All that a fit needs to know of its rows.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TableState {
     /// What the columns behind the targets are, in an order that does not depend on how they were found.
     pub layout: StateLayout,
@@ -35,7 +126,7 @@ impl TableState {
     ///
     /// # Errors
     /// Those of a design that does not compile, which a scan does not make.
-    pub fn new(layout: &StateLayout, gathered: Gathered) -> Result<Self, Failure> {
+    pub fn new(layout: &StateLayout, gathered: Gathered) -> Result<Self, TableError> {
         let (_, targets) = layout.names()?;
         let order = layout.canonical_order();
         let mut state = Self { layout: layout.reordered(&order), targets, gathered };
@@ -52,7 +143,7 @@ impl TableState {
     ///
     /// # Errors
     /// If it does not parse, which a state's does.
-    pub fn formula(&self) -> Result<Formula, Failure> {
+    pub fn formula(&self) -> Result<Formula, TableError> {
         Ok(Formula::parse(&self.spec().formula)?)
     }
 
@@ -63,7 +154,7 @@ impl TableState {
     }
 
     /// Brings the columns of the sums, behind the targets, into this order.
-    fn place(&mut self, order: &[usize]) -> Result<(), Failure> {
+    fn place(&mut self, order: &[usize]) -> Result<(), TableError> {
         let targets = self.targets.len();
         let ids: Vec<usize> = (0..targets).chain(order.iter().map(|id| targets + id)).collect();
         let gathered = &mut self.gathered;
@@ -73,7 +164,7 @@ impl TableState {
             *moments = moments.select(&ids)?;
         }
         if let Some(quartic) = &mut gathered.quartic {
-            hc::check_columns(ids.len().max(quartic.columns()))?;
+            expect_few(ids.len().max(quartic.columns()))?;
             quartic.merge(&QuarticMoments::new(ids.len())?);
             *quartic = quartic.select(&ids)?;
         }
@@ -81,7 +172,7 @@ impl TableState {
     }
 
     /// The layout of both, and the other's sums with their columns where they stand in it.
-    fn fitted_to(&self, other: &Self) -> Result<(StateLayout, Self), Failure> {
+    fn fitted_to(&self, other: &Self) -> Result<(StateLayout, Self), TableError> {
         let (layout, places) = self.layout.union(&other.layout)?;
         // Where in the union, so: which of the other's columns stands at each place; behind them those it lacks.
         let mut order = vec![usize::MAX; layout.columns().len()];
@@ -97,20 +188,10 @@ impl TableState {
     /// have them.
     ///
     /// # Errors
-    /// By name: another formula, type of a column, reference level or column of weights.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Failure> {
+    /// By name: another formula, type of a column, reference level or column of weights; [`TableError::TooManyForHc`].
+    pub fn merge(&mut self, other: &Self) -> Result<(), TableError> {
         let (layout, other) = self.fitted_to(other)?;
-        let (mine, theirs) = (&mut self.gathered, &other.gathered);
-        mine.moments.merge(&theirs.moments);
-        if let (Some(mine), Some(theirs)) = (&mut mine.unweighted, &theirs.unweighted) {
-            mine.merge(theirs);
-        }
-        mine.quartic = mine.quartic.take().zip(theirs.quartic.as_ref()).map(|(mut mine, theirs)| {
-            mine.merge(theirs);
-            mine
-        });
-        mine.dropped += theirs.dropped;
-        mine.largest_weight = mine.largest_weight.max(theirs.largest_weight);
+        self.gathered.merge(&other.gathered);
         let order = layout.canonical_order();
         self.layout = layout.reordered(&order);
         self.place(&order)
@@ -121,11 +202,8 @@ impl TableState {
     /// # Errors
     /// As [`merge`](Self::merge); if the rows cannot have been in this state: more rows than it has, a level it does not
     /// have, or sums that no rows can have without them.
-    pub fn remove(&mut self, other: &Self) -> Result<(), Failure> {
-        let not_in = |why: String| {
-            let hint = "remove only rows that are in the state: the same values in the same columns, each once";
-            Failure::usage(format!("these rows are not all in the state: {why}"), hint)
-        };
+    pub fn remove(&mut self, other: &Self) -> Result<(), TableError> {
+        let not_in = |why: String| TableError::NotInState { why };
         let (layout, removed) = self.fitted_to(other)?;
         let (names, _) = layout.names()?;
         if let Some(unknown) = names.get(self.layout.columns().len()) {
@@ -169,37 +247,30 @@ impl TableState {
         self.place(&order)
     }
 
-    /// Writes the state.
+    /// The state as a file of safetensors.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), Failure> {
+    /// If a level is not finite, which no scan makes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, TableError> {
         let gathered = &self.gathered;
         let mut states = vec![(MOMENTS.to_owned(), gathered.moments.clone())];
         states.extend(gathered.unweighted.iter().map(|state| (UNWEIGHTED.to_owned(), state.clone())));
         let extra = json!({
             "layout": self.layout.to_json()?, "dropped_rows": gathered.dropped, "largest_weight": gathered.largest_weight,
         });
-        output::write(path, &States { states, quartic: gathered.quartic.clone(), extra }.to_bytes()?)
+        Ok(States { states, quartic: gathered.quartic.clone(), extra }.to_bytes()?)
     }
 
     /// Reads a state.
     ///
     /// # Errors
-    /// If the file is missing or is not a whole state of this version.
-    pub fn load(path: &Path) -> Result<Self, Failure> {
-        let name = path.display();
-        let hint = "name a file written by `hat fit … --state-out FILE`";
-        let bytes =
-            read_file(path).map_err(|why| Failure::usage(format!("cannot read the state {name}: {why}"), hint))?;
-        let unusable =
-            |why: &dyn std::fmt::Display| Failure::usage(format!("{name} is not a usable state: {why}"), hint);
-        let states = States::from_bytes(&bytes).map_err(|e| unusable(&e))?;
-        Self::of(&states).map_err(|failure| unusable(&failure.message))
+    /// If it is not a whole state of this version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, TableError> {
+        Self::of(&States::from_bytes(bytes)?)
     }
 
-    fn of(states: &States) -> Result<Self, Failure> {
-        let broken = |what: &str| Failure::usage(format!("{what} does not fit the rest of it"), "");
+    fn of(states: &States) -> Result<Self, TableError> {
+        let broken = |what: &str| TableError::StoredState { what: what.into() };
         let layout = StateLayout::from_json(&states.extra["layout"])?;
         let (names, targets) = layout.names()?;
         let moments = states.get(MOMENTS).ok_or_else(|| broken("its list of states"))?.clone();

@@ -1,0 +1,220 @@
+//! A source cut into parts that other machines can read: each says which files and row groups it is, and what is known of
+//! them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use super::csv::CsvKnown;
+use super::csv_types::Missing;
+use super::discover::FoundFile;
+use super::error::SourceError;
+use super::files::{FileSet, Reading};
+use super::format::Format;
+use super::partitions::Partition;
+use super::place::PlannedPlace;
+use super::table_file::TableFile;
+use super::work::WorkQueue;
+use super::{Content, Source};
+use crate::error::TableError;
+
+/// A part of a source, as data that travels: any machine that sees the files under the same paths, or
+/// reaches the object store with credentials of its own, can read it.
+///
+/// A CSV or JSON file, or an Arrow IPC file, is never cut; Parquet is cut between row groups.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Part {
+    files: Vec<PartFile>,
+    missing: Vec<String>,
+    labels: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct PartFile {
+    place: PlannedPlace,
+    format: Format,
+    partitions: Vec<Partition>,
+    row_groups: Option<Range<usize>>,
+    known: Option<CsvKnown>,
+}
+
+/// Some rows of a part.
+#[derive(Clone, Debug)]
+pub struct PartBatch {
+    /// The file, as it is called in messages.
+    pub file: Arc<str>,
+    /// Number of the first row within the file, from 0.
+    pub first_row: u64,
+    /// The rows.
+    pub batch: RecordBatch,
+}
+
+impl Source {
+    /// The files in parts of about so many bytes, in order; `None` for a query and for standard input, which are nowhere
+    /// that another machine could read.
+    pub fn parts(&self, bytes: u64) -> Option<Vec<Part>> {
+        match &self.content {
+            Content::Files(set) if self.spool.is_none() => Some(cut(set, bytes.max(1))),
+            _ => None,
+        }
+    }
+}
+
+fn cut(set: &FileSet, bytes: u64) -> Vec<Part> {
+    let empty =
+        Part { files: Vec::new(), missing: set.reading.missing.tokens().to_vec(), labels: set.reading.labels.clone() };
+    let (mut parts, mut part, mut filled) = (Vec::new(), empty.clone(), 0);
+    let mut add = |file: PartFile, size: u64| {
+        part.files.push(file);
+        filled += size;
+        if filled >= bytes {
+            parts.push(std::mem::replace(&mut part, empty.clone()));
+            filled = 0;
+        }
+    };
+    for (file, partitions) in set.files.iter().zip(&set.partitions) {
+        let size = file.place().size();
+        let whole = PartFile {
+            place: file.place().planned(),
+            format: file.stored_as(),
+            partitions: partitions.clone(),
+            row_groups: None,
+            known: file.known(),
+        };
+        let TableFile::Parquet(parquet) = file else {
+            add(whole, size);
+            continue;
+        };
+        let groups = parquet.row_groups().len();
+        let wanted = size.div_ceil(bytes).clamp(1, groups.max(1) as u64) as usize;
+        for piece in 0..wanted {
+            let range = groups * piece / wanted..groups * (piece + 1) / wanted;
+            add(PartFile { row_groups: Some(range), ..whole.clone() }, size / wanted as u64);
+        }
+    }
+    if !part.files.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
+
+impl Part {
+    /// Reads the part, with the columns and types of `schema`, which are those of a [`Source::schema`]; `emit` gets the
+    /// batches, of `batch_rows` rows at most, until it returns false.
+    ///
+    /// # Errors
+    /// If a file is not there, is not what it was when the part was made, or is damaged.
+    pub fn read(
+        &self,
+        schema: &SchemaRef,
+        batch_rows: usize,
+        emit: &mut dyn FnMut(PartBatch) -> bool,
+    ) -> Result<(), TableError> {
+        let missing = Missing::new(&self.missing);
+        for file in &self.files {
+            let reading = Reading {
+                batch_rows: batch_rows.max(1),
+                threads: 1,
+                missing: missing.clone(),
+                labels: self.labels.clone(),
+            };
+            if !file.read(schema, reading, emit)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PartFile {
+    fn read(
+        &self,
+        schema: &SchemaRef,
+        reading: Reading,
+        emit: &mut dyn FnMut(PartBatch) -> bool,
+    ) -> Result<bool, SourceError> {
+        let place = self.place.found()?;
+        let (name, bytes) = (Arc::<str>::from(place.text()), place.size());
+        let found = FoundFile { place, format: self.format, partitions: self.partitions.clone() };
+        let file = TableFile::reopen(&found, name.to_string(), &reading.missing, self.known.clone())?;
+        let partitions = vec![found.partitions];
+        let set = Arc::new(FileSet { files: vec![file], partitions, schema: Arc::clone(schema), reading, bytes });
+        let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let plan = set.plan(&columns, &name)?;
+        let mut queue = WorkQueue::of_row_groups(Arc::clone(&set), self.row_groups.clone());
+        let (mut next_row, mut goes_on) = (0, true);
+        while let Some(work) = queue.next_work(&plan)? {
+            work.decode(&set, &plan, &mut |decoded| {
+                let first_row = decoded.first_row.unwrap_or(next_row);
+                next_row = first_row + decoded.batch.num_rows() as u64;
+                goes_on = emit(PartBatch { file: Arc::clone(&name), first_row, batch: decoded.batch });
+                goes_on
+            })?;
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(goes_on)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+
+    use super::super::{ScanOrder, SourceOptions};
+    use super::*;
+
+    /// The parts of a source, through JSON, read one after the other: row numbers and the values of a column.
+    fn rows_of(source: &Source, bytes: u64) -> (usize, Vec<(u64, RecordBatch)>) {
+        let parts = source.parts(bytes).unwrap();
+        let mut batches = Vec::new();
+        for part in &parts {
+            let text = serde_json::to_string(part).unwrap();
+            let part: Part = serde_json::from_str(&text).unwrap();
+            part.read(&source.schema(), 3, &mut |rows| {
+                batches.push((rows.first_row, rows.batch));
+                true
+            })
+            .unwrap();
+        }
+        (parts.len(), batches)
+    }
+
+    #[test]
+    fn parts_hold_all_rows_with_their_numbers_and_types() {
+        let folder = tempfile::tempdir().unwrap();
+        // In the second file `x` shows an integer that doubles do not hold, `z` its only value.
+        std::fs::write(folder.path().join("a.csv"), "x,g,z\n1,a,\n2,NA,\n3,b,\n4,b,\n5,c,\n").unwrap();
+        std::fs::write(folder.path().join("b.csv"), "x,g,z\n9007199254740993,a,1.5\n").unwrap();
+        let source = Source::open(&[folder.path().display().to_string()], &SourceOptions::default()).unwrap();
+        let scanned: Vec<RecordBatch> =
+            source.scan(&source.columns(), ScanOrder::File).unwrap().map(|batch| batch.unwrap().batch).collect();
+        for bytes in [1, 1 << 20] {
+            let (count, batches) = rows_of(&source, bytes);
+            assert_eq!(count, if bytes == 1 { 2 } else { 1 });
+            assert_eq!(batches.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0, 3, 0]);
+            let read: Vec<RecordBatch> = batches.into_iter().map(|(_, batch)| batch).collect();
+            let join = |batches: &[RecordBatch]| {
+                let schema: &Arc<Schema> = batches[0].schema_ref();
+                datafusion::arrow::compute::concat_batches(schema, batches).unwrap()
+            };
+            assert_eq!(format!("{:?}", join(&read)), format!("{:?}", join(&scanned)));
+        }
+    }
+
+    #[test]
+    fn a_file_that_changed_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "x\n1\n2\n").unwrap();
+        let source = Source::open(&[path.display().to_string()], &SourceOptions::default()).unwrap();
+        let parts = source.parts(1).unwrap();
+        std::fs::write(&path, "x\n1\n").unwrap();
+        let error = parts[0].read(&source.schema(), 10, &mut |_| true).unwrap_err();
+        assert!(error.to_string().contains("the file changed while it was read: 6 bytes at first, 4 now"), "{error}");
+    }
+}
