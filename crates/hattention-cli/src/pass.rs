@@ -26,27 +26,12 @@ pub fn parallel<State: Send>(
     start: impl Fn() -> State + Sync,
     work: impl Fn(&mut State, &NumberedBatch) -> Result<(), Failure> + Sync,
 ) -> Result<Vec<State>, Failure> {
-    let scan = Mutex::new(source.scan(columns, ScanOrder::Any)?);
-    let one = || -> Result<State, Failure> {
-        let mut state = start();
-        loop {
-            let next = match scan.lock() {
-                Ok(mut scan) => scan.next(),
-                Err(_) => return Err(Failure::usage("a reading thread failed", "")),
-            };
-            let Some(batch) = next else { return Ok(state) };
-            let batch = batch?;
-            work(&mut state, &batch)?;
-            progress.add(batch.bytes);
-        }
+    let counted = |state: &mut State, batch: &NumberedBatch| {
+        work(state, batch)?;
+        progress.add(batch.bytes);
+        Ok(())
     };
-    let threads = rayon::current_num_threads();
-    let results: Vec<Result<State, Failure>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-        let failed = || Err(Failure::usage("a computing thread failed", ""));
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| failed())).collect()
-    });
-    match results.into_iter().collect::<Result<Vec<State>, Failure>>() {
+    match source.fold(columns, rayon::current_num_threads(), &start, counted) {
         Ok(states) => Ok(states),
         Err(failure) => {
             // The same error, but the first in the order of the rows and with its row.

@@ -18,10 +18,11 @@ use std::time::Instant;
 use hattention::{Block, Column, Moments};
 use hattention_table::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
 use hattention_table::arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use hattention_table::error::TableError;
 use hattention_table::parquet::arrow::ArrowWriter;
 use hattention_table::parquet::basic::Compression;
 use hattention_table::parquet::file::properties::WriterProperties;
-use hattention_table::source::{ScanOrder, Source, SourceOptions};
+use hattention_table::source::{NumberedBatch, ScanOrder, Source, SourceOptions};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -120,10 +121,11 @@ fn opened(file: &str, threads: usize) -> Result<Source, Box<dyn std::error::Erro
 fn decode(file: &str, threads: usize) -> Outcome {
     let start = Instant::now();
     let source = opened(file, threads)?;
-    let mut rows = 0;
-    for batch in source.scan(&source.columns(), ScanOrder::Any)? {
-        rows += batch?.batch.num_rows();
-    }
+    let count = |rows: &mut u64, batch: &NumberedBatch| -> Result<(), TableError> {
+        *rows += batch.batch.num_rows() as u64;
+        Ok(())
+    };
+    let rows: u64 = source.fold(&source.columns(), threads, || 0, count)?.iter().sum();
     println!("{{\"rows\": {rows}, \"seconds\": {}}}", start.elapsed().as_secs_f64());
     Ok(())
 }

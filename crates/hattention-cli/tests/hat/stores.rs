@@ -67,11 +67,7 @@ fn objects_give_the_bits_of_files() {
     for source in ["s3://bucket/rows.csv", &format!("{}/bucket/rows.csv", server.url())] {
         assert_eq!(done(&folder, &server, &[&FIT[..], &[source, "--json"]].concat()), local, "{source}");
     }
-    let parquet = ["fit", "predicted ~ 1", "--json"];
-    let columns = folder.hat(&[&parquet[..], &["rows.parquet"]].concat());
-    let name = if columns.code == 0 { "predicted" } else { "y" };
-    let formula = format!("{name} ~ 1");
-    let fit = ["fit", &formula, "--json"];
+    let fit = ["fit", "row ~ prediction", "--json"];
     let local = folder.done(&[&fit[..], &["rows.parquet"]].concat());
     let stored = "s3://bucket/predicted/rows.parquet";
     assert_eq!(done(&folder, &server, &[&fit[..], &[stored]].concat()), local);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::{Block, BlockReader, TextFile};
 use super::csv_types::{CsvType, Missing, Tally, read_cells};
 use super::error::SourceError;
+use super::plain_text::{Cell, PlainText, Ragged};
 use super::records::Records;
 use super::schema::expect_distinct;
 
@@ -168,22 +169,64 @@ impl CsvFile {
         batch_rows: usize,
         emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
+        if let Some(text) = PlainText::of(&block.bytes, self.text.syntax.delimiter, self.columns.len()) {
+            return self.decode_plain(block, text, plan, missing, batch_rows, emit);
+        }
         let mut rows_before = 0;
         self.cut(block, &plan.columns, batch_rows, &mut |cells| {
             let mut columns: Vec<ArrayRef> = Vec::with_capacity(plan.columns.len());
             for (at, &csv_type) in plan.types.iter().enumerate() {
                 let texts = cells.column(at).as_string::<i32>();
-                let column = read_cells(texts, csv_type, missing).map_err(|row| {
+                let column = read_cells(texts.iter().map(Option::unwrap_or_default), csv_type, missing);
+                columns.push(column.map_err(|row| {
                     self.wrong_value(block, rows_before + row, plan.columns[at], csv_type, texts.value(row))
-                })?;
-                columns.push(column);
+                })?);
             }
             rows_before += cells.num_rows();
-            let options = RecordBatchOptions::new().with_row_count(Some(cells.num_rows()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&plan.schema), columns, &options)
-                .map_err(|error| self.damaged(error.to_string()))?;
-            emit(batch)
+            emit(self.batch(plan, columns, cells.num_rows())?)
         })
+    }
+
+    fn batch(&self, plan: &CsvPlan, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, SourceError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&plan.schema), columns, &options)
+            .map_err(|error| self.damaged(error.to_string()))
+    }
+
+    /// As [`CsvFile::decode`], several times as fast, where nothing is quoted.
+    fn decode_plain(
+        &self,
+        block: &Block,
+        mut text: PlainText<'_>,
+        plan: &CsvPlan,
+        missing: &Missing,
+        batch_rows: usize,
+        emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
+    ) -> Result<(), SourceError> {
+        let mut places = vec![usize::MAX; self.columns.len()];
+        plan.columns.iter().enumerate().for_each(|(place, column)| places[*column] = place);
+        let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); plan.columns.len()];
+        let mut rows_before = 0;
+        loop {
+            cells.iter_mut().for_each(Vec::clear);
+            let rows = text
+                .next(&places, batch_rows, &mut cells)
+                .map_err(|Ragged| self.explain(block, "a record of another length"))?;
+            if rows == 0 {
+                return Ok(());
+            }
+            let mut columns: Vec<ArrayRef> = Vec::with_capacity(plan.columns.len());
+            for ((&csv_type, &column), cells) in plan.types.iter().zip(&plan.columns).zip(&cells) {
+                let read = read_cells(cells.iter().map(|cell| text.shown(*cell)), csv_type, missing);
+                columns.push(read.map_err(|row| {
+                    self.wrong_value(block, rows_before + row, column, csv_type, text.shown(cells[row]))
+                })?);
+            }
+            rows_before += rows;
+            if !emit(self.batch(plan, columns, rows)?)? {
+                return Ok(());
+            }
+        }
     }
 
     /// Cuts a block into cells; `take` gets batches of text columns until it returns false.

@@ -29,7 +29,8 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, others @ ..] = rest {
-        let hex = others.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let hex = others.get(..2).filter(|hex| *first == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
+        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 bytes.push(byte);
@@ -101,6 +102,6 @@ mod tests {
         assert_eq!(of(&[Some("true"), Some("False")]), DataType::Boolean);
         assert_eq!(of(&[Some("1"), Some("b")]), text_type());
         assert_eq!(of(&[None]), DataType::Null);
-        assert_eq!(decoded("50%"), "50%");
+        assert_eq!((decoded("50%"), decoded("a%+5")), ("50%".to_owned(), "a%+5".to_owned()));
     }
 }

@@ -44,6 +44,41 @@ fn quotes_line_breaks_bom_and_crlf_are_understood() {
 }
 
 #[test]
+fn quoting_changes_nothing() {
+    // Without quotes a block is cut in another way than with one; blocks without any come before and after.
+    let cell = |row: usize, column: usize| match (row * 7 + column * 3) % 11 {
+        0 => String::new(),
+        1 => "NA".to_owned(),
+        2 if column == 2 => format!(" level {}\u{e9} ", row % 5),
+        3 => format!(" {}", row % 13),
+        other => format!("{}{}", if column == 2 { "g" } else { "" }, (row * other) as f64 / 8.0),
+    };
+    let text = |quoted: fn(usize) -> bool| {
+        let mut text = String::from("a,b,g\n");
+        for row in 0..60_000 {
+            let cells =
+                (0..3).map(|column| if quoted(row) { format!("\"{}\"", cell(row, column)) } else { cell(row, column) });
+            text += &(cells.collect::<Vec<_>>().join(",") + if row % 2 == 0 { "\n" } else { "\r\n" });
+        }
+        text
+    };
+    let options = SourceOptions { batch_rows: 1000, ..SourceOptions::default() };
+    let batches: Vec<RecordBatch> = [|_| false, |row| row % 3 == 0, |row| row == 59_999]
+        .into_iter()
+        .map(|quoted| {
+            let source = Source::open_reader(text(quoted).as_bytes(), &options).unwrap();
+            read(&source, &["g", "a", "b"]).unwrap()
+        })
+        .collect();
+    assert_eq!(batches[0].num_rows(), 60_000);
+    for other in &batches[1..] {
+        for at in 0..3 {
+            assert_eq!(shown(other, at), shown(&batches[0], at));
+        }
+    }
+}
+
+#[test]
 fn quoted_line_breaks_do_not_depend_on_where_blocks_end() {
     let mut text = String::from("n,s\n");
     let mut rows = 0;

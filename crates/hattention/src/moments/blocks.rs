@@ -114,10 +114,12 @@ impl<'a> Parts<'a> {
 
 /// Rows a chunk: enough to pay for gathering, few enough to stay in the second-level cache, and a few chunks a thread.
 fn chunk_rows(rows: usize, columns: usize) -> usize {
-    let threads = rayon::current_num_threads();
+    let little = rows <= STREAMED_ROWS && rows * (columns + 1) * (columns + 2) / 2 <= LITTLE_PRODUCTS;
+    let threads = if little { 1 } else { rayon::current_num_threads() };
     let wanted = if columns < WIDE {
         let cached = (1usize << 16) / columns.max(1);
-        rows.div_ceil(4 * threads).min(cached.max(16 * PLANE_ROWS))
+        let pieces = if threads == 1 { 1 } else { 4 * threads };
+        rows.div_ceil(pieces).min(cached.max(STREAMED_ROWS))
     } else {
         // Gathering a pair of columns costs as much as multiplying some hundred rows of it.
         let parts = (rows / (8 * PLANE_ROWS)).clamp(1, 4 * threads);
@@ -126,6 +128,11 @@ fn chunk_rows(rows: usize, columns: usize) -> usize {
     };
     (wanted.div_ceil(PLANE_ROWS) * PLANE_ROWS).clamp(2 * PLANE_ROWS, LONGEST_CHUNK)
 }
+
+/// Rows and products of a block that is not worth sharing out, a millisecond or two: such blocks come in streams, which
+/// have threads of their own.
+const STREAMED_ROWS: usize = 16 * PLANE_ROWS;
+const LITTLE_PRODUCTS: usize = 1 << 21;
 
 /// Columns from which on gathering is what chunks must pay for.
 const WIDE: usize = 64;
