@@ -4,6 +4,7 @@ use hattention::codec::Model;
 use hattention::fit::{Fit, Vcov};
 use hattention::selection;
 use hattention::{Aliased, Design as Columns, Filter, Orthogonal, RankTolerance, Whitening, WhiteningOptions};
+use hattention_cluster::ClusterError;
 use hattention_table::design::{
     Coding, DEFAULT_COLUMN_LIMIT, Design, DesignOptions, Frozen, FrozenOptions, NaPolicy, PolynomialGroup, Unseen,
 };
@@ -82,6 +83,9 @@ impl Asked {
         }
         if args.on.is_some() && sources.is_empty() {
             return refuse("--on without a source".to_owned(), "name the files that the cluster is to read");
+        }
+        if args.on.is_some() && sources.iter().any(|source| source == "-") {
+            return Err(ClusterError::NotShared { what: "standard input".into() }.into());
         }
         if args.on.is_some() && vcov != Vcov::Iid && !(args.with_hc && hc::from_sums(&vcov)) {
             let message = format!("--vcov {vcov} reads all rows a second time, and --on brings back their state only");

@@ -113,7 +113,7 @@ pub fn state_of(
 }
 
 /// Whether anything listens: the engine itself would wait long.
-fn answers(address: &Address) -> Result<(), ClusterError> {
+pub(crate) fn answers(address: &Address) -> Result<(), ClusterError> {
     let unreachable = |message: String| ClusterError::Unreachable { address: address.to_string(), message };
     let found = (address.host.trim_matches(['[', ']']), address.port).to_socket_addrs();
     let found: Vec<_> = found.map_err(|error| unreachable(error.to_string()))?.collect();

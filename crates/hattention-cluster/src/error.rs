@@ -27,6 +27,18 @@ pub enum ClusterError {
         /// The network's message.
         message: String,
     },
+    /// The connection broke, or what listens is no scheduler.
+    #[error("the connection to {address} broke: its scheduler is gone, or what listens there is none")]
+    Lost {
+        /// Where the scheduler was.
+        address: String,
+    },
+    /// There is nobody to do the work.
+    #[error("the scheduler at {address} has had no executors for 20 seconds")]
+    NoExecutors {
+        /// The scheduler.
+        address: String,
+    },
     /// The scheduler or an executor does not know the function or the parts.
     #[error("the cluster does not know how to fit: {message}")]
     Foreign {
@@ -80,6 +92,10 @@ impl ClusterError {
                 "start one with `hat cluster scheduler`, check host and port, or leave out --on to fit on this machine"
                     .into()
             }
+            Self::NoExecutors { address } => {
+                format!("start some, `hat cluster executor --scheduler {address}`, and then the fit again")
+            }
+            Self::Lost { .. } => "see that `hat cluster scheduler` runs there, and start the fit again".into(),
             Self::Foreign { .. } => {
                 "start all schedulers and executors with `hat cluster`, of the version of this program".into()
             }
@@ -100,13 +116,25 @@ impl ClusterError {
             return Self::Refused { message, hint };
         }
         let one_line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        let foreign =
-            ["hat_moments", "LogicalExtensionCodec is not provided", "PhysicalExtensionCodec is not provided"];
+        let (_, one_line) = one_line.split_once(" failed: ").unwrap_or(("", &one_line));
+        let one_line = one_line.to_owned();
+        let foreign = [
+            "rejected by executor",
+            "hat_moments",
+            "LogicalExtensionCodec is not provided",
+            "PhysicalExtensionCodec is not provided",
+        ];
         if foreign.iter().any(|sign| message.contains(sign)) {
             return Self::Foreign { message: one_line };
         }
-        if message.contains("GrpcConnectionError") || message.contains("transport error") {
-            return Self::Unreachable { address: address.into(), message: one_line };
+        let alone = ["Cancelled", "all executors were lost"];
+        if alone.iter().any(|sign| message.contains(sign)) && !message.contains("Status {") {
+            return Self::NoExecutors { address: address.into() };
+        }
+        let broken =
+            ["GrpcConnectionError", "transport error", "transport::Error", "h2 protocol error", "Timeout expired"];
+        if broken.iter().any(|sign| message.contains(sign)) {
+            return Self::Lost { address: address.into() };
         }
         Self::Failed { address: address.into(), message: one_line }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::utils::{default_config_producer, default_session_builder};
@@ -10,13 +11,14 @@ use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
+use ballista_scheduler::scheduler_server::SchedulerServer;
 use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use hattention_table::aggregate::hat_moments;
 use tokio::net::TcpListener;
 
-use crate::client::{Address, MESSAGE_BYTES};
+use crate::client::{Address, MESSAGE_BYTES, answers};
 use crate::codec::{Logical, Physical};
 use crate::error::ClusterError;
 
@@ -82,8 +84,28 @@ pub fn run_scheduler(options: &SchedulerOptions, ready: impl FnOnce(u16)) -> Res
         let cluster = BallistaCluster::new_from_config(&config).await.map_err(|error| stopped(&error))?;
         let scheduler = create_scheduler::<LogicalPlanNode, PhysicalPlanNode>(cluster, Arc::new(config)).await;
         let scheduler = scheduler.map_err(|error| stopped(&error))?;
+        tokio::spawn(end_jobs_without_executors(scheduler.clone()));
         start_grpc_service_with_listener(listener, scheduler).await.map_err(|error| stopped(&error))
     })
+}
+
+/// Ends jobs that have had no executor for some time. (The engine does so when its last executor is lost, but lets jobs wait
+/// for a first one for ever.)
+async fn end_jobs_without_executors(scheduler: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>) {
+    let mut alone: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let jobs = scheduler.state.task_manager.get_running_job_cache();
+        if jobs.is_empty() || scheduler.is_ready() {
+            alone = None;
+        } else if alone.get_or_insert_with(Instant::now).elapsed() >= Duration::from_secs(LOST_SECONDS) {
+            for job in jobs.keys() {
+                if let Err(error) = scheduler.cancel_job(job.clone()).await {
+                    log::warn!("a job without executors cannot be ended: {error}");
+                }
+            }
+        }
+    }
 }
 
 fn scheduler_config(options: &SchedulerOptions, port: u16) -> SchedulerConfig {
@@ -102,6 +124,8 @@ fn scheduler_config(options: &SchedulerOptions, port: u16) -> SchedulerConfig {
             Ok(state)
         }))
         .with_no_executors_grace_period_seconds(LOST_SECONDS);
+    // Ready means that there is an executor.
+    config.min_ready_executors = 1;
     config.bind_host = options.bind.clone();
     config.executor_timeout_seconds = LOST_SECONDS;
     config.expire_dead_executor_interval_seconds = SIGN_SECONDS;
@@ -129,7 +153,6 @@ pub fn run_executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
         grpc_port: options.port + 1,
         scheduler_host: options.scheduler.host().to_owned(),
         scheduler_port: options.scheduler.port(),
-        scheduler_connect_timeout_seconds: LOST_SECONDS as u16,
         vcores: match options.tasks {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             tasks => tasks,
@@ -143,5 +166,13 @@ pub fn run_executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
         override_physical_codec: Some(Arc::new(Physical::default())),
         ..ExecutorProcessConfig::default()
     };
+    // (The engine would try for ever: it takes the time from a clock that stands still.)
+    let started = Instant::now();
+    while let Err(error) = answers(&options.scheduler) {
+        if started.elapsed() >= Duration::from_secs(LOST_SECONDS) {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
     runtime("executor")?.block_on(start_executor_process(Arc::new(config))).map_err(|error| stopped(&error))
 }

@@ -23,7 +23,8 @@ fn rows(from: usize, to: usize) -> RecordBatch {
     let w: ArrayRef = Arc::new(Float64Array::from_iter_values((from..to).map(|row| 0.1 + (row % 5) as f64)));
     let place: ArrayRef = Arc::new(StringArray::from_iter_values((from..to).map(|_| place_of(from))));
     let places = hattention_table::arrow::compute::cast(&place, &text()).unwrap();
-    RecordBatch::try_from_iter([("y", y), ("x", x), ("k", k), ("g", g), ("w", w), ("place", places)]).unwrap()
+    let columns = [("y", y), ("x", x), ("k", k), ("g", g), ("w", w), ("place", places)];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
 }
 
 fn place_of(from: usize) -> String {

@@ -9,6 +9,7 @@ mod memory;
 mod ours;
 mod peer;
 mod report;
+mod scripts;
 
 use std::path::PathBuf;
 
@@ -30,7 +31,9 @@ latest.json (everything) and latest.md (tables of medians and ratios); of attent
   --date YYYY-MM-DD   written into the results; nothing reads the calendar
   --only WORD         `memory` (arrays), `files` (whole processes), `attention` (forward passes), or a part of a
                       contestant's name; can be repeated.
-                      hattention always runs
+                      hattention always runs. Only when named, with all of their peers (polars-ols,
+                      duckdb, pyfixest), from scripts in bench/ that say what they time: `groups`, `roll`, `effects`,
+                      `out-of-core` and `cluster` (these two need 4 GB of free disk)
   --shape NxP         rows x columns; can be repeated [default: 1000000x10, 100000x100, 10000x1000]
   --rows N            this many rows in every shape
   --rounds N          [default: 7]
@@ -85,7 +88,7 @@ impl Options {
                 "--rscript" => options.rscript = PathBuf::from(value),
                 "--hat" => options.hat = Some(PathBuf::from(value)),
                 "--date" => options.date = Some(date(value)?),
-                "--only" if ["memory", "files", "attention"].contains(&value.as_str()) => {
+                "--only" if ["memory", "files", "attention"].contains(&value.as_str()) || scripts::is_one(value) => {
                     options.sections.push(value.clone())
                 }
                 "--only" => options.names.push(value.to_lowercase()),
@@ -189,7 +192,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         let results = attention::run(&options)?;
         publish(&options, "attention", &results, &report::attention(&results))?;
     }
-    Ok(())
+    scripts::run(&options)
 }
 
 /// Prints a page, and writes it where results go.

@@ -145,13 +145,7 @@ fn fitted(
     let table = Table { formula: formula.text(), by, names: &names, targets: &targets, dropped: &dropped, keys: &keys };
     let mut fits = order.chunks(SLICE).map(|some| (some, groups.fit(some)));
     let tally = match (&args.read.output, args.read.json) {
-        (Some(path), json) => table.write(path, &mut fits).and_then(|tally| {
-            if json {
-                let mut again = order.chunks(SLICE).map(|some| (some, groups.fit(some)));
-                table.json(&mut again)?;
-            }
-            Ok(tally)
-        }),
+        (Some(path), json) => table.write(path, json, &mut fits),
         (None, true) => table.json(&mut fits),
         (None, false) => table.print(&mut fits, order.len()),
     }?;

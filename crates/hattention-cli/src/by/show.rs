@@ -25,22 +25,34 @@ impl Table<'_> {
     /// If it cannot be printed.
     pub fn json<'s>(&self, fits: &mut dyn Iterator<Item = Slice<'s>>) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
-        let head = json!({"formula": self.formula, "by": self.by});
-        let head = head.to_string();
-        output::print(&format!("{},\n\"groups\": [", head.trim_end_matches('}')))?;
+        self.json_head()?;
         for (numbers, some) in fits {
-            let keys = self.keys.values(numbers)?;
-            let mut text = Vec::new();
-            for (row, (group, fit)) in numbers.iter().zip(&some).enumerate() {
-                let comma = if tally.groups == 0 { "\n" } else { ",\n" };
-                tally.count(fit);
-                let value = self.group(&keys, row, *group, fit)?;
-                write!(text, "{comma}{value}").map_err(|e| crate::sink::unwritable(&e))?;
-            }
-            output::print(&String::from_utf8_lossy(&text))?;
+            self.json_rows(tally.groups == 0, numbers, &some)?;
+            some.iter().for_each(|fit| tally.count(fit));
         }
-        output::print("\n]}\n")?;
+        Self::json_tail()?;
         Ok(tally)
+    }
+
+    pub(super) fn json_head(&self) -> Result<(), Failure> {
+        let head = json!({"formula": self.formula, "by": self.by}).to_string();
+        output::print(&format!("{},\n\"groups\": [", head.trim_end_matches('}')))
+    }
+
+    /// Some groups; `first` says whether they are the first.
+    pub(super) fn json_rows(&self, first: bool, numbers: &[u32], fits: &[GroupFit]) -> Result<(), Failure> {
+        let keys = self.keys.values(numbers)?;
+        let mut text = Vec::new();
+        for (row, (group, fit)) in numbers.iter().zip(fits).enumerate() {
+            let comma = if first && row == 0 { "\n" } else { ",\n" };
+            let value = self.group(&keys, row, *group, fit)?;
+            write!(text, "{comma}{value}").map_err(|e| crate::sink::unwritable(&e))?;
+        }
+        output::print(&String::from_utf8_lossy(&text))
+    }
+
+    pub(super) fn json_tail() -> Result<(), Failure> {
+        output::print("\n]}\n")
     }
 
     fn group(&self, keys: &[ArrayRef], row: usize, group: u32, fit: &GroupFit) -> Result<Value, Failure> {

@@ -40,14 +40,22 @@ pub struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// Writes the table of all groups; another thread writes while the next are fitted.
+    /// Writes the table of all groups, and prints it as JSON too if asked; another thread writes while the next are fitted.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write<'s>(&self, path: &Path, fits: &mut dyn Iterator<Item = Slice<'s>>) -> Result<Tally, Failure> {
+    pub fn write<'s>(
+        &self,
+        path: &Path,
+        json: bool,
+        fits: &mut dyn Iterator<Item = Slice<'s>>,
+    ) -> Result<Tally, Failure> {
         let schema = self.schema()?;
         let mut tally = Tally::default();
         let mut sink = Sink::open(Some(path), &schema)?;
+        if json {
+            self.json_head()?;
+        }
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel::<RecordBatch>(WAITING);
             let writer = scope.spawn(move || {
@@ -55,6 +63,9 @@ impl Table<'_> {
                 sink.finish()
             });
             for (numbers, some) in fits {
+                if json {
+                    self.json_rows(tally.groups == 0, numbers, &some)?;
+                }
                 some.iter().for_each(|fit| tally.count(fit));
                 // A writer that has failed says why below.
                 if sender.send(self.batch(&schema, numbers, &some)?).is_err() {
@@ -64,6 +75,9 @@ impl Table<'_> {
             drop(sender);
             writer.join().unwrap_or_else(|_| Err(Failure::usage("the writing thread failed", "")))
         })?;
+        if json {
+            Self::json_tail()?;
+        }
         Ok(tally)
     }
 

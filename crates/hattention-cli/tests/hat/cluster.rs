@@ -143,12 +143,12 @@ fn levels_seen_in_one_part_only_and_states_to_go_on_with() {
     folder.file("more.csv", text(["w", "u"], 120));
     let (_scheduler, on) = scheduler(&folder);
     let _executors = [executor(&folder, &on), executor(&folder, &on)];
-    let local = folder.done(&["fit", "y ~ x * g", "rows", "more.csv", "--state-out", "local.state", "--json"]);
+    let local = folder.done(&["fit", "y ~ x * C(g)", "rows", "more.csv", "--state-out", "local.state", "--json"]);
     let far =
-        ["fit", "y ~ x * g", "rows", "more.csv", "--on", &on, "--tasks", "9", "--state-out", "far.state", "--json"];
+        ["fit", "y ~ x * C(g)", "rows", "more.csv", "--on", &on, "--tasks", "9", "--state-out", "far.state", "--json"];
     assert_eq!(folder.done(&far), local);
     // In two steps, the second on the cluster.
-    folder.done(&["fit", "y ~ x * g", "rows", "--state-out", "first.state"]);
+    folder.done(&["fit", "y ~ x * C(g)", "rows", "--state-out", "first.state"]);
     let second = ["fit", "--from", "first.state", "more.csv", "--on", &on, "--state-out", "both.state", "--json"];
     assert_eq!(folder.done(&second), local);
     let read = |name: &str| std::fs::read(folder.path(name)).unwrap();
@@ -203,7 +203,11 @@ fn bad_rows_and_files_are_named_as_on_one_machine() {
     );
     folder.refused(&[&["fit", "y ~ x", "a.csv", "c.csv"], &on[..]].concat(), 2, &["row 2 of", "c.csv", "`x` is inf"]);
     folder.refused(&[&["fit", "y ~ z", "a.csv"], &on[..]].concat(), 2, &["unknown column `z`"]);
-    folder.refused(&[&["fit", "y ~ x", "-"], &on[..]].concat(), 2, &["stdin", "another machine", "shared disk"]);
+    folder.refused(
+        &[&["fit", "y ~ x", "-"], &on[..]].concat(),
+        2,
+        &["standard input", "another machine", "shared disk"],
+    );
     folder.refused(&[&["fit", "y ~ x", "a.csv", "--vcov", "HC3"], &on[..]].concat(), 2, &["HC3", "--with-hc"]);
     folder.refused(&[&["fit", "y ~ 1", "a.csv", "--by", "x"], &on[..]].concat(), 2, &["--on with --by"]);
     folder.refused(&[&["fit", "y ~ 1 | x", "a.csv"], &on[..]].concat(), 2, &["--on with absorbed effects"]);
@@ -227,7 +231,11 @@ fn who_is_not_there_is_named() {
     // Something else that listens.
     let store = store_server::Server::start(Vec::new());
     let started = Instant::now();
-    fit(&store.url().replace("http", "df")).is_refusal(&["another server"], 2, &["no scheduler answers at"]);
+    fit(&store.url().replace("http", "df")).is_refusal(
+        &["another server"],
+        2,
+        &["the connection to df://", "broke", "hat cluster scheduler"],
+    );
     assert!(started.elapsed() < PATIENCE);
     let (code, said) = Server::start(&mut folder.command(), &["executor", "--scheduler", &nobody]).ends();
     assert!(
@@ -275,7 +283,7 @@ fn an_executor_that_is_killed_or_stands_still_in_the_middle_of_a_job_costs_time_
         // It takes tasks and does not answer: the job cannot end before it is killed, or lost.
         ill.signal("-STOP");
         let fit = running(&folder, &on);
-        healthy.says("task");
+        healthy.says("Execute task");
         if signal == "-KILL" {
             std::thread::sleep(Duration::from_secs(1));
             ill.kill();
@@ -295,9 +303,9 @@ fn a_scheduler_that_goes_in_the_middle_of_a_job_is_named() {
     let (healthy, ill) = (executor(&folder, &on), executor(&folder, &on));
     ill.signal("-STOP");
     let fit = running(&folder, &on);
-    healthy.says("task");
+    healthy.says("Execute task");
     scheduler.kill();
     let started = Instant::now();
-    outcome(fit).is_refusal(&["scheduler killed"], 2, &[&on, "scheduler"]);
+    outcome(fit).is_refusal(&["scheduler killed"], 2, &[&on, "broke", "hat cluster scheduler"]);
     assert!(started.elapsed() < PATIENCE);
 }
