@@ -144,7 +144,7 @@ impl TableState {
     /// # Errors
     /// If it does not parse, which a state's does.
     pub fn formula(&self) -> Result<Formula, TableError> {
-        Ok(Formula::parse(&self.spec().formula)?)
+        Formula::parse(&self.spec().formula)
     }
 
     /// Columns that were text: levels such as `7` must not be read as numbers.

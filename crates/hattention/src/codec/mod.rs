@@ -321,7 +321,8 @@ fn in_order(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 
 fn read_vector(tensors: &SafeTensors<'_>, name: &str, length: usize) -> Result<Vec<f64>, Error> {
     let view = tensors.tensor(name).map_err(|_| missing(name))?;
-    if view.dtype() != Dtype::F64 || view.shape() != [length] {
+    let expected = length * 8;
+    if view.dtype() != Dtype::F64 || view.data().len() != expected {
         return Err(mismatch(
             format!("tensor `{name}` of {length} doubles"),
             format!("{:?} of shape {:?}", view.dtype(), view.shape()),

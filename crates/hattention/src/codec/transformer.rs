@@ -209,7 +209,10 @@ fn matrix(tensors: &SafeTensors<'_>, name: &str, rows: usize, columns: Option<us
 }
 
 fn vector(tensors: &SafeTensors<'_>, name: &str, length: usize) -> Result<Vec<f64>, Error> {
-    tensors.tensor(name).map_err(|_| mismatch(format!("tensor `{name}`"), "none of this name".into()))?;
+    let view = tensors.tensor(name).map_err(|_| mismatch(format!("tensor `{name}`"), "none of this name".into()))?;
+    if view.shape() != [length] {
+        return Err(mismatch(format!("tensor `{name}` of shape [{length}]"), format!("{:?}", view.shape())));
+    }
     let values = read_vector(tensors, name, length)?;
     expect_finite(name, &values)?;
     Ok(values)
