@@ -48,7 +48,7 @@ impl Server {
     /// Sends a signal.
     #[cfg(unix)]
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap();
+        let sent = Command::new("sh").args(["-c", &format!("kill {name} {}", self.process.id())]).status().unwrap();
         assert!(sent.success());
     }
 
