@@ -63,7 +63,8 @@ pub enum Command {
 /// Where rows come from.
 #[derive(Debug, Args)]
 pub struct SourceArgs {
-    /// Paths, globs, directories, or `-` for CSV on standard input (CSV, also gzipped; Parquet; Arrow IPC; JSON lines).
+    /// Paths, globs, directories, addresses (`s3://bucket/folder/`, `https://…`), or `-` for CSV on standard input: CSV, also
+    /// gzipped; Parquet; Arrow IPC; JSON lines. Folders `year=2013` are columns.
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<String>,
     /// A query over the sources; each is a table named by its file's stem.
@@ -171,7 +172,8 @@ pub struct FitArgs {
     /// fixest: `y ~ a | firm + year`. (With --from it may be left out.)
     #[arg(allow_hyphen_values = true, required_unless_present = "from")]
     pub formula: Option<String>,
-    /// Paths, globs, directories, or `-` for CSV on standard input (CSV, also gzipped; Parquet; Arrow IPC; JSON lines).
+    /// Paths, globs, directories, addresses (`s3://bucket/folder/`, `https://…`), or `-` for CSV on standard input: CSV, also
+    /// gzipped; Parquet; Arrow IPC; JSON lines. Folders `year=2013` are columns.
     #[arg(value_name = "SOURCE", required_unless_present = "from")]
     pub sources: Vec<String>,
     /// A query over the sources; each is a table named by its file's stem.

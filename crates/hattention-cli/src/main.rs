@@ -3,6 +3,7 @@
 mod absorb;
 mod amount;
 mod args;
+mod asked;
 mod by;
 mod cluster;
 mod drift;
