@@ -15,7 +15,7 @@ use super::records::{Ending, Records, last_boundary, line_breaks};
 use super::sniff::shown_content;
 
 /// Bytes that a block aims at: large enough that handing it over costs nothing, small enough to stay in cache.
-const BLOCK_BYTES: usize = 1 << 20;
+pub(super) const BLOCK_BYTES: usize = 1 << 20;
 
 /// The longest record, and so the largest block. A quote that never closes ends here instead of in a full memory.
 pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;

@@ -88,6 +88,11 @@ impl FileSet {
         is_text.then(|| self.files.iter().find_map(|file| file.text_among_numbers(column))).flatten()
     }
 
+    /// Whether there are at least so many parts to be decoded apart.
+    pub(crate) fn parts_min(&self, wanted: usize) -> bool {
+        self.files.iter().map(TableFile::parts).sum::<usize>() >= wanted
+    }
+
     /// The file of several in which a row stands, and the row there; both rows are counted from 1.
     pub(crate) fn place_of(&self, row: u64) -> Option<(String, u64)> {
         let column = self.schema.fields().first()?.name().clone();

@@ -1,4 +1,4 @@
-//! A pass in which the thread that decodes rows also works on them, while they are in its cache.
+//! A pass in which the thread that decodes rows also works on them, while they are in its cache, if there are parts enough.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,9 @@ use super::scan::{NumberedBatch, ScanOrder};
 use super::work::{Decoded, WorkQueue};
 use super::{Content, Source};
 use crate::error::TableError;
+
+/// Parts of files that are there for every thread, at least, if threads are to decode for themselves.
+const PARTS_A_THREAD: usize = 4;
 
 impl Source {
     /// Runs `work` on every batch of the rows with these columns, in any order, on so many threads, each with a state of
@@ -27,7 +30,7 @@ impl Source {
         work: impl Fn(&mut State, &NumberedBatch) -> Result<(), Error> + Sync,
     ) -> Result<Vec<State>, Error> {
         match &self.content {
-            Content::Files(set) => {
+            Content::Files(set) if set.parts_min(PARTS_A_THREAD * threads) => {
                 let plan = set.plan(columns, &self.label).map_err(TableError::from)?;
                 let queue = Mutex::new(WorkQueue::new(std::sync::Arc::clone(set)));
                 let stop = AtomicBool::new(false);
@@ -39,7 +42,8 @@ impl Source {
                 };
                 self.on_threads(threads, one)
             }
-            Content::Query(_) => {
+            // Few parts would leave threads without work: whoever is free takes the next batch.
+            _ => {
                 let scan = Mutex::new(self.scan(columns, ScanOrder::Any)?);
                 let one = || {
                     let mut state = start();

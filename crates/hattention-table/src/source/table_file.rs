@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::blocks::{Syntax, TextFile};
+use super::blocks::{BLOCK_BYTES, Syntax, TextFile};
 use super::csv::{CsvFile, CsvKnown, CsvPlan};
 use super::csv_types::{CsvType, Missing};
 use super::discover::FoundFile;
@@ -94,6 +94,15 @@ impl TableFile {
             Self::Json(file) => &file.text.name,
             Self::Parquet(file) => &file.name,
             Self::Ipc(file) => &file.name,
+        }
+    }
+
+    /// Parts that are decoded apart, about.
+    pub(super) fn parts(&self) -> usize {
+        match self {
+            Self::Csv(_) | Self::Json(_) => 1 + self.place().size() as usize / BLOCK_BYTES,
+            Self::Parquet(file) => file.row_groups().len(),
+            Self::Ipc(file) => file.parts().len(),
         }
     }
 

@@ -24,7 +24,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
 use hattention_table::error::TableError;
-use hattention_table::source::{BATCH_ROWS, ScanOrder, Source, SourceOptions};
+use hattention_table::source::{BATCH_ROWS, NumberedBatch, ScanOrder, Source, SourceOptions};
 use tempfile::TempDir;
 
 /// A folder for the files of one test.

@@ -67,3 +67,26 @@ fn columns_come_in_the_order_asked_for_also_twice_or_none() {
     assert_eq!(error.to_string(), "stdin: no column `brn`");
     assert_eq!(error.hint().unwrap(), "did you mean `born`?");
 }
+
+#[test]
+fn every_row_is_folded_once_whatever_the_parts() {
+    let folder = Folder::new();
+    // One row group, fewer than threads have work for, and many.
+    for rows_per_group in [5000, 1000, 50] {
+        let path = folder.parquet("t.parquet", rows_per_group, numbered(0..5000));
+        let source = open(&[&path]).unwrap();
+        let columns = source.columns();
+        for threads in [1, 2, 5] {
+            let count = |found: &mut (u64, u64), batch: &NumberedBatch| -> Result<(), TableError> {
+                found.0 += batch.batch.num_rows() as u64;
+                found.1 += batch.first_row.unwrap();
+                Ok(())
+            };
+            let states = source.fold(&columns, threads, || (0, 0), count).unwrap();
+            assert_eq!(states.len(), threads);
+            assert_eq!(states.iter().map(|state| state.0).sum::<u64>(), 5000);
+            let stop = |_: &mut (), _: &NumberedBatch| Err(TableError::StoredState { what: "it".into() });
+            assert!(source.fold(&columns, threads, || (), stop).is_err());
+        }
+    }
+}
