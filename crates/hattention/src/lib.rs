@@ -60,6 +60,7 @@ pub mod moments;
 pub mod quartic;
 pub mod roll;
 pub mod selection;
+pub mod strided;
 pub mod transformer;
 pub mod whitening;
 
@@ -72,6 +73,7 @@ pub use matrix::Matrix;
 pub use memory::{FastMemory, State};
 pub use moments::Moments;
 pub use quartic::QuarticMoments;
+pub use strided::{Strided, Table};
 pub use transformer::Transformer;
 pub use whitening::{Arithmetic, Method, Whitening, WhiteningOptions};
 

@@ -1,6 +1,7 @@
 //! The mergeable state of least squares: every sum of products of the columns, exactly.
 
 mod blocks;
+mod of_table;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -105,7 +106,7 @@ pub(crate) enum Precision {
 }
 
 /// Columns that a state can have: their table of products would take more than any machine's memory.
-const LARGEST_COLUMNS: usize = 1 << 20;
+pub(crate) const LARGEST_COLUMNS: usize = 1 << 20;
 
 impl PartialEq for Moments {
     fn eq(&self, other: &Self) -> bool {

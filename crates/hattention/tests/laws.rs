@@ -36,6 +36,8 @@ mod roll;
 mod state;
 #[path = "laws/stored.rs"]
 mod stored;
+#[path = "laws/strided.rs"]
+mod strided;
 #[path = "laws/table.rs"]
 mod table;
 #[path = "laws/transformer.rs"]

@@ -15,16 +15,26 @@ pub(crate) enum Kept<'a> {
     Formed { constant: DoubleDouble, terms: Vec<(Column<'a>, DoubleDouble)> },
 }
 
-impl<'a> Kept<'a> {
-    /// The kept columns of a block whose columns are `ids` of the state; absent ones are zero.
-    pub(crate) fn all(whitening: &Whitening, block: &Block<'a>, ids: &[usize]) -> Vec<Self> {
+/// The kept columns of a design by their places in blocks: found once for all blocks of the same columns.
+pub(super) struct Places {
+    kept: Vec<Place>,
+}
+
+enum Place {
+    Plain(Option<usize>),
+    Formed { constant: DoubleDouble, terms: Vec<(usize, DoubleDouble)> },
+}
+
+impl Places {
+    /// For blocks whose columns are `ids` of the state; absent ones are zero.
+    pub(super) fn of(whitening: &Whitening, ids: &[usize]) -> Self {
         let design = &whitening.design;
-        let known: HashMap<usize, Column<'a>> = ids.iter().copied().zip(block.columns.iter().copied()).rev().collect();
+        let known: HashMap<usize, usize> = ids.iter().copied().zip(0..ids.len()).rev().collect();
         let formed = design.formed();
         let kept = whitening.kept.iter().zip(&whitening.factors);
-        kept.map(|(&position, factors)| {
+        let place = |(&position, factors): (&usize, &Vec<DoubleDouble>)| {
             let Some((group, place)) = formed[position] else {
-                return Self::Plain(design.columns[position].and_then(|id| known.get(&id).copied()));
+                return Place::Plain(design.columns[position].and_then(|id| known.get(&id).copied()));
             };
             let (mut constant, mut terms) = (DoubleDouble::ZERO, Vec::with_capacity(factors.len()));
             let orthogonal = &design.orthogonal[group];
@@ -34,9 +44,29 @@ impl<'a> Kept<'a> {
                     Some(id) => terms.extend(known.get(&id).map(|column| (*column, factor))),
                 }
             }
-            Self::Formed { constant, terms }
-        })
-        .collect()
+            Place::Formed { constant, terms }
+        };
+        Self { kept: kept.map(place).collect() }
+    }
+
+    /// The kept columns of a block that has as many columns as there were ids.
+    pub(super) fn in_block<'a>(&self, block: &Block<'a>) -> Vec<Kept<'a>> {
+        let columns = &block.columns;
+        let at = |place: &Place| match place {
+            Place::Plain(column) => Kept::Plain(column.and_then(|c| columns.get(c).copied())),
+            Place::Formed { constant, terms } => Kept::Formed {
+                constant: *constant,
+                terms: terms.iter().filter_map(|(column, factor)| Some((*columns.get(*column)?, *factor))).collect(),
+            },
+        };
+        self.kept.iter().map(at).collect()
+    }
+}
+
+impl<'a> Kept<'a> {
+    /// The kept columns of a block whose columns are `ids` of the state; absent ones are zero.
+    pub(crate) fn all(whitening: &Whitening, block: &Block<'a>, ids: &[usize]) -> Vec<Self> {
+        Places::of(whitening, ids).in_block(block)
     }
 
     /// `x − mean` of some rows as doubles.

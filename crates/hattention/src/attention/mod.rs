@@ -3,6 +3,7 @@
 pub mod attend;
 pub mod explain;
 mod kept;
+mod of_table;
 
 use crate::block::{Block, Column};
 use crate::double_double::DoubleDouble;
@@ -13,6 +14,7 @@ use crate::moments::Moments;
 use crate::whitening::Whitening;
 
 pub(crate) use kept::{Kept, Numbers};
+pub use of_table::{leverages_table, predict_table};
 
 /// Rows read at a time: their keys stay in the second-level cache.
 const CHUNK: usize = 1024;
@@ -38,13 +40,16 @@ impl Keys {
     /// [`Error::Shape`] if a column is not as long as the block.
     pub fn of(whitening: &Whitening, block: &Block<'_>, ids: &[usize]) -> Result<Self, Error> {
         check_lengths(block, ids)?;
-        let columns = Kept::all(whitening, block, ids);
+        Ok(Self::of_kept(whitening, &Kept::all(whitening, block, ids), block.rows))
+    }
+
+    fn of_kept(whitening: &Whitening, columns: &[Kept<'_>], all_rows: usize) -> Self {
         let constant = if whitening.design.intercept { 1.0 / whitening.weight_total.sqrt() } else { 0.0 };
-        let mut components = vec![vec![0.0; block.rows]; 1 + whitening.keys()];
+        let mut components = vec![vec![0.0; all_rows]; 1 + whitening.keys()];
         components[0].fill(constant);
         let mut centred = vec![vec![0.0; CHUNK]; columns.len()];
-        for start in (0..block.rows).step_by(CHUNK) {
-            let rows = CHUNK.min(block.rows - start);
+        for start in (0..all_rows).step_by(CHUNK) {
+            let rows = CHUNK.min(all_rows - start);
             for ((column, mean), buffer) in columns.iter().zip(&whitening.means).zip(&mut centred) {
                 column.centre(start..start + rows, *mean, &mut buffer[..rows]);
             }
@@ -55,7 +60,7 @@ impl Keys {
                 }
             }
         }
-        Ok(Self { rows: block.rows, components })
+        Self { rows: all_rows, components }
     }
 
     /// `‖kᵢ‖²`, the attention of each row to itself. Shape: `[rows]`.
@@ -143,11 +148,17 @@ pub(crate) fn kept_rows(whitening: &Whitening, block: &Block<'_>, ids: &[usize])
 
 fn doubled(whitening: &Whitening, fit: &Fit, block: &Block<'_>, ids: &[usize]) -> Result<Vec<(f64, f64)>, Error> {
     check_lengths(block, ids)?;
-    let mut sums = vec![(fit.raw_intercept.hi, fit.raw_intercept.lo); block.rows];
-    for (column, slope) in Kept::all(whitening, block, ids).iter().zip(&fit.raw) {
-        column.add_to(&mut sums, *slope);
-    }
+    let mut sums = vec![(0.0, 0.0); block.rows];
+    add_up(fit, &Kept::all(whitening, block, ids), &mut sums);
     Ok(sums)
+}
+
+/// `β₀ + xᵀβ` of as many rows as there are sums.
+fn add_up(fit: &Fit, columns: &[Kept<'_>], sums: &mut [(f64, f64)]) {
+    sums.fill((fit.raw_intercept.hi, fit.raw_intercept.lo));
+    for (column, slope) in columns.iter().zip(&fit.raw) {
+        column.add_to(sums, *slope);
+    }
 }
 
 /// `sum += factor · x`, row by row.

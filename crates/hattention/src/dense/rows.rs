@@ -1,5 +1,7 @@
 //! Sums over the rows of a table in memory: products of its columns in doubles, and residuals in doubled arithmetic.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use pulp::{Simd, WithSimd};
@@ -8,6 +10,7 @@ use super::Panels;
 use super::factor::on_panels;
 use super::kernel::{PANEL, Row, TILE, ZERO_TILE, add_product, multiply};
 use crate::double_double::{DoubleDouble, two_product, two_sum};
+use crate::strided::{OfRun, Pieces, Run, Strided, gather, runs};
 
 /// Rows of a chain of products: few enough for short chains and the caches, enough to pay for gathering.
 const CHAIN: usize = 256;
@@ -32,7 +35,7 @@ fn is_wide(columns: usize) -> bool {
 /// A column less a number.
 #[derive(Clone, Copy)]
 pub(crate) struct Shifted<'a> {
-    pub(crate) values: &'a [f64],
+    pub(crate) values: Strided<'a>,
     pub(crate) shift: f64,
 }
 
@@ -43,14 +46,15 @@ pub(crate) fn products(columns: &[Shifted<'_>], rows: usize) -> Panels {
     let size = columns.len().div_ceil(PANEL) * PANEL;
     let count = size / PANEL;
     let mut sums = Panels::zero(size, size);
+    let panels: Vec<PanelColumns<'_>> = columns.chunks(PANEL).map(PanelColumns::of).collect();
     if is_wide(columns.len()) {
         let mut packed = vec![[0.0; PANEL]; count * CHAIN];
         for start in (0..rows).step_by(CHAIN) {
             let depth = CHAIN.min(rows - start);
             packed
                 .par_chunks_mut(CHAIN)
-                .enumerate()
-                .for_each(|(q, panel)| pack(columns, q, start, &mut panel[..depth]));
+                .zip(&panels)
+                .for_each(|(packed, panel)| panel.pack(start, &mut packed[..depth]));
             on_panels(&mut sums.data, size, |q, panel| add_chain(&packed, depth, q, panel));
         }
         return sums;
@@ -63,8 +67,8 @@ pub(crate) fn products(columns: &[Shifted<'_>], rows: usize) -> Panels {
             let mut packed = vec![[0.0; PANEL]; count * CHAIN];
             for start in (first..rows.min(first + SPAN * CHAIN)).step_by(CHAIN) {
                 let depth = CHAIN.min(rows - start);
-                for (q, panel) in packed.chunks_exact_mut(CHAIN).enumerate() {
-                    pack(columns, q, start, &mut panel[..depth]);
+                for (packed, panel) in packed.chunks_exact_mut(CHAIN).zip(&panels) {
+                    panel.pack(start, &mut packed[..depth]);
                 }
                 for (q, panel) in sums.chunks_exact_mut(size).enumerate() {
                     add_chain(&packed, depth, q, panel);
@@ -81,11 +85,58 @@ pub(crate) fn products(columns: &[Shifted<'_>], rows: usize) -> Panels {
     sums
 }
 
-/// Rows `start ..` of the 24 columns of panel `q`, side by side.
-fn pack(columns: &[Shifted<'_>], q: usize, start: usize, panel: &mut [Row]) {
-    for (c, column) in columns[q * PANEL..].iter().take(PANEL).enumerate() {
-        for (row, x) in panel.iter_mut().zip(&column.values[start..]) {
-            row[c] = x - column.shift;
+/// The 24 columns of a panel, and what is subtracted from each.
+struct PanelColumns<'a> {
+    runs: Vec<Run<'a>>,
+    shifts: Row,
+}
+
+impl<'a> PanelColumns<'a> {
+    fn of(columns: &[Shifted<'a>]) -> Self {
+        let values: Vec<Strided<'a>> = columns.iter().map(|column| column.values).collect();
+        let shift = |c: usize| columns.get(c).map_or(0.0, |column| column.shift);
+        Self { runs: runs(&values), shifts: std::array::from_fn(shift) }
+    }
+
+    /// Rows `start ..` of the columns, side by side.
+    fn pack(&self, start: usize, panel: &mut [Row]) {
+        for run in &self.runs {
+            if let Some(values) = run.contiguous() {
+                let (c, shift) = (run.places.start, self.shifts[run.places.start]);
+                for (row, x) in panel.iter_mut().zip(&values[start..]) {
+                    row[c] = x - shift;
+                }
+                continue;
+            }
+            let work = Pack { run, start, shifts: &self.shifts, panel: &mut *panel };
+            pulp::Arch::new().dispatch(OfRun { run, work });
+        }
+    }
+}
+
+struct Pack<'a, 'b> {
+    run: &'b Run<'a>,
+    start: usize,
+    shifts: &'b Row,
+    panel: &'b mut [Row],
+}
+
+impl Pieces for Pack<'_, '_> {
+    fn rows(&self) -> Range<usize> {
+        self.start..self.start + self.panel.len()
+    }
+
+    #[inline(always)]
+    fn piece<const W: usize, const BESIDE: bool>(&mut self, rows: Range<usize>, first: usize) {
+        let c = self.run.places.start + first;
+        let mut shifts = [0.0; W];
+        shifts.copy_from_slice(&self.shifts[c..c + W]);
+        for (i, row) in rows.clone().zip(&mut self.panel[rows.start - self.start..]) {
+            let numbers = self.run.piece::<W, BESIDE>(i, first);
+            let target = &mut row[c..c + W];
+            for k in 0..W {
+                target[k] = numbers[k] - shifts[k];
+            }
         }
     }
 }
@@ -143,28 +194,37 @@ pub(crate) fn residual_roundings(rows: usize, columns: usize) -> (f64, f64) {
 }
 
 /// Residuals `eᵢ = yᵢ − constant − Σ_j x_ij slope_j` of all rows in doubled arithmetic, and what they add up to.
+///
+/// Columns that do not lie side by side are copied, a chunk of rows at a time.
 pub(crate) fn residual_sums(
-    columns: &[&[f64]],
+    columns: &[Strided<'_>],
     target: Shifted<'_>,
     constant: DoubleDouble,
     slopes: &[DoubleDouble],
 ) -> ResidualSums {
     let rows = target.values.len();
     let chunk = chunk_rows(columns.len());
+    let all: Vec<Strided<'_>> = columns.iter().copied().chain([target.values]).collect();
+    let runs = runs(&all);
     let spans: Vec<usize> = (0..rows).step_by(chunk * CHUNKS).collect();
     let parts: Vec<Vec<DoubleDouble>> = spans
         .into_par_iter()
-        .map(|first| {
-            let mut sums = vec![DoubleDouble::ZERO; columns.len() + 4];
-            let mut residuals = (vec![0.0; chunk], vec![0.0; chunk]);
-            for start in (first..rows.min(first + chunk * CHUNKS)).step_by(chunk) {
-                let range = start..rows.min(start + chunk);
-                let residuals = (&mut residuals.0[..range.len()], &mut residuals.1[..range.len()]);
-                let work = Residuals { columns, target, constant, slopes, range, residuals, sums: &mut sums };
-                pulp::Arch::new().dispatch(work);
-            }
-            sums
-        })
+        .map_init(
+            || (Vec::new(), (vec![0.0; chunk], vec![0.0; chunk])),
+            |(scratch, residuals), first| {
+                let mut sums = vec![DoubleDouble::ZERO; columns.len() + 4];
+                for start in (first..rows.min(first + chunk * CHUNKS)).step_by(chunk) {
+                    let range = start..rows.min(start + chunk);
+                    let residuals = (&mut residuals.0[..range.len()], &mut residuals.1[..range.len()]);
+                    let mut columns = gather(&runs, range, scratch);
+                    let y = columns.pop().unwrap_or(&[]);
+                    let (columns, shift, sums) = (&columns[..], target.shift, &mut sums[..]);
+                    let work = Residuals { columns, y, shift, constant, slopes, residuals, sums };
+                    pulp::Arch::new().dispatch(work);
+                }
+                sums
+            },
+        )
         .collect();
     let mut sums = vec![DoubleDouble::ZERO; columns.len() + 4];
     for part in parts {
@@ -175,12 +235,13 @@ pub(crate) fn residual_sums(
     ResidualSums { along: sums, sum, squares, target_sum, target_squares }
 }
 
+/// A chunk of rows: columns and target, each of the chunk's rows only.
 struct Residuals<'a> {
     columns: &'a [&'a [f64]],
-    target: Shifted<'a>,
+    y: &'a [f64],
+    shift: f64,
     constant: DoubleDouble,
     slopes: &'a [DoubleDouble],
-    range: std::ops::Range<usize>,
     residuals: (&'a mut [f64], &'a mut [f64]),
     /// Along the columns, then the four sums of the target.
     sums: &'a mut [DoubleDouble],
@@ -191,26 +252,25 @@ impl WithSimd for Residuals<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { columns, target, constant, slopes, range, residuals: (hi, lo), sums } = self;
-        let y = &target.values[range.clone()];
+        let Self { columns, y, shift, constant, slopes, residuals: (hi, lo), sums } = self;
         let count = columns.len();
         let ones = &ONES[..y.len()];
         // The target about its shift first, in the place where its residuals will stand.
         lo.fill(0.0);
-        hi.iter_mut().zip(y).for_each(|(h, y)| *h = y - target.shift);
+        hi.iter_mut().zip(y).for_each(|(h, y)| *h = y - shift);
         let totals = [dot(simd, ones, hi, lo), dot(simd, hi, hi, lo)];
         for ((h, l), y) in hi.iter_mut().zip(lo.iter_mut()).zip(y) {
             let (s, e) = two_sum(*y, -constant.hi);
             (*h, *l) = (s, e - constant.lo);
         }
         for (column, slope) in columns.iter().zip(slopes) {
-            subtract_multiple(simd, &column[range.clone()], *slope, hi, lo);
+            subtract_multiple(simd, column, *slope, hi, lo);
         }
         for (h, l) in hi.iter_mut().zip(lo.iter_mut()) {
             (*h, *l) = two_sum(*h, *l);
         }
         for (column, sum) in columns.iter().zip(sums.iter_mut()) {
-            *sum = *sum + dot(simd, &column[range.clone()], hi, lo);
+            *sum = *sum + dot(simd, column, hi, lo);
         }
         let along_ones = dot(simd, ones, hi, lo);
         // (h + l)² = h (h + 2l) up to l², which no pair of doubles holds.

@@ -1,9 +1,10 @@
 //! One chunk of rows into the accumulator: cut, multiply, gather.
 
 use super::accumulator::{Accumulator, Range};
+use super::apart::{Group, SPACING, grids, grouped};
 use super::kernel::{self, Kernel, PLANE_BITS, PLANE_ROWS, Plane, ZERO_PLANE};
 use super::levels::Levels;
-use super::planes::{Digits, Grid};
+use super::planes::{Digits, Grid, fill_doubles};
 use super::wide;
 
 /// Planes multiplied at a time: bounds the table of plane products to 16 MiB.
@@ -23,10 +24,18 @@ pub(crate) struct Chunk<'a> {
     pub(crate) factors: Vec<Levels<'a>>,
 }
 
+/// Memory that stretches of rows share.
+#[derive(Default)]
+struct Scratch {
+    planes: Vec<Plane>,
+    numbers: Vec<f64>,
+}
+
 /// The planes of a group of columns.
 struct Side<'a> {
     digits: &'a [Digits<'a>],
     grids: &'a [Grid],
+    groups: Vec<Group<'a>>,
     /// Index of the first plane of each column, before sorting, and the count at the end.
     first: Vec<usize>,
     /// Where the plane stands, after sorting by width.
@@ -51,24 +60,52 @@ impl<'a> Side<'a> {
         for (position, &plane) in order.iter().enumerate() {
             place[plane] = position;
         }
-        Self { digits, grids, first, place, bits: order.iter().map(|&plane| widths[plane]).collect() }
+        let groups = grouped(digits);
+        Self { digits, grids, groups, first, place, bits: order.iter().map(|&plane| widths[plane]).collect() }
     }
 
     /// Fills the planes of a stretch of rows and adds them up into `sums`, both in place order.
-    fn fill(&self, start: usize, rows: usize, scratch: &mut Vec<Plane>, planes: &mut [Plane], sums: &mut [u128]) {
-        for (column, (digits, grid)) in self.digits.iter().zip(self.grids).enumerate() {
-            if let [place] = self.place[self.first[column]..self.first[column + 1]] {
-                digits.fill(grid, start, rows, &mut planes[place..=place]);
-                sums[place] += total(&planes[place]);
-                continue;
+    fn fill(&self, start: usize, rows: usize, scratch: &mut Scratch, planes: &mut [Plane], sums: &mut [u128]) {
+        let Scratch { planes: spare, numbers } = scratch;
+        for group in &self.groups {
+            match group {
+                Group::One(column) => {
+                    let digits = &self.digits[*column];
+                    let cut = |grid: &Grid, planes: &mut [Plane]| digits.fill(grid, start, rows, planes);
+                    self.fill_column(*column, cut, spare, planes, sums);
+                }
+                Group::Apart(run) => {
+                    numbers.resize(numbers.len().max(run.places.len() * SPACING), 0.0);
+                    run.slice(start..start + rows).transpose(numbers, SPACING);
+                    for (column, numbers) in run.places.clone().zip(numbers.chunks_exact(SPACING)) {
+                        let cut = |grid: &Grid, planes: &mut [Plane]| fill_doubles(&numbers[..rows], grid, planes);
+                        self.fill_column(column, cut, spare, planes, sums);
+                    }
+                }
             }
-            scratch.resize(grid.planes, ZERO_PLANE);
-            digits.fill(grid, start, rows, scratch);
-            for (plane, filled) in scratch.iter().enumerate() {
-                let place = self.place[self.first[column] + plane];
-                planes[place] = *filled;
-                sums[place] += total(filled);
-            }
+        }
+    }
+
+    fn fill_column(
+        &self,
+        column: usize,
+        cut: impl Fn(&Grid, &mut [Plane]),
+        spare: &mut Vec<Plane>,
+        planes: &mut [Plane],
+        sums: &mut [u128],
+    ) {
+        let grid = &self.grids[column];
+        if let [place] = self.place[self.first[column]..self.first[column + 1]] {
+            cut(grid, &mut planes[place..=place]);
+            sums[place] += total(&planes[place]);
+            return;
+        }
+        spare.resize(grid.planes, ZERO_PLANE);
+        cut(grid, spare);
+        for (plane, filled) in spare.iter().enumerate() {
+            let place = self.place[self.first[column] + plane];
+            planes[place] = *filled;
+            sums[place] += total(filled);
         }
     }
 
@@ -96,9 +133,9 @@ pub(super) fn total(plane: &Plane) -> u128 {
 impl Chunk<'_> {
     /// Adds (or subtracts) all products of the chunk's columns; `None`, with nothing added, if a number is not finite.
     pub(crate) fn deposit(&self, kernel: Kernel, into: &mut Accumulator, negate: bool) -> Option<()> {
-        let left = self.left.iter().map(Digits::grid).collect::<Option<Vec<Grid>>>()?;
+        let left = grids(&self.left)?;
         let right = match &self.right {
-            Some(digits) => digits.iter().map(Digits::grid).collect::<Option<Vec<Grid>>>()?,
+            Some(digits) => grids(digits)?,
             None => left.clone(),
         };
         self.reserve(into, &left, &right);
@@ -149,7 +186,7 @@ impl Chunk<'_> {
         let (mut a_sums, mut b_sums) = (vec![0u128; rows], vec![0u128; columns]);
         let mut a_planes = vec![ZERO_PLANE; rows];
         let mut b_planes = vec![ZERO_PLANE; if symmetric { 0 } else { columns }];
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         // Only products of a column with itself and later ones are needed.
         let first_right: Vec<usize> = if symmetric {
             (0..rows).collect()

@@ -13,6 +13,7 @@
 //! for matrix products by error-free slices; Emmart, Zheng & Weems (2018) for exact products by fused multiply-add.
 
 pub(crate) mod accumulator;
+mod apart;
 pub(crate) mod centred;
 pub(crate) mod chunk;
 pub(crate) mod float;

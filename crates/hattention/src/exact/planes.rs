@@ -1,6 +1,7 @@
 //! Columns as planes: every number of a chunk as an integer on one grid, cut into digits of 52 bits.
 
 use super::kernel::{PLANE_BITS, Plane, ZERO_PLANE};
+use crate::strided::Strided;
 
 /// One column of a chunk, in the form its planes are cut from.
 pub(crate) enum Digits<'a> {
@@ -8,6 +9,8 @@ pub(crate) enum Digits<'a> {
     Constant,
     /// Plain numbers.
     Dense(std::borrow::Cow<'a, [f64]>),
+    /// Plain numbers that lie apart.
+    Apart(Strided<'a>),
     /// One where the code matches.
     Indicator { codes: &'a [u32], code: u32 },
     /// Sums of integers times powers of two, `terms[t][row] = (m, e)` for `m · 2^e`.
@@ -71,6 +74,7 @@ impl Digits<'_> {
             Self::Constant => Some(Grid::new(0, 1, false)),
             Self::Indicator { .. } => Some(Grid::new(0, 1, false)),
             Self::Dense(values) => dense_grid(values),
+            Self::Apart(values) => dense_grid(&values.iter().collect::<Vec<f64>>()),
             Self::Sum(terms) => Some(sum_grid(terms)),
         }
     }
@@ -91,16 +95,25 @@ impl Digits<'_> {
                 indicate(&codes[start..start + rows], *code, plane);
                 plane[rows..].fill(0);
             }
-            Self::Dense(values) if is_safe(grid) => {
-                fill_dense(&values[start..start + rows], grid, planes);
-            }
-            Self::Dense(values) => {
-                let terms = vec![values[start..start + rows].iter().map(|&x| integer_and_exponent(x)).collect()];
-                fill_sum(&terms, grid, 0, rows, planes);
+            Self::Dense(values) => fill_doubles(&values[start..start + rows], grid, planes),
+            Self::Apart(values) => {
+                fill_doubles(&values.slice(start..start + rows).iter().collect::<Vec<f64>>(), grid, planes);
             }
             Self::Sum(terms) => fill_sum(terms, grid, start, rows, planes),
         }
     }
+}
+
+/// Writes the planes of at most 512 numbers; rows beyond are zero.
+pub(super) fn fill_doubles(values: &[f64], grid: &Grid, planes: &mut [Plane]) {
+    if grid.planes == 0 {
+        return;
+    }
+    if is_safe(grid) {
+        return fill_dense(values, grid, planes);
+    }
+    let terms = vec![values.iter().map(|&x| integer_and_exponent(x)).collect()];
+    fill_sum(&terms, grid, 0, values.len(), planes);
 }
 
 /// Whether one floor and exact scalings cut the column: up to two planes, far from underflow and overflow.
@@ -118,23 +131,65 @@ fn exponents(magnitude_bits: u64) -> (i32, i32) {
 }
 
 fn dense_grid(values: &[f64]) -> Option<Grid> {
-    let (largest, smallest, signs) = magnitudes(values);
-    if largest >= 0x7ff << 52 {
-        return None;
+    let magnitudes = magnitudes(values);
+    let wide = magnitudes.grid()?;
+    let whole = magnitudes.whole_scale().and_then(|scale| whole_bits(values, scale));
+    Some(whole.map_or(wide, |used| magnitudes.whole_grid(used)))
+}
+
+/// Bits of the largest magnitude of a column, of the smallest that is not zero, and those that any number has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Magnitudes {
+    pub(super) largest: u64,
+    pub(super) smallest: u64,
+    pub(super) any: u64,
+}
+
+impl Magnitudes {
+    pub(super) const NONE: Self = Self { largest: 0, smallest: u64::MAX, any: 0 };
+
+    #[inline(always)]
+    pub(super) fn include(&mut self, x: f64) {
+        const MAGNITUDE: u64 = u64::MAX >> 1;
+        let bits = x.to_bits();
+        let magnitude = bits & MAGNITUDE;
+        self.largest = self.largest.max(magnitude);
+        self.smallest = self.smallest.min(if magnitude == 0 { u64::MAX } else { magnitude });
+        self.any |= bits;
     }
-    if largest == 0 {
-        return Some(Grid::ZERO);
+
+    fn top(&self) -> i32 {
+        exponents(self.largest).0
     }
-    let biased = signs >> 63 == 1;
-    let top = exponents(largest).0;
-    let low = exponents(smallest).1;
-    // Most data are integers or short decimals: if 51 bits under the top hold every number, one plane is enough.
-    // (Numbers far below the largest one would vanish in the scaling, and cannot be multiples of such a unit anyway.)
-    let scalable = low > top - 800 && SAFE_EXPONENTS.contains(&(top - 51)) && SAFE_EXPONENTS.contains(&(top + 51));
-    if scalable && let Some(used) = whole_bits(values, power_of_two(51 - top)) {
-        return Some(Grid::new(top - 51 + used.trailing_zeros() as i32, top, biased));
+
+    fn biased(&self) -> bool {
+        self.any >> 63 == 1
     }
-    Some(Grid::new(low, top, biased))
+
+    /// The grid that holds any numbers of such magnitudes; `None` if one is not finite.
+    pub(super) fn grid(&self) -> Option<Grid> {
+        match self.largest {
+            0 => Some(Grid::ZERO),
+            largest if largest >= 0x7ff << 52 => None,
+            _ => Some(Grid::new(exponents(self.smallest).1, self.top(), self.biased())),
+        }
+    }
+
+    /// What makes all numbers whole if one plane may hold them.
+    ///
+    /// Most data are integers or short decimals: if 51 bits under the top hold every number, one plane is enough. (Numbers
+    /// far below the largest one would vanish in the scaling, and cannot be multiples of such a unit anyway.)
+    pub(super) fn whole_scale(&self) -> Option<f64> {
+        let finite = self.largest > 0 && self.largest < 0x7ff << 52;
+        let (low, top) = if finite { (exponents(self.smallest).1, self.top()) } else { return None };
+        let scalable = low > top - 800 && SAFE_EXPONENTS.contains(&(top - 51)) && SAFE_EXPONENTS.contains(&(top + 51));
+        scalable.then(|| power_of_two(51 - top))
+    }
+
+    /// The grid of numbers that use these bits, once they are whole.
+    pub(super) fn whole_grid(&self, used: u64) -> Grid {
+        Grid::new(self.top() - 51 + used.trailing_zeros() as i32, self.top(), self.biased())
+    }
 }
 
 /// The bits used by any of the numbers times `scale`, if all of these are whole; not all are zero.
@@ -177,27 +232,19 @@ fn indicate(codes: &[u32], code: u32, digits: &mut [u64]) {
     )
 }
 
-/// Bits of the largest magnitude and of the smallest that is not zero, and the bits that any number has.
-fn magnitudes(values: &[f64]) -> (u64, u64, u64) {
+fn magnitudes(values: &[f64]) -> Magnitudes {
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
-            const MAGNITUDE: u64 = u64::MAX >> 1;
-            let (mut largest, mut smallest, mut signs) = (0u64, u64::MAX, 0u64);
-            for x in values {
-                let bits = x.to_bits();
-                let magnitude = bits & MAGNITUDE;
-                largest = largest.max(magnitude);
-                smallest = smallest.min(if magnitude == 0 { u64::MAX } else { magnitude });
-                signs |= bits;
-            }
-            (largest, smallest, signs)
+            let mut all = Magnitudes::NONE;
+            values.iter().for_each(|x| all.include(*x));
+            all
         },
     )
 }
 
 /// Whether any number times `scale` is not whole, and the bits that they use if they are.
-fn scaled_bits(values: &[f64], scale: f64) -> (u64, u64) {
+pub(super) fn scaled_bits(values: &[f64], scale: f64) -> (u64, u64) {
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::exact::float::Float;
 use crate::fit::{Covariance, Fit};
 use crate::moments::Moments;
+use crate::strided::{Strided, Table};
 use crate::whitening::{
     Arithmetic, Correlations, Method, Whitening, WhiteningOptions, digits, inverse_column, plain_loading,
 };
@@ -59,15 +60,78 @@ pub fn fit(
     targets: &[(usize, &str)],
     options: WhiteningOptions,
 ) -> Result<(Whitening, Vec<Fit>), Error> {
-    if options.arithmetic != Arithmetic::Extended
-        && let Some(rows) = Rows::new(block, design, targets, options)
-        && let Some(done) = rows.fit()
-    {
-        return Ok(done);
-    }
-    let moments = Moments::of(block)?;
-    let whitening = Whitening::of(&moments, design, Filter::Ols, options, None)?;
-    let fits = targets.iter().map(|(column, name)| Fit::of(&moments, &whitening, *column, name));
+    let plain = |column: usize| match block.columns.get(column) {
+        Some(Column::Dense(values)) if values.len() == block.rows => Some(Strided::from(*values)),
+        _ => None,
+    };
+    let rows = if block.weights.is_none() { Rows::new(block.rows, plain, design, targets, options) } else { None };
+    first_rung(rows).map_or_else(|| climb(&Moments::of(block)?, design, targets, options), Ok)
+}
+
+/// Least squares of a table in memory, whatever its layout: as [`fit()`], without a copy of the rows.
+///
+/// `design` numbers the columns of the table, and the targets after them: the first target is column `table.columns()`.
+///
+/// # Shapes
+/// `table`: `[rows, columns]`; each target and the weights: `[rows]`.
+///
+/// # Equals
+/// [`fit()`] of the table's columns and the targets in one block, in bits.
+///
+/// # Numerics
+/// As [`fit()`]. Rows whose columns do not lie side by side are brought into that order a few hundred at a time, for the
+/// sums of products and once for each target. With weights it climbs to the exact state, as where doubles fall short;
+/// that is made of the table in the same way ([`Moments::of_table`]).
+///
+/// # Errors
+/// As [`Moments::of_table`], [`Whitening::of`] and [`Fit::of`].
+///
+/// # Example
+/// ```
+/// use hattention::{Design, Method, Strided, Table, in_memory};
+/// // Rows (x, z, y), as numpy has them by default.
+/// let rows = [1.0, 0.0, 2.0, 2.0, 1.0, 5.0, 3.0, 0.0, 6.0, 4.0, 1.0, 9.5, 5.0, 1.0, 11.0];
+/// let table = Table::new(&rows, [5, 2], [3, 1]).unwrap();
+/// let y = Strided::new(&rows[2..], 5, 3).unwrap();
+/// let design = Design::plain(["x", "z"], true);
+/// let (whitening, fits) = in_memory::fit_table(&table, &design, &[(y, "y")], None, Default::default()).unwrap();
+/// assert_eq!(whitening.method, Method::InMemory);
+/// assert_eq!(fits[0].coefficients(0.95)[0].name, "(Intercept)");
+/// ```
+pub fn fit_table(
+    table: &Table<'_>,
+    design: &Design,
+    targets: &[(Strided<'_>, &str)],
+    weights: Option<Strided<'_>>,
+    options: WhiteningOptions,
+) -> Result<(Whitening, Vec<Fit>), Error> {
+    let count = table.columns();
+    let values: Vec<Strided<'_>> = targets.iter().map(|(values, _)| *values).collect();
+    let places: Vec<(usize, &str)> =
+        targets.iter().enumerate().map(|(target, (_, name))| (count + target, *name)).collect();
+    let plain = |column: usize| {
+        let target = || values.get(column - count).filter(|values| values.len() == table.rows()).copied();
+        table.column(column).or_else(target)
+    };
+    let rows = if weights.is_none() { Rows::new(table.rows(), plain, design, &places, options) } else { None };
+    let state = || Moments::of_table(table, &values, weights);
+    first_rung(rows).map_or_else(|| climb(&state()?, design, &places, options), Ok)
+}
+
+/// The fit in doubles, if there are such rows and they are enough.
+fn first_rung(rows: Option<Rows<'_>>) -> Option<(Whitening, Vec<Fit>)> {
+    rows.filter(|rows| rows.options.arithmetic != Arithmetic::Extended)?.fit()
+}
+
+/// The fit of the exact state.
+fn climb(
+    moments: &Moments,
+    design: &Design,
+    targets: &[(usize, &str)],
+    options: WhiteningOptions,
+) -> Result<(Whitening, Vec<Fit>), Error> {
+    let whitening = Whitening::of(moments, design, Filter::Ols, options, None)?;
+    let fits = targets.iter().map(|(column, name)| Fit::of(moments, &whitening, *column, name));
     let fits = fits.collect::<Result<_, _>>()?;
     Ok((whitening, fits))
 }
@@ -88,33 +152,27 @@ struct Rows<'a> {
     rows: usize,
     design: &'a Design,
     options: WhiteningOptions,
-    columns: Vec<&'a [f64]>,
-    targets: Vec<(&'a [f64], &'a str)>,
+    columns: Vec<Strided<'a>>,
+    targets: Vec<(Strided<'a>, &'a str)>,
 }
 
 impl<'a> Rows<'a> {
+    /// `None` where not all columns are doubles, `plain` says which, or the design is not of plain columns and enough rows.
     fn new(
-        block: &Block<'a>,
+        rows: usize,
+        plain: impl Fn(usize) -> Option<Strided<'a>>,
         design: &'a Design,
         targets: &[(usize, &'a str)],
         options: WhiteningOptions,
     ) -> Option<Self> {
-        let plain = |column: usize| match block.columns.get(column) {
-            Some(Column::Dense(values)) if values.len() == block.rows => Some(*values),
-            _ => None,
-        };
         let complete = design.columns.len() == design.names.len() && !design.names.is_empty();
         let coefficients = design.names.len() + design.intercept as usize;
-        if block.weights.is_some() || !complete || !design.orthogonal.is_empty() || block.rows < coefficients {
+        if !complete || !design.orthogonal.is_empty() || rows < coefficients {
             return None;
         }
-        Some(Self {
-            rows: block.rows,
-            design,
-            options,
-            columns: design.columns.iter().map(|c| plain((*c)?)).collect::<Option<_>>()?,
-            targets: targets.iter().map(|(c, name)| Some((plain(*c)?, *name))).collect::<Option<_>>()?,
-        })
+        let columns = design.columns.iter().map(|c| plain((*c)?)).collect::<Option<_>>()?;
+        let targets = targets.iter().map(|(c, name)| Some((plain(*c)?, *name))).collect::<Option<_>>()?;
+        Some(Self { rows, design, options, columns, targets })
     }
 
     fn fit(&self) -> Option<(Whitening, Vec<Fit>)> {

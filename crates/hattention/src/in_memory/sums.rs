@@ -1,5 +1,7 @@
 //! Sums of products of the rows in doubles, their factor, and what rounding did to the sums of residuals.
 
+use rayon::prelude::*;
+
 use super::{LARGEST_ERROR, Rows, SAFE_SQUARES, SAMPLE, Solution, UNIT};
 use crate::dense::factor::{cholesky, inverse_by_columns};
 use crate::dense::rows::{ResidualSums, Shifted, products, residual_roundings, roundings};
@@ -7,6 +9,7 @@ use crate::dense::{PANEL, Panels};
 use crate::double_double::DoubleDouble;
 use crate::exact::float::Float;
 use crate::moments::Precision;
+use crate::strided::{Run, Strided, gather, runs};
 use crate::whitening::{KeyMap, tolerance, unit};
 
 /// Sums of products of all columns: the design's, the constant if there is one, the targets.
@@ -27,14 +30,12 @@ pub(super) struct Sums {
 impl Sums {
     pub(super) fn of(rows: &Rows<'_>) -> Option<Self> {
         let intercept = rows.design.intercept;
-        let stride = rows.rows.div_ceil(SAMPLE);
-        let shift = |values: &[f64]| if intercept { short_mean(values, stride) } else { 0.0 };
-        let ones = if intercept { vec![1.0; rows.rows] } else { Vec::new() };
-        let constant = intercept.then_some(Shifted { values: &ones, shift: 0.0 });
-        let shifted = |values| Shifted { values, shift: shift(values) };
-        let of_targets = rows.targets.iter().map(|(values, _)| shifted(values));
+        let constant = intercept.then(|| Strided::constant(&[1.0], rows.rows));
+        let targets = rows.targets.iter().map(|(values, _)| *values);
+        let columns: Vec<Strided<'_>> = rows.columns.iter().copied().chain(constant).chain(targets).collect();
+        let shifts = if intercept { short_means(&columns, rows.columns.len()) } else { vec![0.0; columns.len()] };
         let all: Vec<Shifted<'_>> =
-            rows.columns.iter().map(|values| shifted(values)).chain(constant).chain(of_targets).collect();
+            columns.iter().zip(shifts).map(|(values, shift)| Shifted { values: *values, shift }).collect();
         let count = rows.rows as f64;
         let mut sums = Self {
             rows: count,
@@ -113,12 +114,27 @@ impl Sums {
     }
 }
 
-/// About the mean of every `stride`th number, to a thousandth of their spread: so short that whole numbers and levels less
-/// it stay short, and their products exact.
-fn short_mean(values: &[f64], stride: usize) -> f64 {
-    let sample = || values.iter().copied().step_by(stride);
-    let mean = sample().sum::<f64>() / sample().count() as f64;
-    let spread = sample().fold(f64::MIN, f64::max) - sample().fold(f64::MAX, f64::min);
+/// The short means of all columns; zero for the constant.
+fn short_means(columns: &[Strided<'_>], constant: usize) -> Vec<f64> {
+    let samples: Vec<Strided<'_>> = columns.iter().map(|x| x.every(x.len().div_ceil(SAMPLE).max(1))).collect();
+    let parts: Vec<Run<'_>> = runs(&samples).iter().flat_map(|run| run.parts(PANEL)).collect();
+    let means: Vec<Vec<f64>> = parts
+        .par_iter()
+        .map_init(Vec::new, |scratch, run| {
+            let rows = 0..run.first().len();
+            gather(std::slice::from_ref(run), rows, scratch).into_iter().map(short_mean).collect()
+        })
+        .collect();
+    let mut means = means.concat();
+    means[constant] = 0.0;
+    means
+}
+
+/// About the mean of a sample of a column, to a thousandth of their spread: so short that whole numbers and levels less it
+/// stay short, and their products exact.
+fn short_mean(sample: &[f64]) -> f64 {
+    let mean = sample.iter().sum::<f64>() / sample.len() as f64;
+    let spread = sample.iter().copied().fold(f64::MIN, f64::max) - sample.iter().copied().fold(f64::MAX, f64::min);
     if !(spread > 0.0 && spread.is_finite()) {
         return mean;
     }

@@ -10,6 +10,7 @@ use crate::exact::chunk::Chunk;
 use crate::exact::kernel::{Kernel, PLANE_ROWS};
 use crate::exact::levels::Levels;
 use crate::exact::planes::{Digits, integer_and_exponent};
+use crate::strided::{Strided, gather, runs};
 
 /// Adds (or subtracts) all products of a block's columns, chunks in parallel; `None`, with nothing added, if a number is
 /// not finite.
@@ -21,22 +22,86 @@ pub(super) fn add_block(
     negate: bool,
 ) -> Option<()> {
     let parts = Parts::of(block, ids);
-    let columns = parts.others.len();
-    // Tables of many columns are large: as few of them as there are threads.
-    let large = !parts.factors.is_empty() || columns >= WIDE;
-    let chunk_rows = if parts.factors.is_empty() { chunk_rows(block.rows, columns) } else { LONGEST_CHUNK };
-    if block.rows <= chunk_rows {
-        return parts.chunk(block, 0..block.rows).deposit(kernel, into, negate);
+    let size = Size { rows: block.rows, columns: parts.others.len(), factors: !parts.factors.is_empty() };
+    add_chunks(into, size, negate, |range, into, negate| parts.chunk(block, range).deposit(kernel, into, negate))
+}
+
+/// Adds all products of columns in any layout; `None`, with nothing added, if a number is not finite.
+pub(super) fn add_strided(
+    kernel: Kernel,
+    into: &mut Accumulator,
+    columns: &[Strided<'_>],
+    rows: usize,
+    weights: Option<Strided<'_>>,
+) -> Option<()> {
+    let size = Size { rows, columns: columns.len(), factors: false };
+    add_chunks(into, size, false, |range, into, negate| {
+        strided_chunk(columns, weights, range).deposit(kernel, into, negate)
+    })
+}
+
+fn strided_chunk<'a>(
+    columns: &[Strided<'a>],
+    weights: Option<Strided<'a>>,
+    range: std::ops::Range<usize>,
+) -> Chunk<'a> {
+    let slices: Vec<Strided<'a>> = columns.iter().map(|column| column.slice(range.clone())).collect();
+    let digits = |column: &Strided<'a>| match column.contiguous() {
+        Some(values) => Digits::Dense(Cow::Borrowed(values)),
+        None => Digits::Apart(*column),
+    };
+    let right = weights.map(|weights| {
+        let weights: Vec<f64> = weights.slice(range.clone()).iter().collect();
+        let mut scratch = Vec::new();
+        let mut right = Vec::with_capacity(columns.len() + 1);
+        for run in runs(&slices).iter().flat_map(|run| run.parts(WEIGHTED_TOGETHER)) {
+            let values = gather(std::slice::from_ref(&run), 0..range.len(), &mut scratch);
+            right.extend(values.into_iter().map(|values| weighted(Column::Dense(values), &weights)));
+        }
+        std::iter::once(Digits::Dense(Cow::Owned(weights))).chain(right).collect()
+    });
+    Chunk {
+        rows: range.len(),
+        left: std::iter::once(Digits::Constant).chain(slices.iter().map(digits)).collect(),
+        right,
+        ids: (0..=columns.len()).collect(),
+        factors: Vec::new(),
     }
-    let chunks = block.rows.div_ceil(chunk_rows);
+}
+
+/// Columns that are copied at a time to be weighted.
+const WEIGHTED_TOGETHER: usize = 8;
+
+/// What decides how many rows a chunk has.
+struct Size {
+    rows: usize,
+    columns: usize,
+    /// Whether there are factors of many levels.
+    factors: bool,
+}
+
+/// Adds (or subtracts) chunks of rows, in parallel; `None`, with nothing added, if one of them cannot be.
+fn add_chunks(
+    into: &mut Accumulator,
+    Size { rows, columns, factors }: Size,
+    negate: bool,
+    deposit: impl Fn(std::ops::Range<usize>, &mut Accumulator, bool) -> Option<()> + Sync,
+) -> Option<()> {
+    // Tables of many columns are large: as few of them as there are threads.
+    let large = factors || columns >= WIDE;
+    let chunk_rows = if factors { LONGEST_CHUNK } else { chunk_rows(rows, columns) };
+    if rows <= chunk_rows {
+        return deposit(0..rows, into, negate);
+    }
+    let chunks = rows.div_ceil(chunk_rows);
     let share = if large { chunks.div_ceil(rayon::current_num_threads()) } else { 1 };
     let size = into.columns();
-    let pieces: Vec<usize> = (0..block.rows).step_by(share * chunk_rows).collect();
+    let pieces: Vec<usize> = (0..rows).step_by(share * chunk_rows).collect();
     let sums_of = |first: usize| {
         let mut sums = Accumulator::new(size);
-        let end = block.rows.min(first + share * chunk_rows);
+        let end = rows.min(first + share * chunk_rows);
         for start in (first..end).step_by(chunk_rows) {
-            parts.chunk(block, start..end.min(start + chunk_rows)).deposit(kernel, &mut sums, false)?;
+            deposit(start..end.min(start + chunk_rows), &mut sums, false)?;
         }
         Some(sums)
     };
@@ -160,7 +225,7 @@ fn integers(values: &[f64]) -> Vec<(i64, i32)> {
 }
 
 /// The column times the weights. A product of doubles is two integers of at most 53 bits.
-fn weighted<'a>(column: Column<'a>, weights: &[f64]) -> Digits<'a> {
+fn weighted(column: Column<'_>, weights: &[f64]) -> Digits<'static> {
     let times = |values: &[(i64, i32)]| -> [Vec<(i64, i32)>; 2] {
         let products = values.iter().zip(weights).map(|(&(m, e), &w)| {
             let (weight, exponent) = integer_and_exponent(w);
@@ -175,7 +240,7 @@ fn weighted<'a>(column: Column<'a>, weights: &[f64]) -> Digits<'a> {
             .unzip::<_, _, Vec<_>, Vec<_>>()
             .into()
     };
-    let times_double = |values: &[f64]| -> Digits<'a> {
+    let times_double = |values: &[f64]| -> Digits<'static> {
         // Weights and data of few digits have products that are doubles: those take the fast way.
         let products: Vec<f64> = values.iter().zip(weights).map(|(x, w)| x * w).collect();
         let exact = products.iter().zip(values.iter().zip(weights)).all(|(p, (x, w))| {
@@ -186,6 +251,7 @@ fn weighted<'a>(column: Column<'a>, weights: &[f64]) -> Digits<'a> {
     match digits(column) {
         Digits::Constant => Digits::Dense(Cow::Owned(weights.to_vec())),
         Digits::Dense(values) => times_double(&values),
+        Digits::Apart(values) => times_double(&values.iter().collect::<Vec<f64>>()),
         Digits::Indicator { codes, code } => {
             let chosen = codes.iter().zip(weights).map(|(c, w)| if *c == code { *w } else { 0.0 });
             Digits::Dense(Cow::Owned(chosen.collect()))
