@@ -85,9 +85,8 @@ impl<'a> Run<'a> {
         let numbers = &self.first.values[at..];
         let mut piece = [0.0; W];
         if BESIDE {
-            let beside = &numbers[..W];
-            for c in 0..W {
-                piece[c] = beside[c];
+            for (x, number) in piece.iter_mut().zip(&numbers[..W]) {
+                *x = *number;
             }
         } else {
             for c in 0..W {
@@ -104,7 +103,7 @@ impl<'a> Run<'a> {
         rows.clone().step_by(TILE_ROWS).map(
             #[inline(always)]
             move |start| {
-                if (start - rows.start) % ahead == 0 {
+                if (start - rows.start).is_multiple_of(ahead) {
                     self.fetch(start..rows.end.min(start + ahead));
                 }
                 start..rows.end.min(start + TILE_ROWS)
