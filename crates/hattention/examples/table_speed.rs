@@ -18,8 +18,11 @@ fn main() -> Result<(), Error> {
 
 const SIZES: [(usize, usize); 3] = [(1_000_000, 10), (100_000, 100), (10_000, 1000)];
 
+/// A name and what is timed.
+type Way<'a> = (&'a str, &'a mut dyn FnMut() -> Result<(), Error>);
+
 /// Median milliseconds of every way, tried in turn.
-fn medians(rounds: usize, ways: &mut [(&str, &mut dyn FnMut() -> Result<(), Error>)]) -> Result<(), Error> {
+fn medians(rounds: usize, ways: &mut [Way<'_>]) -> Result<(), Error> {
     let mut times = vec![Vec::new(); ways.len()];
     for _ in 0..rounds {
         for ((_, run), times) in ways.iter_mut().zip(&mut times) {
