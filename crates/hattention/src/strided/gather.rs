@@ -80,13 +80,15 @@ impl<'a> Run<'a> {
 
     /// Numbers of a row, from column `first` of the run on; `BESIDE` says that the columns are one number apart.
     #[inline(always)]
+    #[allow(clippy::manual_memcpy, reason = "iterators and copies may stay calls, one a row")]
     pub(crate) fn piece<const W: usize, const BESIDE: bool>(&self, row: usize, first: usize) -> [f64; W] {
         let at = row * self.first.stride + first * self.distance;
         let numbers = &self.first.values[at..];
         let mut piece = [0.0; W];
         if BESIDE {
-            for (x, number) in piece.iter_mut().zip(&numbers[..W]) {
-                *x = *number;
+            let beside = &numbers[..W];
+            for c in 0..W {
+                piece[c] = beside[c];
             }
         } else {
             for c in 0..W {
