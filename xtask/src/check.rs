@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Failure, help, root, runtimes};
+use crate::{Failure, help, package, root, runtimes};
 
 const HELP: &str = "\
 cargo xtask check [STEP…]
@@ -14,18 +14,19 @@ Runs every step, or only those named, and stops at the first that fails:
 
   format      cargo fmt --all --check
   features    builds and tests ask every dependency for the same features
-  lint        clippy over the workspace, warnings are errors
-  tests       cargo nextest run (or cargo test) --release --workspace
-  docs        cargo test --release --workspace --doc
+  lint        clippy over the crates, warnings are errors
+  tests       cargo nextest run (or cargo test) --release
+  docs        cargo test --release --doc
   tract       ONNX files in tract: reference/tract
   python      ONNX and safetensors files in ONNX Runtime, onnx.checker and numpy: reference/onnx
+  package     the Python package: its lints, its wheel in an environment of its own, mypy and pytest
 
 A step whose tool is not installed is skipped, and the summary says so.
 ";
 
 type Step = (&'static str, fn() -> Result<Outcome, Failure>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", format),
     ("features", features),
     ("lint", lint),
@@ -33,6 +34,7 @@ const STEPS: [Step; 7] = [
     ("docs", docs),
     ("tract", runtimes::tract),
     ("python", runtimes::python),
+    ("package", package::package),
 ];
 
 pub(crate) enum Outcome {
@@ -107,7 +109,7 @@ fn features() -> Result<Outcome, Failure> {
 }
 
 fn feature_sets(edges: &str) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
-    let output = cargo(&["tree", "--workspace", "--edges", edges, "--format", "{p}\t{f}", "--prefix", "none"])
+    let output = cargo(&["tree", "--edges", edges, "--format", "{p}\t{f}", "--prefix", "none"])
         .stderr(Stdio::inherit())
         .output()
         .map_err(|e| Failure::work(format!("cannot run cargo tree: {e}")))?;
@@ -128,10 +130,18 @@ fn feature_sets(edges: &str) -> Result<BTreeMap<String, BTreeSet<String>>, Failu
 /// the tests use anyway. Our packages are built without optimisation, as only the lints are wanted; asking for the
 /// binaries' test harnesses covers libraries and binaries, and leaves the programs in the target folder alone.
 fn lint() -> Result<Outcome, Failure> {
-    if !answers("clippy-driver", &["--version"]) {
-        return Ok(Outcome::Skipped("clippy is not installed"));
+    match lint_driver(&["test", "--release", "--bins", "--no-run"])? {
+        Some(command) => execute(command, "clippy has complaints"),
+        None => Ok(Outcome::Skipped("clippy is not installed")),
     }
-    let mut command = cargo(&["test", "--release", "--workspace", "--bins", "--no-run"]);
+}
+
+/// A build that lints our own packages; `None` where clippy is not installed.
+pub(crate) fn lint_driver(arguments: &[&str]) -> Result<Option<Command>, Failure> {
+    if !answers("clippy-driver", &["--version"]) {
+        return Ok(None);
+    }
+    let mut command = cargo(arguments);
     for member in members()? {
         command.arg("--config").arg(format!("profile.release.package.{member}.opt-level=0"));
     }
@@ -139,7 +149,7 @@ fn lint() -> Result<Outcome, Failure> {
     // from taking each other's lints for their own.
     let arguments = ["-Dwarnings", "--cfg", &format!("checkout={:?}", root().display().to_string()), ""];
     command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").env("CLIPPY_ARGS", arguments.join("__CLIPPY_HACKERY__"));
-    execute(command, "clippy has complaints")
+    Ok(Some(command))
 }
 
 /// Names of the workspace's packages.
@@ -155,16 +165,16 @@ fn members() -> Result<Vec<String>, Failure> {
 
 fn tests() -> Result<Outcome, Failure> {
     let command = if answers("cargo", &["nextest", "--version"]) {
-        cargo(&["nextest", "run", "--release", "--workspace"])
+        cargo(&["nextest", "run", "--release"])
     } else {
-        cargo(&["test", "--release", "--workspace", "--all-targets"])
+        cargo(&["test", "--release", "--all-targets"])
     };
     execute(command, "a test failed")
 }
 
 /// The whole workspace, because `-p hattention` alone would ask its dependencies for other features and compile them anew.
 fn docs() -> Result<Outcome, Failure> {
-    execute(cargo(&["test", "--release", "--workspace", "--doc"]), "an example in the documentation failed")
+    execute(cargo(&["test", "--release", "--doc"]), "an example in the documentation failed")
 }
 
 /// Cargo in the root of the checkout, without what cargo told *this* program about its package: build scripts of

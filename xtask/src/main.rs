@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod dist;
+mod package;
 mod runtimes;
 
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ pub(crate) fn tract() -> Result<Outcome, Failure> {
 }
 
 /// Builds the program.
-fn program(target: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn program(target: &Path) -> Result<PathBuf, Failure> {
     execute(cargo(&["build", "--release", "--bin", "hat"]), "the program does not build")?;
     Ok(target.join("release").join(format!("hat{}", std::env::consts::EXE_SUFFIX)))
 }

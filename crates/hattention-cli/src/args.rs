@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hattention::Aliased;
+use hattention_table::regression::{Amount, Failure, SolveOptions};
 
 pub use crate::cluster::ClusterCommand;
 pub use crate::roll::RollArgs;
@@ -135,6 +137,25 @@ pub struct ReadOutArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl ReadOutArgs {
+    /// What is fitted, in other words.
+    ///
+    /// # Errors
+    /// If a number is none.
+    pub fn solve(&self) -> Result<SolveOptions, Failure> {
+        Ok(SolveOptions {
+            amount: Amount::parse(self.ridge.as_deref(), self.components.as_deref())?,
+            standardize: self.standardize,
+            aliased: match self.aliased {
+                AliasedArg::Error => Aliased::Error,
+                AliasedArg::Drop => Aliased::Drop,
+                AliasedArg::MinNorm => Aliased::MinNorm,
+            },
+            vif: self.vif,
+        })
+    }
 }
 
 /// What `hat fit --help` ends with.

@@ -2,13 +2,14 @@
 
 use hattention::fit::Vcov;
 use hattention_cluster::ClusterError;
+use hattention_table::design::NaPolicy;
 use hattention_table::formula::Formula;
+use hattention_table::regression::fit::{FitOptions, check_order};
+use hattention_table::regression::hc;
 use hattention_table::state::TableState;
 
-use crate::amount::Amount;
-use crate::args::FitArgs;
-use crate::failure::Failure;
-use crate::hc;
+use crate::args::{FitArgs, Na};
+use crate::failure::{Failure, of_cluster};
 
 /// What is asked for, in other words than those of the command line.
 pub struct Asked {
@@ -16,10 +17,8 @@ pub struct Asked {
     pub formula: Option<Formula>,
     /// Where the rows are.
     pub sources: Vec<String>,
-    /// The covariance of the coefficients.
-    pub vcov: Vcov,
-    /// How much to shrink.
-    pub amount: Amount,
+    /// How they are fitted.
+    pub options: FitOptions,
 }
 
 impl Asked {
@@ -37,10 +36,15 @@ impl Asked {
         };
         let vcov = hc::parse(&args.vcov)?;
         let refuse = |message: String, hint: &str| Err(Failure::usage(message, hint));
-        if args.order.is_some() && !matches!(vcov, Vcov::Hac { .. }) {
-            let message = format!("--order orders the rows for HAC, and --vcov is {vcov}");
-            return refuse(message, "leave it out, or use --vcov HAC:lag");
-        }
+        let options = FitOptions {
+            weights: args.weights.clone(),
+            vcov: vcov.clone(),
+            order: args.order.clone(),
+            na: if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop },
+            hc: args.with_hc,
+            solve: args.read.solve()?,
+        };
+        check_order(&options)?;
         if args.from.is_some() || !args.remove.is_empty() {
             hc::check(&vcov)?;
         }
@@ -48,7 +52,7 @@ impl Asked {
             return refuse("--on without a source".to_owned(), "name the files that the cluster is to read");
         }
         if args.on.is_some() && sources.iter().any(|source| source == "-") {
-            return Err(ClusterError::NotShared { what: "standard input".into() }.into());
+            return Err(of_cluster(ClusterError::NotShared { what: "standard input".into() }));
         }
         if args.on.is_some() && vcov != Vcov::Iid && !(args.with_hc && hc::from_sums(&vcov)) {
             let message = format!("--vcov {vcov} reads all rows a second time, and --on brings back their state only");
@@ -61,7 +65,7 @@ impl Asked {
             let what = if formula.is_some() { "a formula" } else { "--sql" };
             return refuse(format!("{what} without a source"), "name the files of its rows");
         }
-        let asked = Self { formula, sources, vcov, amount: Amount::parse(&args.read)? };
+        let asked = Self { formula, sources, options };
         let states = [
             (args.from.is_some(), "--from"),
             (!args.remove.is_empty(), "--remove"),
@@ -85,11 +89,11 @@ impl Asked {
     pub fn with_hc(&self, args: &FitArgs, earlier: Option<&TableState>) -> Result<bool, Failure> {
         let Some((state, path)) = earlier.zip(args.from.as_ref()) else {
             // Rows that are taken out cannot be read a second time.
-            return Ok(args.with_hc || (hc::from_sums(&self.vcov) && !args.remove.is_empty()));
+            return Ok(args.with_hc || (hc::from_sums(&self.options.vcov) && !args.remove.is_empty()));
         };
         let (has, name) = (state.gathered.quartic.is_some(), path.display().to_string());
-        match (has, hc::from_sums(&self.vcov), args.with_hc) {
-            (false, true, _) => Err(hc::lacking(&name, &self.vcov)),
+        match (has, hc::from_sums(&self.options.vcov), args.with_hc) {
+            (false, true, _) => Err(hc::lacking(&name, &self.options.vcov)),
             (false, false, true) => Err(Failure::usage(
                 format!("--with-hc of {name}, which was built without it: its rows are gone"),
                 "leave out --with-hc, or build the state again from its rows",

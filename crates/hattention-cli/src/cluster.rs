@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hattention_cluster::{Address, ClusterError, ExecutorOptions, SchedulerOptions, run_executor, run_scheduler};
-use hattention_table::design::{Design, NaPolicy};
+use hattention_cluster::{Address, ExecutorOptions, SchedulerOptions, run_executor, run_scheduler};
+use hattention_table::design::Design;
+use hattention_table::regression::FitOptions;
 use hattention_table::source::Source;
 use hattention_table::state::TableState;
 
 use crate::args::FitArgs;
-use crate::failure::{Failure, USAGE};
+use crate::failure::{Failure, of_cluster};
 use crate::progress::Progress;
 
 /// `hat cluster`.
@@ -72,11 +73,11 @@ pub fn run(command: &ClusterCommand) -> Result<(), Failure> {
             tell(args.verbose);
             let SchedulerArgs { bind, port, host, .. } = args;
             let options = SchedulerOptions { bind: bind.clone(), port: *port, host: host.clone() };
-            Ok(run_scheduler(&options, |port| eprintln!("scheduler at df://{host}:{port}"))?)
+            run_scheduler(&options, |port| eprintln!("scheduler at df://{host}:{port}")).map_err(of_cluster)
         }
         ClusterCommand::Executor(args) => {
             tell(args.verbose);
-            let scheduler: Address = args.scheduler.parse()?;
+            let scheduler: Address = args.scheduler.parse().map_err(of_cluster)?;
             if args.tasks == Some(0) {
                 return Err(Failure::usage("--tasks is 0, expected at least 1", "leave it out for one a core"));
             }
@@ -84,14 +85,15 @@ pub fn run(command: &ClusterCommand) -> Result<(), Failure> {
                 return Err(Failure::usage("--port is 65535, and the port after it is needed too", "take a lower one"));
             }
             eprintln!("executor at port {} of {scheduler}", args.port);
-            Ok(run_executor(&ExecutorOptions {
+            run_executor(&ExecutorOptions {
                 scheduler,
                 bind: args.bind.clone(),
                 port: args.port,
                 host: args.host.clone(),
                 tasks: args.tasks.unwrap_or(0),
                 work_dir: args.work_dir.clone(),
-            })?)
+            })
+            .map_err(of_cluster)
         }
     }
 }
@@ -104,27 +106,17 @@ pub fn state_of(
     args: &FitArgs,
     source: &Source,
     design: &Design,
-    na: NaPolicy,
-    hc: bool,
+    options: &FitOptions,
     quiet: bool,
 ) -> Result<Option<TableState>, Failure> {
     let Some(address) = &args.on else {
         return Ok(None);
     };
-    let address: Address = address.parse()?;
+    let address: Address = address.parse().map_err(of_cluster)?;
     let progress = Progress::new(None, "on the cluster", quiet);
-    let state = hattention_cluster::state_of(&address, source, design, na, hc, args.tasks);
+    let state = hattention_cluster::state_of(&address, source, design, options.na, options.hc, args.tasks);
     drop(progress);
-    Ok(Some(state?))
-}
-
-impl From<ClusterError> for Failure {
-    fn from(error: ClusterError) -> Self {
-        match error {
-            ClusterError::Table(error) => error.into(),
-            error => Self { hint: error.hint(), message: error.to_string(), code: USAGE, row: None },
-        }
-    }
+    Ok(Some(state.map_err(of_cluster)?))
 }
 
 /// Messages of the servers go to standard error.

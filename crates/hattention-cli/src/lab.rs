@@ -11,8 +11,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::args::{DeviceArg, LabCommand, LabRunArgs};
-use crate::failure::Failure;
-use crate::{output, render};
+use hattention_table::regression::render;
+
+use crate::failure::{Failure, of_lab};
+use crate::output;
 
 /// Runs the command.
 pub fn run(command: &LabCommand, quiet: bool) -> Result<(), Failure> {
@@ -43,7 +45,7 @@ fn list(json: bool) -> Result<(), Failure> {
 }
 
 fn run_one(args: &LabRunArgs, quiet: bool) -> Result<(), Failure> {
-    let experiment = experiments::find(&args.name)?;
+    let experiment = experiments::find(&args.name).map_err(of_lab)?;
     let size = if args.smoke { Size::Smoke } else { Size::Full };
     let mut plan = experiment.plan(size, args.seeds);
     plan.data = args.data.clone();
@@ -57,14 +59,14 @@ fn run_one(args: &LabRunArgs, quiet: bool) -> Result<(), Failure> {
     });
     output::check_folder(&out)?;
     let program = Program::new(quiet);
-    let outcome = run::run(experiment, &plan, &out, &program)?;
+    let outcome = run::run(experiment, &plan, &out, &program).map_err(of_lab)?;
     program.bar.finish_and_clear();
     show(&outcome, args.json)
 }
 
 fn report(folder: &Path, json: bool, quiet: bool) -> Result<(), Failure> {
     let program = Program::new(quiet);
-    let outcome = run::report(folder, &program)?;
+    let outcome = run::report(folder, &program).map_err(of_lab)?;
     program.bar.finish_and_clear();
     show(&outcome, json)
 }

@@ -1,7 +1,5 @@
 //! The program `hat`: least squares as attention, from files.
 
-mod absorb;
-mod amount;
 mod args;
 mod asked;
 mod by;
@@ -10,17 +8,14 @@ mod drift;
 mod explain;
 mod failure;
 mod fit;
-mod hc;
 mod hypothesis;
 mod lab;
 mod merge;
 mod model;
 mod output;
-mod pass;
 mod predict;
 mod progress;
 mod read_out;
-mod render;
 mod roll;
 mod selftest;
 mod sink;
@@ -32,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use failure::{DRIFT, Failure};
+use failure::{DRIFT, Failure, exit_code};
 
 /// Threads that can be asked for: starting more takes longer than they could save.
 const MOST_THREADS: usize = 1024;
@@ -47,7 +42,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("{failure}");
-            ExitCode::from(failure.code)
+            ExitCode::from(exit_code(&failure))
         }
     }
 }

@@ -1,19 +1,18 @@
 //! `hat merge`.
 
+use hattention_table::regression::fit::solve;
+use hattention_table::regression::hc;
 use hattention_table::state::TableState;
 
-use crate::amount::Amount;
 use crate::args::MergeArgs;
 use crate::failure::Failure;
-use crate::fit::solve;
-use crate::hc;
 use crate::read_out;
 use crate::state_file;
 
 /// Runs the command.
 pub fn run(args: &MergeArgs) -> Result<(), Failure> {
     read_out::check(&args.read)?;
-    let amount = Amount::parse(&args.read)?;
+    let options = args.read.solve()?;
     let vcov = hc::parse(&args.vcov)?;
     hc::check(&vcov)?;
     let mut paths = args.states.iter();
@@ -38,5 +37,5 @@ pub fn run(args: &MergeArgs) -> Result<(), Failure> {
             eprintln!("note: {name} was built without --with-hc, so the merged state has no robust errors");
         }
     }
-    read_out::finish(&args.read, &state, |state| solve(&args.read, &amount, state, &vcov))
+    read_out::finish(&args.read, &state, |state| solve(&options, state, &vcov))
 }

@@ -1,6 +1,30 @@
-//! Progress of long passes, on standard error.
+//! Progress of long passes and notes, on standard error.
 
+use hattention_table::regression::{Failure, Pass, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Whoever sits at the terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    /// Whether they want no progress.
+    pub quiet: bool,
+}
+
+impl Watch for Terminal {
+    fn note(&self, text: &str) {
+        eprintln!("note: {text}");
+    }
+
+    fn second_pass(&self, why: &str) {
+        if !self.quiet {
+            self.note(why);
+        }
+    }
+
+    fn pass<'a>(&'a self, what: &'static str, bytes: Option<u64>) -> Box<dyn Pass + 'a> {
+        Box::new(Progress::new(bytes, what, self.quiet))
+    }
+}
 
 /// A bar with rate and time left; nothing where standard error is not a terminal.
 pub struct Progress(ProgressBar);
@@ -27,6 +51,13 @@ impl Progress {
     /// More bytes are done.
     pub fn add(&self, bytes: u64) {
         self.0.inc(bytes);
+    }
+}
+
+impl Pass for Progress {
+    fn add(&self, bytes: u64) -> Result<(), Failure> {
+        self.0.inc(bytes);
+        Ok(())
     }
 }
 

@@ -1,13 +1,15 @@
 //! What is written and printed of a fit.
 
 use hattention_table::formula::Formula;
+use hattention_table::regression::fit::Trained;
+use hattention_table::regression::predict::check_level;
+use hattention_table::regression::render::{self, Context};
 use hattention_table::state::TableState;
 
 use crate::args::ReadOutArgs;
-use crate::failure::{Failure, NO_ANSWER};
-use crate::fit::Trained;
+use crate::failure::{Failure, Kind};
+use crate::model;
 use crate::output;
-use crate::render::{self, Context};
 use crate::state_file;
 
 /// Refuses before any work what would fail at its end.
@@ -15,9 +17,7 @@ use crate::state_file;
 /// # Errors
 /// If the level is none, or a file cannot be written.
 pub fn check(args: &ReadOutArgs) -> Result<(), Failure> {
-    if !(args.level > 0.0 && args.level < 1.0) {
-        return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
-    }
+    check_level(args.level)?;
     for path in [&args.output, &args.state_out].into_iter().flatten() {
         output::check_writable(path)?;
     }
@@ -42,7 +42,7 @@ pub fn finish(
     }
     let trained = match (fit(state), &args.state_out) {
         (Ok(trained), _) => trained,
-        (Err(failure), Some(path)) if failure.code == NO_ANSWER => {
+        (Err(failure), Some(path)) if failure.kind == Kind::NoAnswer => {
             eprintln!("note: the state is written to {}", path.display());
             if args.output.is_none() && !args.json {
                 eprintln!("note: it has no fit of its own: {}", failure.message);
@@ -62,7 +62,7 @@ pub fn finish(
 pub fn publish(args: &ReadOutArgs, formula: &Formula, trained: Trained) -> Result<(), Failure> {
     let Trained { mut model, inflation, vcov, absorption } = trained;
     if let Some(path) = &args.output {
-        model.save(path)?;
+        model::save(&mut model, path)?;
     }
     let formula = formula.text();
     let name = vcov.to_string();

@@ -5,7 +5,8 @@ use hattention::{Block, Column, Design, Filter, Fit, Moments, Whitening, Whiteni
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::{output, render};
+use crate::output;
+use hattention_table::regression::render;
 
 /// A set: name, highest power of x (0 where the columns stand for themselves), intercept, rows.
 struct Set {

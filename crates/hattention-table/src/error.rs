@@ -261,7 +261,7 @@ impl TableError {
             Self::NonFinite { .. } => "remove or correct the row, or change the transformation".into(),
             Self::NegativeWeight { .. } => "weights are numbers of at least 0; 0 leaves a row out".into(),
             Self::NumberTooWide { column, .. } => format!("convert `{column}` to a double before reading"),
-            Self::UnseenLevel { .. } => "fit with rows of this level, leave its rows out, or let `hat predict --unseen null` leave their predictions empty".into(),
+            Self::UnseenLevel { .. } => "fit with rows of this level, leave its rows out, or let `--unseen null` leave their predictions empty".into(),
             Self::Incompatible { .. } => "fit both with the same formula, column types and reference levels".into(),
             Self::StoredDesign { .. } => "the file is damaged or was written by another version: fit again".into(),
             Self::NotInState { .. } => {

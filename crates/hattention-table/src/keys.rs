@@ -2,13 +2,13 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use datafusion::arrow::array::types::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int64Type};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::row::{RowConverter, SortField};
-use datafusion::common::HashMap;
+use arrow::array::types::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Schema};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use hashbrown::HashMap;
 
 use crate::design::unknown_column;
 use crate::error::TableError;
@@ -272,8 +272,8 @@ fn failed(error: ArrowError) -> TableError {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{DictionaryArray, Float64Array, Int64Array, StringArray};
-    use datafusion::arrow::datatypes::Int32Type;
+    use arrow::array::{DictionaryArray, Float64Array, Int64Array, StringArray};
+    use arrow::datatypes::Int32Type;
 
     use super::*;
 

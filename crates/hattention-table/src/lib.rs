@@ -1,11 +1,13 @@
 //! Files and tables to blocks of regression design rows.
 
+#[cfg(feature = "sql")]
 pub mod aggregate;
 pub mod design;
 pub mod error;
 pub mod formula;
 pub mod keys;
+pub mod regression;
 pub mod source;
 pub mod state;
 
-pub use datafusion::{arrow, parquet};
+pub use {arrow, parquet};

@@ -6,7 +6,7 @@
 //!
 //! The same rows give the same bytes, in whatever order and pieces they came, on whatever machine.
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 use hattention::codec::States;
 use hattention::quartic::MOST_COLUMNS;
 use hattention::{Moments, QuarticMoments};

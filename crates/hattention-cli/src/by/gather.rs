@@ -5,13 +5,13 @@ use hattention::groups::{GroupOptions, GroupedRows};
 use hattention_table::design::{DesignOptions, NaPolicy, StateLayout};
 use hattention_table::formula::Formula;
 use hattention_table::keys::Keys;
+use hattention_table::regression::pass::{self, ClusterCodes, owned};
+use hattention_table::regression::{Watch, fit};
 use hattention_table::source::{NumberedBatch, Source};
 
 use crate::args::{FitArgs, Na};
 use crate::failure::Failure;
-use crate::fit;
-use crate::pass::{self, ClusterCodes, owned};
-use crate::progress::Progress;
+use crate::progress::Terminal;
 
 /// Where the numbers of columns of cluster codes begin: behind those that a state can have.
 const CLUSTERS: usize = 1 << 20;
@@ -56,7 +56,8 @@ pub fn gather(
         beside: by.to_vec(),
         ..Default::default()
     };
-    let design = fit::compile(formula, source, &design_options)?;
+    let terminal = Terminal { quiet };
+    let design = fit::compile(formula, source, &design_options, &terminal)?;
     let used = by.iter().find(|name| design.spec().columns.iter().any(|(used, _)| used == *name));
     if let Some(name) = used.filter(|name| args.weights.as_ref() != Some(name)) {
         return Err(Failure::usage(
@@ -98,8 +99,9 @@ pub fn gather(
         ids.extend(&options.clusters);
         Ok(part.rows.push(&block, &ids, &groups)?)
     };
-    let progress = Progress::new(source.bytes_total(), "reading", quiet);
-    let found = pass::parallel(source, &columns, &progress, start, work)?;
+    let watched = terminal.pass("reading", source.bytes_total());
+    let found = pass::parallel(source, &columns, &*watched, start, work)?;
+    drop(watched);
     let mut dropped = vec![0; keys.len()];
     let mut parts = Vec::with_capacity(found.len());
     for part in found {

@@ -8,16 +8,14 @@ use std::collections::{HashMap, HashSet};
 
 use hattention::fit::Vcov;
 use hattention::groups::{GroupFit, GroupOptions, Groups, Status};
-use hattention::{Aliased, Design as Columns, Filter, Orthogonal};
+use hattention::{Design as Columns, Filter, Orthogonal};
 use hattention_table::design::StateLayout;
 use hattention_table::formula::Formula;
+use hattention_table::regression::{Amount, Number, SolveOptions, fit, hc};
 use hattention_table::source::Source;
 
-use crate::amount::{Amount, Number};
-use crate::args::{AliasedArg, FitArgs, SourceArgs};
+use crate::args::{FitArgs, SourceArgs};
 use crate::failure::Failure;
-use crate::fit;
-use crate::hc;
 use crate::output;
 use crate::sink;
 use gather::Gathered;
@@ -55,7 +53,7 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
         }
     });
     let sources = SourceArgs { sources: args.sources.clone(), sql: args.sql.clone(), batch_rows: args.batch_rows };
-    let source = fit::open_by(&sources, &formula, &by)?;
+    let source = crate::fit::open_for(&sources, &formula, &by)?;
     fitted(args, &formula, &source, &by, options, quiet).map_err(|failure| failure.placed(&source))
 }
 
@@ -98,12 +96,12 @@ fn options(args: &FitArgs) -> Result<GroupOptions, Failure> {
             "use iid, HC0, HC1, HC2, HC3 or cluster:COLUMN",
         ));
     }
-    let standardize = args.read.standardize;
+    let SolveOptions { amount, standardize, aliased, .. } = args.read.solve()?;
     let auto = |what: &str| {
         let message = format!("{what} auto with --by: each group would choose for itself");
         Err(Failure::usage(message, "name the amount"))
     };
-    let filter = match Amount::parse(&args.read)? {
+    let filter = match amount {
         Amount::Ols => Filter::Ols,
         Amount::Ridge(Number::Given(alpha)) => Filter::Ridge { alpha, standardize },
         Amount::Components(Number::Given(count)) => Filter::Components { count, standardize },
@@ -116,11 +114,6 @@ fn options(args: &FitArgs) -> Result<GroupOptions, Failure> {
             "leave out --vcov",
         ));
     }
-    let aliased = match args.read.aliased {
-        AliasedArg::Error => Aliased::Error,
-        AliasedArg::Drop => Aliased::Drop,
-        AliasedArg::MinNorm => Aliased::MinNorm,
-    };
     Ok(GroupOptions { filter, aliased, vcov, ..GroupOptions::default() })
 }
 

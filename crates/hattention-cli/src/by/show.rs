@@ -7,13 +7,13 @@ use hattention::groups::{GroupFit, TargetFit};
 use hattention_table::arrow::array::{Array, ArrayRef, AsArray};
 use hattention_table::arrow::datatypes::{DataType, Float64Type};
 use hattention_table::arrow::util::display::{ArrayFormatter, FormatOptions};
+use hattention_table::regression::render::{self, number, significant};
 use serde_json::{Map, Value, json};
 
 use super::Tally;
 use super::table::{self, Slice, Table};
 use crate::failure::Failure;
 use crate::output;
-use crate::render::{self, number, significant};
 
 /// Groups and coefficients that are printed at most.
 const SHOWN: (usize, usize) = (20, 6);

@@ -35,7 +35,7 @@ pub fn run(args: &RollArgs, quiet: bool) -> Result<(), Failure> {
         sink::check_format(path)?;
         output::check_writable(path)?;
     }
-    let source = fit::open_for(&args.source, &formula)?;
+    let source = fit::open_for(&args.source, &formula, &[])?;
     let rows = Rows::read(args, &source, &formula, quiet).map_err(|failure| failure.placed(&source))?;
     let coefficients = rows.names.len() + usize::from(rows.intercept);
     if let Mask::Window(window) = mask {

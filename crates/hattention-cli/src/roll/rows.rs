@@ -15,9 +15,9 @@ use hattention_table::source::{ScanOrder, Source};
 use super::args::RollArgs;
 use crate::args::Na;
 use crate::failure::{Failure, counted};
-use crate::fit;
-use crate::pass::owned;
-use crate::progress::Progress;
+use crate::progress::{Progress, Terminal};
+use hattention_table::regression::fit;
+use hattention_table::regression::pass::owned;
 
 /// A column of the design or a target: doubles, and what these round away.
 pub struct Values {
@@ -84,7 +84,7 @@ impl Rows {
             }
         }
         let options = DesignOptions { extras: extras.clone(), ..DesignOptions::default() };
-        let design = fit::compile(formula, source, &options)?;
+        let design = fit::compile(formula, source, &options, &Terminal { quiet })?;
         let table = read(source, &owned(&design.input_columns()), quiet)?;
         let labels: Vec<(String, ArrayRef)> =
             extras.iter().filter_map(|name| Some((name.clone(), table.column_by_name(name)?.clone()))).collect();

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::args::{BuildArgs, ConventionArg, LayoutArg, SpectrumArg};
 use crate::args::{AliasedArg, FitArgs, Na, ReadOutArgs};
 use crate::failure::Failure;
-use crate::model::TableModel;
 use crate::output;
+use hattention_table::regression::TableModel;
 
 /// Runs the command.
 pub fn run(args: &BuildArgs, quiet: bool) -> Result<(), Failure> {
@@ -62,7 +62,7 @@ pub fn run(args: &BuildArgs, quiet: bool) -> Result<(), Failure> {
 
 /// The model of a file.
 fn fitted(args: &BuildArgs) -> Result<TableModel, Failure> {
-    let model = TableModel::load(Path::new(&args.from)).map_err(|failure| {
+    let model = crate::model::load(Path::new(&args.from)).map_err(|failure| {
         let hint = "name a formula (`y ~ x`) and its sources, or a model written by `hat fit … -o FILE`";
         Failure { hint: Some(hint.to_owned()), ..failure }
     })?;

@@ -12,8 +12,8 @@ use super::args::ContextArgs;
 use super::weights::{TableWeights, append, seen};
 use crate::args::SourceArgs;
 use crate::failure::Failure;
-use crate::pass::owned;
 use crate::progress::Progress;
+use hattention_table::regression::pass::owned;
 
 /// Columns of a near dependence have about the same share of their own; this many times the least is still about the same.
 const ALIKE: f64 = 30.0;
@@ -160,7 +160,7 @@ impl Context {
     pub fn solve(&self, weights: &TableWeights) -> Result<Solved, Error> {
         let trained = &weights.table.model.whitening;
         let design = |shift: usize| {
-            let mut design = crate::fit::columns(weights.table.frozen.coding(), shift);
+            let mut design = hattention_table::regression::fit::columns(weights.table.frozen.coding(), shift);
             // What the training rows left out is no column of the transformer.
             let dropped = |position: &usize| !trained.kept.contains(position);
             (0..design.columns.len()).filter(dropped).for_each(|position| design.columns[position] = None);

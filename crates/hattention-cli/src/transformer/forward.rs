@@ -12,9 +12,10 @@ use super::weights::{TableWeights, append, column, seen};
 use crate::args::UnseenArg;
 use crate::failure::Failure;
 use crate::output;
-use crate::pass::owned;
-use crate::predict::{Sink, Values};
+use crate::predict::Sink;
 use crate::progress::Progress;
+use hattention_table::regression::pass::owned;
+use hattention_table::regression::predict::Values;
 
 /// The way out for rows of levels that training did not have.
 const UNSEEN: &str = "leave its rows out, or let `--unseen null` leave their predictions empty";

@@ -13,8 +13,8 @@ use super::report::{Comparison, Errors, PROMISE, Report};
 use super::weights::{TableWeights, append, column, seen};
 use crate::failure::Failure;
 use crate::output;
-use crate::pass::owned;
 use crate::progress::Progress;
+use hattention_table::regression::pass::owned;
 
 /// Runs the command.
 pub fn run(args: &VerifyArgs, quiet: bool) -> Result<(), Failure> {

@@ -10,8 +10,9 @@ use hattention_table::design::{EncodedBlock, FrozenDesign, FrozenOptions};
 use hattention_table::source::Source;
 
 use crate::failure::Failure;
-use crate::fit::explain_text;
-use crate::model::{TableModel, read_file};
+use crate::model::read_file;
+use hattention_table::regression::TableModel;
+use hattention_table::regression::fit::explain_text;
 
 /// A transformer and its model.
 pub struct TableWeights {

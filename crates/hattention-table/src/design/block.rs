@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::buffer::ScalarBuffer;
+use arrow::array::ArrayRef;
+use arrow::buffer::ScalarBuffer;
 use hattention::block::{Block, Column};
 
 use super::numbers::Numbers;

@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use datafusion::common::HashMap;
+use hashbrown::HashMap;
 
 use super::block::EncodedBlock;
 use super::factor::{CodesError, UNSEEN, codes};

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::DataType;
 
 use super::block::{EncodedBlock, Storage};
 use super::evaluate::{evaluate, powers};
@@ -252,10 +252,7 @@ impl Reading<'_> {
         targets.collect()
     }
 
-    fn weights(
-        &self,
-        inputs: &[Option<Numbers>],
-    ) -> Result<Option<datafusion::arrow::buffer::ScalarBuffer<f64>>, TableError> {
+    fn weights(&self, inputs: &[Option<Numbers>]) -> Result<Option<arrow::buffer::ScalarBuffer<f64>>, TableError> {
         let Some(input) = self.encoder.plan.weights else { return Ok(None) };
         let Some(weights) = &inputs[input] else { return Ok(None) };
         match weights.hi.iter().position(|&weight| weight < 0.0) {

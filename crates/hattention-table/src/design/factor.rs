@@ -1,15 +1,15 @@
 //! Arrow arrays to the level codes of a factor.
 
-use datafusion::arrow::array::cast::AsArray;
-use datafusion::arrow::array::types::{
+use arrow::array::cast::AsArray;
+use arrow::array::types::{
     ArrowDictionaryKeyType, ByteViewType, Int8Type, Int16Type, Int32Type, Int64Type, StringViewType,
 };
-use datafusion::arrow::array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use datafusion::arrow::array::{Array, ArrayRef, GenericByteViewArray, GenericStringArray, OffsetSizeTrait};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::HashMap;
+use arrow::array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow::array::{Array, ArrayRef, GenericByteViewArray, GenericStringArray, OffsetSizeTrait};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use hashbrown::HashMap;
 
 use super::levels::Level;
 use super::read::{Unreadable, numbers};
@@ -128,7 +128,7 @@ fn dictionary<K: ArrowDictionaryKeyType, E>(
     keep: Option<&[u32]>,
     lookup: &mut impl FnMut(&Level) -> Result<u32, E>,
 ) -> Result<Vec<u32>, CodesError<E>> {
-    use datafusion::arrow::datatypes::ArrowNativeType;
+    use arrow::datatypes::ArrowNativeType;
     let keys = array.as_dictionary::<K>().keys().values();
     let values = values.as_string_view();
     let level = |index: usize| Level::Text(values.value(index).to_owned());
@@ -251,7 +251,7 @@ fn times<E>(
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{
+    use arrow::array::{
         BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array, LargeStringArray,
         StringArray, StringViewArray, UInt64Array,
     };

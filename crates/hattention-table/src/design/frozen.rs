@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::Schema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -235,7 +235,7 @@ pub(super) fn check_input(schema: &Schema, input: &Input) -> Result<(), TableErr
         return Err(unknown_column(&input.name, schema.fields().iter().map(|field| field.name().as_str())));
     };
     let only_handed_on = !(input.role.term || input.role.target || input.role.weight);
-    let null = field.data_type() == &datafusion::arrow::datatypes::DataType::Null;
+    let null = field.data_type() == &arrow::datatypes::DataType::Null;
     if only_handed_on || null || ColumnKind::of(field.data_type()) == Some(input.kind) {
         return Ok(());
     }

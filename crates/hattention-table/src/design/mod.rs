@@ -31,8 +31,8 @@ mod plan;
 mod polynomials;
 mod read;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::Schema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 
 pub use block::EncodedBlock;
 pub use coding::{COEFFICIENT_LIMIT, CodedColumn, Coding, FactorCoding, PolynomialGroup};

@@ -1,6 +1,6 @@
 //! Columns of numbers as unevaluated pairs, and their arithmetic.
 
-use datafusion::arrow::buffer::ScalarBuffer;
+use arrow::buffer::ScalarBuffer;
 use hattention::block::Column;
 use hattention::double_double::{DoubleDouble, two_product, two_sum};
 use pulp::Arch;

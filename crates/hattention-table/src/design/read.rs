@@ -1,12 +1,12 @@
 //! Arrow arrays to columns of numbers, and which of their rows are missing.
 
-use datafusion::arrow::array::types::{
+use arrow::array::types::{
     ArrowPrimitiveType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
     Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimeUnit};
 use hattention::double_double::DoubleDouble;
 use serde::{Deserialize, Serialize};
 
@@ -268,7 +268,7 @@ pub(crate) fn wrong_type(column: &str, expected: &str, got: &DataType) -> TableE
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{
+    use arrow::array::{
         BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int64Array,
         TimestampNanosecondArray, UInt64Array,
     };
@@ -331,7 +331,7 @@ mod tests {
         let array: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0]));
         assert_eq!((mark_missing(&array, &mut valid), valid), (0, None));
         let mut valid = None;
-        let keys = datafusion::arrow::array::Int32Array::from(vec![Some(0), Some(1), None]);
+        let keys = arrow::array::Int32Array::from(vec![Some(0), Some(1), None]);
         let values: ArrayRef = Arc::new(Float64Array::from(vec![1.0, f64::NAN]));
         let array: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
         assert_eq!((mark_missing(&array, &mut valid), valid), (2, Some(vec![true, false, false])));

@@ -137,6 +137,17 @@ impl Formula {
         contains_dot(&self.right)
     }
 
+    /// The columns it reads, targets first; `None` if a `.` stands for what is there.
+    pub fn columns(&self) -> Option<Vec<String>> {
+        let terms = if self.has_dot() { return None } else { self.expand(&[]).ok()? };
+        let mut names: Vec<String> = Vec::new();
+        self.targets.iter().for_each(|target| target.expression.visit_names(&mut |name| names.push(name.to_owned())));
+        names.extend(terms.columns().into_iter().chain(self.effects.iter().cloned()));
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        Some(names)
+    }
+
     /// Expands the terms, `.` standing for every column that no target uses and that is no effect.
     ///
     /// # Equals
@@ -199,6 +210,18 @@ impl Terms {
     /// The labels of the terms, as R's `term.labels`.
     pub fn labels(&self) -> Vec<&str> {
         self.terms.iter().map(|term| term.label.as_str()).collect()
+    }
+
+    /// The columns that the terms read, in the order of first use.
+    pub fn columns(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let mut add = |name: &str| {
+            if names.iter().all(|known| known != name) {
+                names.push(name.to_owned());
+            }
+        };
+        self.variables.iter().for_each(|variable| variable.visit_columns(&mut |name| add(name)));
+        names
     }
 
     /// The expanded formula: `y ~ a + b + a:b`, with `- 1` where there is no intercept.

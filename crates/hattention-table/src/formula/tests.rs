@@ -83,6 +83,18 @@ const EXPANSIONS: &[(&str, &str, bool)] = &[
 ];
 
 #[test]
+fn a_formula_names_the_columns_it_reads() {
+    let columns = |text: &str| Formula::parse(text).unwrap().columns();
+    let names = |list: &[&str]| Some(list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(
+        columns("log(y) ~ a*b + poly(c + d, 3, raw) + C(g, ref = \"x\") | h"),
+        names(&["y", "a", "b", "c", "d", "g", "h"])
+    );
+    assert_eq!(columns("cbind(y, z) ~ 1"), names(&["y", "z"]));
+    assert_eq!(columns("y ~ . - a"), None);
+}
+
+#[test]
 fn expansions_are_those_of_r() {
     for &(text, labels, intercept) in EXPANSIONS {
         let formula = Formula::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));

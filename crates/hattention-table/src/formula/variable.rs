@@ -77,6 +77,16 @@ impl Variable {
         }
     }
 
+    /// Calls `visit` with every column it reads.
+    pub(super) fn visit_columns(&self, visit: &mut dyn FnMut(&str)) {
+        match &self.kind {
+            VariableKind::Column(name) | VariableKind::Factor { column: name, .. } => visit(name),
+            VariableKind::Arithmetic(expr) | VariableKind::Polynomial { of: expr, .. } => {
+                expr.visit_names(&mut |name| visit(name));
+            }
+        }
+    }
+
     pub(super) fn column(name: &str) -> Self {
         Self { label: name_label(name), kind: VariableKind::Column(name.to_owned()) }
     }

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use flate2::read::MultiGzDecoder;
 
 use super::error::SourceError;
 use super::place::{Opened, Place};
@@ -174,9 +174,7 @@ impl TextFile {
         }
         self.expect_gzip(&mut file)?;
         let counted = Counted { file, count: Arc::clone(input) };
-        FileCompressionType::GZIP
-            .convert_read(io::BufReader::with_capacity(1 << 16, counted))
-            .map_err(|error| self.read_error(&io::Error::other(error)))
+        Ok(Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(1 << 16, counted))))
     }
 
     /// The unpacker takes other bytes for a truncated file.

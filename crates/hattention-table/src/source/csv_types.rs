@@ -1,12 +1,12 @@
 //! What the cells of a CSV column are: telling the type of a column from a sample, and reading cells as that type.
 
-use datafusion::arrow::array::types::{Date32Type, Int32Type, TimestampMicrosecondType};
-use datafusion::arrow::array::{
+use arrow::array::types::{Date32Type, Int32Type, TimestampMicrosecondType};
+use arrow::array::{
     ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, NullArray, StringArray,
     StringDictionaryBuilder, TimestampMicrosecondBuilder,
 };
-use datafusion::arrow::compute::kernels::cast_utils::Parser;
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use arrow::compute::kernels::cast_utils::Parser;
+use arrow::datatypes::{DataType, TimeUnit};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

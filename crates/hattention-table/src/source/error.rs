@@ -146,6 +146,14 @@ pub enum SourceError {
         /// The reader's message.
         message: String,
     },
+    /// A table in memory that cannot be used.
+    #[error("{path}: {message}")]
+    InMemory {
+        /// What it is called.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
     /// Two columns have the same name.
     #[error("{path}: columns {first} and {second} are both named `{column}`, expected distinct names")]
     DuplicateColumn {
@@ -276,6 +284,9 @@ pub enum SourceError {
         /// Another source.
         right: String,
     },
+    /// A query, in a build without the query engine.
+    #[error("this build has no query engine")]
+    NoSql,
     /// The query is wrong, or failed.
     #[error("--sql: {message}")]
     Query {
@@ -316,6 +327,7 @@ impl SourceError {
             Self::EmptyFile { .. } => "check how the file was written".into(),
             Self::NotTheFormat { .. } => "give the file the extension of what it holds".into(),
             Self::Truncated { .. } | Self::Damaged { .. } => "copy or write the file again".into(),
+            Self::InMemory { .. } => "convert the column to numbers or text".into(),
             Self::DuplicateColumn { .. } => "rename one of them in the header".into(),
             Self::RaggedRow { .. } => "fields that hold the delimiter or a line break need double quotes".into(),
             Self::NotUtf8 { .. } => "convert the file, for example with `iconv -f latin1 -t utf8`".into(),
@@ -333,6 +345,7 @@ impl SourceError {
             }
             Self::SameTable { .. } => "rename one of the files".into(),
             Self::Query { tables, .. } => format!("tables: {}", tables.join("; ")),
+            Self::NoSql => "run the query where the data are (DuckDB, polars, …) and hand over its result".into(),
             Self::Stopped { .. } => "this is a defect of hattention: please report it".into(),
             Self::Io { .. } => return None,
         };

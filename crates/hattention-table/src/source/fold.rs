@@ -1,8 +1,9 @@
 //! A pass in which the thread that decodes rows also works on them, while they are in its cache, if there are parts enough.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::batches::BatchScan;
 use super::error::SourceError;
 use super::files::{FileSet, Plan};
 use super::scan::{NumberedBatch, ScanOrder};
@@ -38,6 +39,19 @@ impl Source {
                     let mut state = start();
                     let result = drain(set, &plan, &queue, &stop, &mut |batch| work(&mut state, batch));
                     stop.fetch_or(result.is_err(), Ordering::Relaxed);
+                    result.map(|()| state)
+                };
+                self.on_threads(threads, one)
+            }
+            Content::Batches(batches) => {
+                let scan = batches.scan(columns, &self.label).map_err(TableError::from)?;
+                let next = AtomicUsize::new(0);
+                let one = || {
+                    let mut state = start();
+                    let result = take(&scan, &next, &mut |batch| work(&mut state, batch));
+                    if result.is_err() {
+                        next.store(scan.len(), Ordering::Relaxed);
+                    }
                     result.map(|()| state)
                 };
                 self.on_threads(threads, one)
@@ -107,4 +121,20 @@ fn drain<Error: From<TableError>>(
         decoded.map_err(TableError::from)?;
     }
     Ok(())
+}
+
+/// Takes batches in memory until there are none.
+fn take<Error: From<TableError>>(
+    scan: &BatchScan,
+    next: &AtomicUsize,
+    work: &mut dyn FnMut(&NumberedBatch) -> Result<(), Error>,
+) -> Result<(), Error> {
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= scan.len() {
+            return Ok(());
+        }
+        let Decoded { first_row, batch, bytes } = scan.batch(number).map_err(TableError::from)?;
+        work(&NumberedBatch { first_row, batch, bytes })?;
+    }
 }

@@ -3,10 +3,10 @@
 use std::io::{BufReader, Read};
 use std::ops::Range;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader};
 
 use super::error::SourceError;
 use super::parquet::io_error;
@@ -33,8 +33,7 @@ impl IpcFile {
         let mut head = Vec::new();
         let file = place.open(&name)?;
         file.take(8).read_to_end(&mut head).map_err(|error| io_error(&name, &error))?;
-        let mut ipc =
-            Self { place, name, schema: SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()), batches: None };
+        let mut ipc = Self { place, name, schema: SchemaRef::new(arrow::datatypes::Schema::empty()), batches: None };
         if head.is_empty() {
             return Err(SourceError::EmptyFile { path: ipc.name, expected: "an Arrow IPC file".into() });
         }

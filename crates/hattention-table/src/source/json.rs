@@ -3,10 +3,10 @@
 use std::io::{BufReader, Cursor};
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::arrow::json::ReaderBuilder;
-use datafusion::arrow::json::reader::infer_json_schema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::json::ReaderBuilder;
+use arrow::json::reader::infer_json_schema;
 
 use super::blocks::{Block, BlockReader, TextFile};
 use super::csv::shown;

@@ -47,6 +47,7 @@
 //! # Ok::<(), hattention_table::error::TableError>(())
 //! ```
 
+mod batches;
 mod blocks;
 mod csv;
 mod csv_types;
@@ -68,6 +69,7 @@ mod scan;
 mod schema;
 mod sniff;
 mod spool;
+#[cfg_attr(not(feature = "sql"), path = "without_sql.rs")]
 mod sql;
 mod store;
 mod store_error;
@@ -77,15 +79,18 @@ mod work;
 use std::io::Read;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 pub use error::SourceError;
 pub use parts::{Part, PartBatch};
 pub use scan::{NumberedBatch, Scan, ScanOrder};
+#[cfg(feature = "sql")]
 pub(crate) use schema::{conform, leaving_schema};
 pub use spool::temporary_prefix;
 
 use crate::error::TableError;
+use batches::Batches;
 use discover::{Found, FoundFile, discover};
 use files::{FileSet, Reading};
 use place::Place;
@@ -151,6 +156,7 @@ pub struct Source {
 enum Content {
     Files(Arc<FileSet>),
     Query(Box<Query>),
+    Batches(Arc<Batches>),
 }
 
 impl Source {
@@ -188,6 +194,24 @@ impl Source {
         Ok(Self::over(vec![spooled(&spool)], Some(Arc::new(spool)), options)?)
     }
 
+    /// A table in memory: record batches of one schema. Plain doubles are not copied; other numbers and text are converted
+    /// batch by batch as they leave. `label` is what messages call it.
+    ///
+    /// # Errors
+    /// If two columns have one name, or a batch has other columns than the schema.
+    pub fn of_batches(
+        schema: &SchemaRef,
+        batches: Vec<RecordBatch>,
+        label: &str,
+        options: &SourceOptions,
+    ) -> Result<Self, TableError> {
+        if options.sql.is_some() {
+            return Err(SourceError::NoSql.into());
+        }
+        let batches = Batches::new(schema, batches, label, options.batch_rows.max(1))?;
+        Ok(Self { content: Content::Batches(Arc::new(batches)), label: label.into(), spool: None })
+    }
+
     fn over(found: Vec<Found>, spool: Option<Arc<Spool>>, options: &SourceOptions) -> Result<Self, SourceError> {
         let label = found.iter().map(|found| found.spec.as_str()).collect::<Vec<_>>().join(" ");
         let spooled = spool.clone();
@@ -218,6 +242,7 @@ impl Source {
         match &self.content {
             Content::Files(set) => Arc::clone(&set.schema),
             Content::Query(query) => Arc::clone(&query.schema),
+            Content::Batches(batches) => Arc::clone(&batches.schema),
         }
     }
 
@@ -231,7 +256,7 @@ impl Source {
     pub fn text_among_numbers(&self, column: &str) -> Option<TableError> {
         match &self.content {
             Content::Files(set) => set.text_among_numbers(column).map(TableError::from),
-            Content::Query(_) => None,
+            Content::Query(_) | Content::Batches(_) => None,
         }
     }
 
@@ -240,7 +265,7 @@ impl Source {
     pub fn place_of(&self, row: u64) -> Option<(String, u64)> {
         match &self.content {
             Content::Files(set) => set.place_of(row),
-            Content::Query(_) => None,
+            Content::Query(_) | Content::Batches(_) => None,
         }
     }
 
@@ -249,6 +274,7 @@ impl Source {
         match &self.content {
             Content::Files(set) => set.rows(),
             Content::Query(_) => None,
+            Content::Batches(batches) => Some(batches.rows),
         }
     }
 
@@ -257,7 +283,14 @@ impl Source {
         match &self.content {
             Content::Files(set) => Some(set.bytes),
             Content::Query(_) => None,
+            // Rows stand for bytes.
+            Content::Batches(batches) => Some(batches.rows),
         }
+    }
+
+    /// What the user wrote.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// What the source is, in a few words: `flights.parquet (Parquet, 336776 rows, 19 columns)`.
@@ -265,6 +298,7 @@ impl Source {
         let columns = self.schema().fields().len();
         match &self.content {
             Content::Query(_) => format!("a query over {} ({columns} columns)", self.label),
+            Content::Batches(batches) => format!("{} ({} rows, {columns} columns)", self.label, batches.rows),
             Content::Files(set) => {
                 let format = set.files.first().map_or("", |file| file.format());
                 let files = if set.files.len() > 1 { format!("{} files, ", set.files.len()) } else { String::new() };
@@ -290,6 +324,7 @@ impl Source {
         let scan = match &self.content {
             Content::Files(set) => Scan::files(Arc::clone(set), set.plan(columns, &self.label)?, order)?,
             Content::Query(query) => query.scan(columns, order)?,
+            Content::Batches(batches) => Scan::batches(batches.scan(columns, &self.label)?, order),
         };
         Ok(scan.keeping(self.spool.clone()))
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, StringArray, new_null_array,
 };
-use datafusion::arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type};
 
 use super::schema::text_type;
 

@@ -4,8 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::csv::CsvKnown;
@@ -163,9 +163,9 @@ impl PartFile {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::ArrayRef;
-    use datafusion::arrow::compute::cast;
-    use datafusion::arrow::datatypes::{DataType, Schema};
+    use arrow::array::ArrayRef;
+    use arrow::compute::cast;
+    use arrow::datatypes::{DataType, Schema};
 
     use super::super::{ScanOrder, SourceOptions};
     use super::*;
@@ -202,7 +202,7 @@ mod tests {
             let read: Vec<RecordBatch> = batches.into_iter().map(|(_, batch)| batch).collect();
             let join = |batches: &[RecordBatch]| {
                 let schema: &Arc<Schema> = batches[0].schema_ref();
-                let all = datafusion::arrow::compute::concat_batches(schema, batches).unwrap();
+                let all = arrow::compute::concat_batches(schema, batches).unwrap();
                 // (Equal labels may have other codes.)
                 let plain = |column: &ArrayRef| match column.data_type() {
                     DataType::Dictionary(..) => cast(column, &DataType::Utf8).unwrap(),

@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
+use super::batches::BatchScan;
 use super::error::SourceError;
 use super::files::{FileSet, Plan};
 use super::spool::Spool;
@@ -31,7 +32,7 @@ pub enum ScanOrder {
 #[derive(Clone, Debug)]
 pub struct NumberedBatch {
     /// The number of the batch's first row within the source, counted from 0. Always known in [`ScanOrder::File`];
-    /// in [`ScanOrder::Any`] known for Parquet only.
+    /// in [`ScanOrder::Any`] known for Parquet and for tables in memory only.
     pub first_row: Option<u64>,
     /// The columns that were asked for, in the order asked for.
     pub batch: RecordBatch,
@@ -78,7 +79,10 @@ enum State {
     /// The channel being read, and those that come after it.
     File { lane: Option<Receiver<Item>>, lanes: Option<Receiver<Receiver<Item>>>, threads: Threads },
     /// Batches of a query.
+    #[cfg_attr(not(feature = "sql"), allow(dead_code))]
     Query(super::sql::QueryScan),
+    /// Batches in memory.
+    Batches(BatchScan),
 }
 
 impl std::fmt::Debug for Scan {
@@ -112,8 +116,15 @@ impl Scan {
     }
 
     /// Gives the batches of a query.
+    #[cfg_attr(not(feature = "sql"), allow(dead_code))]
     pub(crate) fn query(query: super::sql::QueryScan, schema: SchemaRef, order: ScanOrder) -> Self {
         Self { schema, state: State::Query(query), next_row: 0, order, failed: false, _spool: None }
+    }
+
+    /// Gives batches that are in memory.
+    pub(crate) fn batches(batches: BatchScan, order: ScanOrder) -> Self {
+        let schema = Arc::clone(&batches.schema);
+        Self { schema, state: State::Batches(batches), next_row: 0, order, failed: false, _spool: None }
     }
 
     /// Keeps a temporary file as long as the scan.
@@ -137,6 +148,7 @@ impl Scan {
             State::Query(query) => {
                 query.next().map(|batch| batch.map(|batch| Decoded { first_row: None, batch, bytes: 0 }))
             }
+            State::Batches(batches) => batches.next(),
         };
         self.failed = matches!(item, Some(Err(_)));
         Some(item?.map(|decoded| self.number(decoded)))
@@ -217,7 +229,7 @@ impl Drop for Scan {
                 *lanes = None;
                 drop(threads.join());
             }
-            State::Query(_) => {}
+            State::Query(_) | State::Batches(_) => {}
         }
     }
 }

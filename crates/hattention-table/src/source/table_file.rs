@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::blocks::{BLOCK_BYTES, Syntax, TextFile};
 use super::csv::{CsvFile, CsvKnown, CsvPlan};

@@ -13,18 +13,18 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, LargeStringArray,
     RecordBatch, StringArray, StringViewArray,
 };
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit};
-use datafusion::arrow::ipc::writer::{FileWriter, StreamWriter};
-use datafusion::arrow::util::display::array_value_to_string;
-use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::file::properties::WriterProperties;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit};
+use arrow::ipc::writer::{FileWriter, StreamWriter};
+use arrow::util::display::array_value_to_string;
 use hattention_table::error::TableError;
 use hattention_table::source::{BATCH_ROWS, NumberedBatch, ScanOrder, Source, SourceOptions};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
 /// A folder for the files of one test.

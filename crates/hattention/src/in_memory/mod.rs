@@ -204,7 +204,7 @@ impl<'a> Rows<'a> {
             condition: self.condition(sums, &key_map, &means),
             bits: 106,
             method: Method::InMemory,
-            means: sums.means.clone(),
+            means: sums.means[..count].to_vec(),
             factors: vec![Vec::new(); count],
             key_map,
             loading,

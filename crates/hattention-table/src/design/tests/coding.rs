@@ -1,9 +1,9 @@
 //! Names, order and coding of coefficients, as `colnames(model.matrix(f, data))` in R.
 
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Float64Type};
-use datafusion::arrow::util::display::array_value_to_string;
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use arrow::util::display::array_value_to_string;
 
 use super::*;
 

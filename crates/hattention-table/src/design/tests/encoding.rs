@@ -1,7 +1,7 @@
 //! Encoding: values, missing values, what is refused, and the state's columns.
 
-use datafusion::arrow::array::{AsArray, DictionaryArray, NullArray, StringViewArray};
-use datafusion::arrow::datatypes::{Int32Type, UInt8Type};
+use arrow::array::{AsArray, DictionaryArray, NullArray, StringViewArray};
+use arrow::datatypes::{Int32Type, UInt8Type};
 
 use super::*;
 
@@ -146,10 +146,8 @@ fn columns_of_the_wrong_kind_are_refused() {
     assert!(
         matches!(design.encode(&other, 0, NaPolicy::Drop), Err(TableError::ColumnType { column, .. }) if column == "a")
     );
-    let lists = table(&[
-        ("y", doubles(&[1.0])),
-        ("l", Arc::new(datafusion::arrow::array::BinaryArray::from(vec![&b"x"[..]])) as ArrayRef),
-    ]);
+    let lists =
+        table(&[("y", doubles(&[1.0])), ("l", Arc::new(arrow::array::BinaryArray::from(vec![&b"x"[..]])) as ArrayRef)]);
     assert!(matches!(compile("y ~ l", &lists), Err(TableError::ColumnType { column, .. }) if column == "l"));
     let handed_on = DesignOptions { extras: vec!["l".into()], ..DesignOptions::default() };
     assert_eq!(encode("y ~ 1", &lists, &handed_on).unwrap().extras().len(), 1);

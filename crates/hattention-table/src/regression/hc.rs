@@ -5,7 +5,7 @@ use hattention::fit::{Fit, Vcov};
 use hattention::quartic::QuarticMoments;
 use hattention::whitening::Whitening;
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// Whether the covariance can be had from sums.
 pub fn from_sums(vcov: &Vcov) -> bool {

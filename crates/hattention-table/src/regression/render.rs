@@ -4,7 +4,7 @@ use hattention::fit::{Coefficient, FTest, Fit};
 use hattention::{Filter, Method, Whitening};
 use serde_json::{Map, Value, json};
 
-use crate::absorb::Absorption;
+use super::absorb::Absorption;
 
 /// `x` with so many significant digits, in whichever notation is shorter.
 pub fn significant(x: f64, digits: usize) -> String {

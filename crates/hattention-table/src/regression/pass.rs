@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use crate::design::{Design, EncodedBlock, FrozenDesign, NaPolicy};
+use crate::error::TableError;
+use crate::source::{NumberedBatch, ScanOrder, Source};
+use crate::state::Gathered;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
+use arrow::datatypes::DataType;
 use hattention::fit::{Covariance, Fit, Scores, Vcov};
-use hattention_table::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
-use hattention_table::arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
-use hattention_table::arrow::datatypes::DataType;
-use hattention_table::design::{Design, EncodedBlock, FrozenDesign, NaPolicy};
-use hattention_table::error::TableError;
-use hattention_table::source::{NumberedBatch, ScanOrder, Source};
-use hattention_table::state::Gathered;
 
-use crate::failure::Failure;
-use crate::progress::Progress;
+use super::failure::{Failure, Kind};
+use super::watch::Pass;
 
 /// Runs `work` on every batch of a scan, on all threads, each with its own state; gives the states back.
 ///
@@ -22,17 +22,17 @@ use crate::progress::Progress;
 pub fn parallel<State: Send>(
     source: &Source,
     columns: &[String],
-    progress: &Progress,
+    pass: &dyn Pass,
     start: impl Fn() -> State + Sync,
     work: impl Fn(&mut State, &NumberedBatch) -> Result<(), Failure> + Sync,
 ) -> Result<Vec<State>, Failure> {
     let counted = |state: &mut State, batch: &NumberedBatch| {
         work(state, batch)?;
-        progress.add(batch.bytes);
-        Ok(())
+        pass.add(batch.bytes)
     };
     match source.fold(columns, rayon::current_num_threads(), &start, counted) {
         Ok(states) => Ok(states),
+        Err(failure) if failure.kind == Kind::Interrupted => Err(failure),
         Err(failure) => {
             // The same error, but the first in the order of the rows and with its row.
             let mut state = start();
@@ -48,13 +48,7 @@ pub fn parallel<State: Send>(
 ///
 /// # Errors
 /// Those of reading, of [`Gathered::new`] and of [`Gathered::push`].
-pub fn moments(
-    source: &Source,
-    design: &Design,
-    na: NaPolicy,
-    hc: bool,
-    progress: &Progress,
-) -> Result<Gathered, Failure> {
+pub fn moments(source: &Source, design: &Design, na: NaPolicy, hc: bool, pass: &dyn Pass) -> Result<Gathered, Failure> {
     let columns = owned(&design.input_columns());
     let nothing = Gathered::new(design, hc)?;
     let start = || nothing.clone();
@@ -62,7 +56,7 @@ pub fn moments(
         Ok(state.push(design, &batch.batch, batch.first_row.unwrap_or(0), na)?)
     };
     let mut all = start();
-    parallel(source, &columns, progress, start, work)?.iter().for_each(|state| all.merge(state));
+    parallel(source, &columns, pass, start, work)?.iter().for_each(|state| all.merge(state));
     Ok(all)
 }
 
@@ -74,7 +68,7 @@ pub fn covariances(
     fits: &[Fit],
     kind: &Vcov,
     order: Option<&str>,
-    progress: &Progress,
+    pass: &dyn Pass,
 ) -> Result<Vec<Covariance>, Failure> {
     let columns = owned(&design.input_columns());
     let ways = if let Vcov::Cluster { columns } = kind { columns.len() } else { 0 };
@@ -96,7 +90,7 @@ pub fn covariances(
     };
     let mut gathered = empty()?;
     if matches!(kind, Vcov::Hac { .. }) {
-        for (first_row, batch) in ordered(source, &columns, order, progress)? {
+        for (first_row, batch) in ordered(source, &columns, order, pass)? {
             push(&mut gathered, &design.encode(&batch, first_row)?)?;
         }
     } else {
@@ -107,7 +101,7 @@ pub fn covariances(
                 Err(_) => Ok(()),
             }
         };
-        for state in parallel(source, &columns, progress, empty, work)? {
+        for state in parallel(source, &columns, pass, empty, work)? {
             for (mine, theirs) in gathered.iter_mut().zip(state?) {
                 mine.merge(theirs);
             }
@@ -122,12 +116,12 @@ fn ordered(
     source: &Source,
     columns: &[String],
     order: Option<&str>,
-    progress: &Progress,
+    pass: &dyn Pass,
 ) -> Result<Box<dyn Iterator<Item = (u64, RecordBatch)>>, Failure> {
     let mut batches = Vec::new();
     for batch in source.scan(columns, ScanOrder::File)? {
         let batch = batch?;
-        progress.add(batch.bytes);
+        pass.add(batch.bytes)?;
         batches.push((batch.first_row.unwrap_or(0), batch.batch));
     }
     let (Some(order), Some((_, first))) = (order, batches.first()) else {

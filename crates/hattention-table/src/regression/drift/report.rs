@@ -4,7 +4,7 @@ use hattention::drift::{ColumnShift, Direction, Drift, PermutationTest, Ranked, 
 use serde_json::{Value, json};
 
 use super::{Effect, Found};
-use crate::render::{columns, number, p_value, significant};
+use crate::regression::render::{columns, number, p_value, significant};
 
 /// Names that a line lists.
 const LISTED: usize = 5;
@@ -66,9 +66,10 @@ fn method(found: &Found<'_>) -> String {
 }
 
 fn verdict(found: &Found<'_>) -> String {
-    let by_test = found.p().is_some_and(|p| p <= found.args.level);
-    let p =
-        found.p().map_or(String::new(), |p| format!("{}, {}; level {}", p_equals(p), method(found), found.args.level));
+    let by_test = found.p().is_some_and(|p| p <= found.options.level);
+    let p = found
+        .p()
+        .map_or(String::new(), |p| format!("{}, {}; level {}", p_equals(p), method(found), found.options.level));
     let unseen = match found.batch.unseen {
         0 => String::new(),
         n => format!("{} with levels never seen in training", rows(n)),
@@ -101,7 +102,7 @@ fn tests(found: &Found<'_>, drift: &Drift) -> String {
         let line = |ranked: &Ranked| format!("{}, {}", short(ranked.statistic), p_equals(ranked.p));
         text += &format!(
             "Permuted (seed {}): means and products {}; means {}; {} {}; best of the three {}\n",
-            found.args.seed,
+            found.options.seed,
             line(&test.state),
             line(&test.means),
             largest(found, test),
@@ -172,7 +173,7 @@ fn flat(drift: &Drift) -> String {
 fn moved(found: &Found<'_>, drift: &Drift) -> String {
     let moved: Vec<&ColumnShift> = drift.columns.iter().filter(|column| column.moved).collect();
     if moved.is_empty() {
-        return format!("\nNo single column moved (Holm's correction, level {}).\n", found.args.level);
+        return format!("\nNo single column moved (Holm's correction, level {}).\n", found.options.level);
     }
     let mut rows: Vec<(f64, Vec<String>)> = moved
         .iter()
@@ -198,7 +199,7 @@ fn moved(found: &Found<'_>, drift: &Drift) -> String {
         "\nColumns that moved, {} of {} (Holm's correction, level {}):\n{}",
         moved.len(),
         drift.columns.len(),
-        found.args.level,
+        found.options.level,
         columns(&header, &cells)
     )
 }
@@ -338,11 +339,11 @@ fn effect(effect: &Effect) -> Value {
 }
 
 /// The report for programs: the contract is in `hat drift --help`.
-pub fn json(found: &Found<'_>) -> String {
+pub fn json(found: &Found<'_>) -> Value {
     let batch = &found.batch;
     let permutation = found.permutation.as_ref().map_or(Value::Null, |test| {
         json!({
-            "permutations": test.permutations, "seed": found.args.seed, "p": number(test.p),
+            "permutations": test.permutations, "seed": found.options.seed, "p": number(test.p),
             "state": ranked(&test.state), "means": ranked(&test.means), "column": ranked(&test.column),
             "largest": largest(found, test), "likelihood_ratio": ranked(&test.likelihood_ratio),
         })
@@ -355,8 +356,8 @@ pub fn json(found: &Found<'_>) -> String {
         let directions: Vec<Value> = flat.directions.iter().map(direction).collect();
         json!({"directions": directions, "levels": flat.levels, "p": number(flat.p)})
     });
-    let value = json!({
-        "drift": found.is_drift(), "p": found.p().map_or(Value::Null, number), "level": found.args.level,
+    json!({
+        "drift": found.is_drift(), "p": found.p().map_or(Value::Null, number), "level": found.options.level,
         "method": if found.permutation.is_some() { "permutation" } else { "likelihood ratio" },
         "rows": batch.sample.rows(), "training_rows": theirs, "size": found.model.model.whitening.keys(),
         "permutation": permutation,
@@ -374,6 +375,5 @@ pub fn json(found: &Found<'_>) -> String {
         "missing": {"rows": batch.missing(), "share": share(batch.missing(), batch.input_rows),
             "training_share": training_missing(found)},
         "unseen": {"rows": batch.unseen, "levels": levels},
-    });
-    format!("{value:#}\n")
+    })
 }

@@ -1,4 +1,4 @@
-//! `hat drift`: whether a batch comes from the world that a model was fitted on, and what moved.
+//! Whether a batch comes from the world that a model was fitted on, and what moved.
 
 mod report;
 
@@ -7,16 +7,17 @@ use std::collections::BTreeSet;
 use hattention::Whitening;
 use hattention::attention::Keys;
 use hattention::drift::{Drift, PermutationTest, Permutations, PredictionShift, Sample, column_basis};
-use hattention_table::design::{FrozenDesign, FrozenOptions, Unseen};
-use hattention_table::source::{NumberedBatch, ScanOrder, Source, SourceOptions};
+use serde_json::Value;
 
-use crate::args::DriftArgs;
-use crate::failure::Failure;
-use crate::fit::explain_text;
-use crate::model::TableModel;
-use crate::output;
-use crate::pass::{owned, parallel};
-use crate::progress::Progress;
+use crate::design::{FrozenDesign, FrozenOptions, Unseen};
+use crate::source::{NumberedBatch, ScanOrder, Source};
+
+use super::failure::Failure;
+use super::fit::explain_text;
+use super::model::TableModel;
+use super::pass::{owned, parallel};
+use super::predict::check_level;
+use super::watch::{Pass, Watch};
 
 /// Unseen levels that are kept by name.
 const MOST_LEVELS: usize = 10_000;
@@ -75,9 +76,28 @@ impl Effect {
     }
 }
 
+/// How a batch is tested.
+#[derive(Clone, Copy, Debug)]
+pub struct DriftOptions {
+    /// Level of the test and of the marks of columns.
+    pub level: f64,
+    /// Permutations, where the training rows are given.
+    pub permutations: usize,
+    /// Their seed.
+    pub seed: u64,
+}
+
+impl Default for DriftOptions {
+    fn default() -> Self {
+        Self { level: 0.05, permutations: 999, seed: 1 }
+    }
+}
+
 /// Everything that is reported.
-struct Found<'a> {
-    args: &'a DriftArgs,
+pub struct Found<'a> {
+    options: DriftOptions,
+    /// The sources, as the user wrote them.
+    labels: (String, String),
     model: &'a TableModel,
     batch: Gathered,
     training: Option<Gathered>,
@@ -89,35 +109,45 @@ struct Found<'a> {
 
 impl Found<'_> {
     /// The p-value that decides.
-    fn p(&self) -> Option<f64> {
+    pub fn p(&self) -> Option<f64> {
         let normal = self.drift.as_ref().and_then(|drift| drift.p);
         self.permutation.as_ref().map_or(normal, |test| Some(test.p))
     }
 
     /// Whether the alarm sounds: by the test, or by a level that training never saw.
-    fn is_drift(&self) -> bool {
-        self.batch.unseen > 0 || self.p().is_some_and(|p| p <= self.args.level)
+    pub fn is_drift(&self) -> bool {
+        self.batch.unseen > 0 || self.p().is_some_and(|p| p <= self.options.level)
+    }
+
+    /// The report for people: the verdict first, then why.
+    pub fn text(&self) -> String {
+        report::text(self)
+    }
+
+    /// The report for programs.
+    pub fn json(&self) -> Value {
+        report::json(self)
     }
 }
 
 /// A source and how its rows become keys.
-struct Side {
-    source: Source,
+struct Side<'s> {
+    source: &'s Source,
     encoder: FrozenDesign,
     columns: Vec<String>,
 }
 
-impl Side {
-    fn new(source: Source, model: &TableModel) -> Result<Self, Failure> {
+impl<'s> Side<'s> {
+    fn new(source: &'s Source, model: &TableModel) -> Result<Self, Failure> {
         let options = FrozenOptions { unseen: Unseen::Null, ..FrozenOptions::default() };
-        let encoder = model.frozen.encoder(&source.schema(), &options).map_err(|e| explain_text(&source, e))?;
+        let encoder = model.frozen.encoder(&source.schema(), &options).map_err(|e| explain_text(source, e))?;
         let columns = owned(&encoder.input_columns());
         Ok(Self { source, encoder, columns })
     }
 
     /// The sums of all rows, on all threads.
-    fn gather(&self, whitening: &Whitening, what: &'static str, quiet: bool) -> Result<Gathered, Failure> {
-        let progress = Progress::new(self.source.bytes_total(), what, quiet);
+    fn gather(&self, whitening: &Whitening, what: &'static str, watch: &dyn Watch) -> Result<Gathered, Failure> {
+        let pass = watch.pass(what, self.source.bytes_total());
         let work = |state: &mut Gathered, batch: &NumberedBatch| -> Result<(), Failure> {
             let encoded = self.encoder.encode(&batch.batch, batch.first_row.unwrap_or(0))?;
             let (ids, block) = encoded.block();
@@ -127,8 +157,8 @@ impl Side {
             state.add_levels(encoded.unseen_levels().iter().cloned());
             Ok(())
         };
-        let states = parallel(&self.source, &self.columns, &progress, || Gathered::new(whitening), work)
-            .map_err(|failure| failure.placed(&self.source))?;
+        let states = parallel(self.source, &self.columns, &*pass, || Gathered::new(whitening), work)
+            .map_err(|failure| failure.placed(self.source))?;
         let mut all = Gathered::new(whitening);
         states.into_iter().try_for_each(|state| all.merge(state))?;
         Ok(all)
@@ -138,7 +168,7 @@ impl Side {
     fn each_block(
         &self,
         whitening: &Whitening,
-        progress: &Progress,
+        pass: &dyn Pass,
         mut work: impl FnMut(&Keys, &dyn Fn(usize) -> u64) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         for batch in self.source.scan(&self.columns, ScanOrder::File)? {
@@ -147,16 +177,24 @@ impl Side {
             let (ids, block) = encoded.block();
             let keys = Keys::of(whitening, &block, &ids)?;
             work(&keys, &|row| encoded.row_number(row))?;
-            progress.add(batch.bytes);
+            pass.add(batch.bytes)?;
         }
         Ok(())
     }
 }
 
-/// Runs the command; whether the alarm sounds.
-pub fn run(args: &DriftArgs, quiet: bool) -> Result<bool, Failure> {
-    check(args)?;
-    let model = TableModel::load(&args.model)?.without_effects("`hat drift`")?;
+/// Compares a batch with the rows that a model was fitted on: by the model alone, or with the training rows by permutation.
+///
+/// # Errors
+/// If the options, the model or the sources allow no comparison.
+pub fn drift<'a>(
+    model: &'a TableModel,
+    batch: &Source,
+    train: Option<&Source>,
+    options: DriftOptions,
+    watch: &dyn Watch,
+) -> Result<Found<'a>, Failure> {
+    check(options, train.is_some())?;
     let whitening = &model.model.whitening;
     if whitening.keys() == 0 {
         return Err(Failure::usage(
@@ -164,90 +202,74 @@ pub fn run(args: &DriftArgs, quiet: bool) -> Result<bool, Failure> {
             "name a model with at least one term",
         ));
     }
-    let labels = model.labels();
-    let batch_side = Side::new(crate::fit::open(&args.source, &labels)?, &model)?;
-    let training_side = match args.train.as_slice() {
-        [] => None,
-        train => {
-            let partitions = rayon::current_num_threads();
-            let sql = args.train_sql.clone();
-            let options = SourceOptions { partitions, csv_text: labels, sql, ..SourceOptions::default() };
-            Some(Side::new(Source::open(train, &options)?, &model)?)
-        }
-    };
-    let batch = batch_side.gather(whitening, "reading the batch", quiet)?;
-    let training = training_side.as_ref().map(|side| side.gather(whitening, "reading the training rows", quiet));
+    let batch_side = Side::new(batch, model)?;
+    let training_side = train.map(|train| Side::new(train, model)).transpose()?;
+    let batch = batch_side.gather(whitening, "reading the batch", watch)?;
+    let training = training_side.as_ref().map(|side| side.gather(whitening, "reading the training rows", watch));
     let training = training.transpose()?;
-    let comparable = enough_rows(args, &model, &batch, training.as_ref())?;
-    let mut found = Found { args, model: &model, batch, training, drift: None, permutation: None, effects: Vec::new() };
-    if comparable {
-        compare(&mut found, &batch_side, training_side.as_ref(), quiet)?;
+    let label = |side: &Side<'_>| side.source.label().to_owned();
+    let labels = (label(&batch_side), training_side.as_ref().map(label).unwrap_or_default());
+    let (drift, permutation, effects) = (None, None, Vec::new());
+    let mut found = Found { options, labels, model, batch, training, drift, permutation, effects };
+    if found.enough_rows()? {
+        compare(&mut found, &batch_side, training_side.as_ref(), watch)?;
     }
-    output::print(&if args.json { report::json(&found) } else { report::text(&found) })?;
-    Ok(found.is_drift())
+    Ok(found)
 }
 
-fn check(args: &DriftArgs) -> Result<(), Failure> {
-    if !(args.level > 0.0 && args.level < 1.0) {
-        let message = format!("--level is {}, expected a number between 0 and 1", args.level);
-        return Err(Failure::usage(message, ""));
-    }
+/// Refuses what no test can be made of.
+///
+/// # Errors
+/// If the level is none, or permutations are too few for it.
+pub fn check(options: DriftOptions, permuted: bool) -> Result<(), Failure> {
+    let DriftOptions { level, permutations, .. } = options;
+    check_level(level)?;
     // Three statistics may each have another split that is first.
-    let surely = 3.0 / (args.permutations as f64 + 1.0);
-    if !args.train.is_empty() && surely > args.level {
+    let surely = 3.0 / (permutations as f64 + 1.0);
+    if permuted && surely > level {
         return Err(Failure::usage(
-            format!(
-                "{} permutations may give no p-value below {surely}, and --level is {}",
-                args.permutations, args.level
-            ),
-            format!("ask for --permutations {} or more", (3.0 / args.level).ceil() - 1.0),
+            format!("{permutations} permutations may give no p-value below {surely}, and --level is {level}"),
+            format!("ask for --permutations {} or more", (3.0 / level).ceil() - 1.0),
         ));
-    }
-    let stdin = |sources: &[String]| sources.iter().filter(|source| *source == "-").count();
-    if stdin(&args.source.sources) > 0 && stdin(&args.train) > 0 {
-        return Err(Failure::usage("standard input is both the batch and --train", "name a file for one of them"));
     }
     Ok(())
 }
 
-/// Whether there are rows enough to compare; an alarm for levels never seen needs none.
-fn enough_rows(
-    args: &DriftArgs,
-    model: &TableModel,
-    batch: &Gathered,
-    training: Option<&Gathered>,
-) -> Result<bool, Failure> {
-    let sources = args.source.sources.join(" ");
-    let (rows, needed) = (batch.sample.rows(), model.model.whitening.keys() as u64 + 2);
-    if training.is_some_and(|training| training.sample.rows() == 0) {
-        let message = format!("{} has no usable rows", args.train.join(" "));
-        return Err(Failure::no_answer(message, "name the rows that the model was fitted on"));
+impl Found<'_> {
+    /// Whether there are rows enough to compare; an alarm for levels never seen needs none.
+    fn enough_rows(&self) -> Result<bool, Failure> {
+        let Self { model, batch, training, labels: (sources, training_rows), .. } = self;
+        let (rows, needed) = (batch.sample.rows(), model.model.whitening.keys() as u64 + 2);
+        if training.as_ref().is_some_and(|training| training.sample.rows() == 0) {
+            let message = format!("{training_rows} has no usable rows");
+            return Err(Failure::no_answer(message, "name the rows that the model was fitted on"));
+        }
+        if rows >= needed || (rows > 0 && training.is_some()) {
+            return Ok(true);
+        }
+        if batch.unseen > 0 {
+            return Ok(false);
+        }
+        if rows == 0 {
+            let (message, hint) = match batch.missing() {
+                0 => (format!("{sources} has no rows"), "name a source with rows"),
+                missing => {
+                    (format!("no row of {sources} can be compared: all {missing} have missing values"), "fill them in")
+                }
+            };
+            return Err(Failure::no_answer(message, hint));
+        }
+        let count = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+        Err(Failure::no_answer(
+            format!("{sources} has {count} for {} columns; expected at least {needed}", needed - 2),
+            "gather more rows, or name the training rows (--train): the permutation test takes any number",
+        ))
     }
-    if rows >= needed || (rows > 0 && training.is_some()) {
-        return Ok(true);
-    }
-    if batch.unseen > 0 {
-        return Ok(false);
-    }
-    if rows == 0 {
-        let (message, hint) = match batch.missing() {
-            0 => (format!("{sources} has no rows"), "name a source with rows"),
-            missing => {
-                (format!("no row of {sources} can be compared: all {missing} have missing values"), "fill them in")
-            }
-        };
-        return Err(Failure::no_answer(message, hint));
-    }
-    let count = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-    Err(Failure::no_answer(
-        format!("{sources} has {count} for {} columns; expected at least {needed}", needed - 2),
-        "gather more rows, or name the training rows (--train): the permutation test takes any number",
-    ))
 }
 
 /// The comparison by sums.
 fn by_sums(found: &Found<'_>) -> Result<Drift, Failure> {
-    let (args, model) = (found.args, found.model);
+    let model = found.model;
     let untold = |what: &str| {
         Failure::usage(
             format!("the model is {what}: what its training rows were cannot be told from it"),
@@ -258,10 +280,10 @@ fn by_sums(found: &Found<'_>) -> Result<Drift, Failure> {
     if theirs.is_none() && is_weighted(model) {
         return Err(untold("a weighted fit, whose keys are white only with the weights"));
     }
-    Drift::of(&model.model.whitening, &found.batch.sample, theirs, args.level).map_err(|error| match error {
+    Drift::of(&model.model.whitening, &found.batch.sample, theirs, found.options.level).map_err(|error| match error {
         hattention::Error::Parameter { name: "the model", got, .. } => untold(&got),
         hattention::Error::Parameter { name: "the training sample", got, .. } => {
-            let message = format!("{} is {got}", args.train.join(" "));
+            let message = format!("{} is {got}", found.labels.1);
             Failure::no_answer(message, "name the rows that the model was fitted on")
         }
         other => other.into(),
@@ -275,9 +297,9 @@ fn is_weighted(model: &TableModel) -> bool {
 /// The permutation test that waits for rows, if the training rows are given.
 fn permutations(found: &Found<'_>) -> Result<Option<Permutations>, Failure> {
     let Some(training) = &found.training else { return Ok(None) };
-    let (args, whitening) = (found.args, &found.model.model.whitening);
+    let (options, whitening) = (found.options, &found.model.model.whitening);
     let rows = (training.sample.rows(), found.batch.sample.rows());
-    let test = Permutations::new(whitening.keys(), rows.0, rows.1, args.permutations, args.seed);
+    let test = Permutations::new(whitening.keys(), rows.0, rows.1, options.permutations, options.seed);
     let fewer = |error| Failure { hint: Some("ask for fewer --permutations".into()), ..Failure::from(error) };
     let test = test.map_err(fewer)?;
     Ok(Some(match column_basis(whitening) {
@@ -287,7 +309,12 @@ fn permutations(found: &Found<'_>) -> Result<Option<Permutations>, Failure> {
 }
 
 /// The tests, and the second passes: permutations and the effect on single rows.
-fn compare(found: &mut Found<'_>, batch: &Side, training: Option<&Side>, quiet: bool) -> Result<(), Failure> {
+fn compare(
+    found: &mut Found<'_>,
+    batch: &Side<'_>,
+    training: Option<&Side<'_>>,
+    watch: &dyn Watch,
+) -> Result<(), Failure> {
     let model = found.model;
     let whitening = &model.model.whitening;
     let drift = by_sums(found)?;
@@ -299,13 +326,13 @@ fn compare(found: &mut Found<'_>, batch: &Side, training: Option<&Side>, quiet: 
     let mut permutations = permutations(found)?;
     let weight_total = whitening.weight_total;
     if let (Some(test), Some(side)) = (&mut permutations, training) {
-        let progress = Progress::new(side.source.bytes_total(), "permuting", quiet);
-        side.each_block(whitening, &progress, |keys, _| test.push_keys(weight_total, keys).map_err(again))?;
+        let pass = watch.pass("permuting", side.source.bytes_total());
+        side.each_block(whitening, &*pass, |keys, _| test.push_keys(weight_total, keys).map_err(again))?;
     }
     let effects = &mut found.effects;
     if permutations.is_some() || !effects.is_empty() {
-        let progress = Progress::new(batch.source.bytes_total(), "reading the batch again", quiet);
-        batch.each_block(whitening, &progress, |keys, number| {
+        let pass = watch.pass("reading the batch again", batch.source.bytes_total());
+        batch.each_block(whitening, &*pass, |keys, number| {
             effects.iter_mut().for_each(|effect| effect.look_at(whitening, keys, number));
             permutations.as_mut().map_or(Ok(()), |test| test.push_keys(weight_total, keys).map_err(again))
         })?;

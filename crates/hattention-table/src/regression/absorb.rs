@@ -1,23 +1,23 @@
-//! `hat fit 'y ~ x | g + h'`: effects that are taken out of all columns.
+//! `y ~ x | g + h`: effects that are taken out of all columns.
 
+use crate::design::{
+    ColumnKind, Design, DesignOptions, EncodedBlock, Frozen, FrozenDesign, FrozenOptions, Level, LevelCodes, NaPolicy,
+    Unseen,
+};
+use crate::formula::Formula;
+use crate::source::{NumberedBatch, Source};
 use hattention::absorb::{AbsorbOptions, Absorbed, EffectMoments, Nesting, Solution};
 use hattention::codec::Model;
 use hattention::fit::{Covariance, Fit, Scores, Vcov};
 use hattention::{Aliased, Block, Column, Design as Columns, RankTolerance, Whitening, WhiteningOptions};
-use hattention_table::design::{
-    ColumnKind, Design, DesignOptions, EncodedBlock, Frozen, FrozenDesign, FrozenOptions, Level, LevelCodes, NaPolicy,
-    Unseen,
-};
-use hattention_table::formula::Formula;
-use hattention_table::source::{NumberedBatch, Source};
 use serde_json::{Value, json};
 
-use crate::args::{AliasedArg, FitArgs, Na};
-use crate::failure::Failure;
-use crate::fit::{self, Trained, columns};
-use crate::model::TableModel;
-use crate::pass::{self, ClusterCodes};
-use crate::progress::Progress;
+use super::amount::Amount;
+use super::failure::Failure;
+use super::fit::{self, FitOptions, Trained, columns};
+use super::model::TableModel;
+use super::pass::{self, ClusterCodes};
+use super::watch::{Pass, Watch};
 
 /// The levels of an effect, by their codes.
 #[derive(Clone, Debug)]
@@ -52,6 +52,7 @@ impl EffectLevels {
 }
 
 /// What a fit says of the effects that were taken out.
+#[derive(Clone, Debug)]
 pub struct Absorption {
     /// By effect, its name, its levels, and whether it is nested in the clusters.
     pub effects: Vec<(String, usize, bool)>,
@@ -100,16 +101,17 @@ impl Absorption {
 }
 
 /// Refuses what does not go with effects, by name.
-fn refuse(args: &FitArgs, vcov: &Vcov, design: &Design) -> Result<(), Failure> {
+fn refuse(options: &FitOptions, design: &Design) -> Result<(), Failure> {
     let with = |what: &str, hint: &str| Err(Failure::usage(format!("{what} with absorbed effects"), hint));
-    if args.read.ridge.is_some() || args.read.components.is_some() {
-        let what = if args.read.ridge.is_some() { "--ridge" } else { "--components" };
+    let FitOptions { vcov, solve, .. } = options;
+    if solve.amount != Amount::Ols {
+        let what = if let Amount::Ridge(_) = solve.amount { "--ridge" } else { "--components" };
         return with(what, "write the effects as factors among the terms: y ~ x + C(g)");
     }
-    if args.read.standardize {
+    if solve.standardize {
         return with("--standardize", "leave it out: it acts on a penalty or on components");
     }
-    if args.read.aliased == AliasedArg::MinNorm {
+    if solve.aliased == Aliased::MinNorm {
         return with("--aliased min-norm", "use --aliased drop");
     }
     if matches!(vcov, Vcov::Hc2 | Vcov::Hc3 | Vcov::Hac { .. }) {
@@ -132,20 +134,23 @@ struct Gathered {
 }
 
 /// Fits a formula with effects.
-pub fn train(args: &FitArgs, formula: &Formula, source: &Source, vcov: Vcov, quiet: bool) -> Result<Trained, Failure> {
+///
+/// # Errors
+/// Those of the options, of reading, and of the fit.
+pub fn train(formula: &Formula, source: &Source, asked: &FitOptions, watch: &dyn Watch) -> Result<Trained, Failure> {
+    let (na, vcov) = (asked.na, asked.vcov.clone());
     let effects = formula.effects();
     let clusters = fit::extras(&vcov, None);
     let extras: Vec<String> = effects.iter().chain(&clusters).cloned().collect();
-    let options = DesignOptions { weights: args.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
-    let design = fit::compile(formula, source, &options)?;
-    refuse(args, &vcov, &design)?;
-    let na = if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop };
+    let options = DesignOptions { weights: asked.weights.clone(), extras: extras.clone(), ..DesignOptions::default() };
+    let design = fit::compile(formula, source, &options, watch)?;
+    refuse(asked, &design)?;
     let codes = LevelCodes::new(effects);
     let Gathered { state, dropped, largest_weight } = {
-        let progress = Progress::new(source.bytes_total(), "reading", quiet);
-        gather(source, &design, &codes, effects, na, &progress)?
+        let pass = watch.pass("reading", source.bytes_total());
+        gather(source, &design, &codes, effects, na, &*pass)?
     };
-    fit::check_rows(args.weights.is_some(), state.rows(), dropped)?;
+    fit::check_rows(asked.weights.is_some(), state.rows(), dropped)?;
     // In the order of the levels, whoever read them first.
     let sorted = codes.sorted();
     let places: Vec<Vec<u32>> = sorted.iter().map(|column| column.places.clone()).collect();
@@ -155,12 +160,15 @@ pub fn train(args: &FitArgs, formula: &Formula, source: &Source, vcov: Vcov, qui
     let frozen = Frozen::new(&layout)?;
     let targets: Vec<String> = design.terms().targets.iter().map(|t| t.label().to_owned()).collect();
     let state_columns = columns(&layout.coding()?, targets.len());
-    let aliased = if args.read.aliased == AliasedArg::Drop { Aliased::Drop } else { Aliased::Error };
-    let options = WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding, ..WhiteningOptions::default() };
+    let options = WhiteningOptions {
+        aliased: asked.solve.aliased,
+        rank_tolerance: RankTolerance::Rounding,
+        ..WhiteningOptions::default()
+    };
     let mut whitening = absorbed.whitening(&state_columns, options).map_err(beside_effects)?;
     let fits = targets.iter().enumerate().map(|(t, name)| absorbed.fit(&whitening, t, name));
     let mut fits = fits.collect::<Result<Vec<Fit>, _>>()?;
-    let inflation = if args.read.vif { Some(absorbed.variance_inflation(&whitening)?) } else { None };
+    let inflation = if asked.solve.vif { Some(absorbed.variance_inflation(&whitening)?) } else { None };
     // From here on rows come through the frozen design, which numbers columns by coefficient.
     whitening.design = Columns { intercept: false, ..columns(frozen.coding(), 0) };
     let known = effects.iter().zip(sorted).map(|(name, sorted)| (name.clone(), sorted.levels));
@@ -168,7 +176,7 @@ pub fn train(args: &FitArgs, formula: &Formula, source: &Source, vcov: Vcov, qui
     let mut nested = vec![false; effects.len()];
     if vcov != Vcov::Iid {
         let options =
-            FrozenOptions { targets: true, weights: args.weights.is_some(), extras, unseen: Unseen::Error, na };
+            FrozenOptions { targets: true, weights: asked.weights.is_some(), extras, unseen: Unseen::Error, na };
         let second = Second {
             source,
             design: frozen.encoder(&source.schema(), &options)?,
@@ -180,11 +188,8 @@ pub fn train(args: &FitArgs, formula: &Formula, source: &Source, vcov: Vcov, qui
             kind: &vcov,
             clusters: ClusterCodes::new(clusters.len()),
         };
-        if !quiet {
-            eprintln!("note: {vcov} needs every residual: the rows are read a second time");
-        }
-        let progress = Progress::new(source.bytes_total(), "second pass", quiet);
-        let (covariances, nesting) = second.run(&progress)?;
+        watch.second_pass(&format!("{vcov} needs every residual: the rows are read a second time"));
+        let (covariances, nesting) = second.run(&*watch.pass("second pass", source.bytes_total()))?;
         nested = nesting.nested().into_iter().map(|nested| nested && !clusters.is_empty()).collect();
         for (fit, covariance) in fits.iter_mut().zip(covariances) {
             fit.covariance = Some(covariance);
@@ -241,7 +246,7 @@ fn gather(
     codes: &LevelCodes,
     effects: &[String],
     na: NaPolicy,
-    progress: &Progress,
+    progress: &dyn Pass,
 ) -> Result<Gathered, Failure> {
     let targets = design.terms().targets.len();
     let columns = pass::owned(&design.input_columns());
@@ -292,7 +297,7 @@ struct Residuals {
 }
 
 impl Second<'_> {
-    fn run(&self, progress: &Progress) -> Result<(Vec<Covariance>, Nesting), Failure> {
+    fn run(&self, progress: &dyn Pass) -> Result<(Vec<Covariance>, Nesting), Failure> {
         let columns = pass::owned(&self.design.input_columns());
         let start = || self.start();
         let work = |state: &mut Result<Residuals, Failure>, batch: &NumberedBatch| -> Result<(), Failure> {
