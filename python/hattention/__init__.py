@@ -1,0 +1,49 @@
+"""Least squares as attention: exact, fast, and every prediction explained by the rows behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._formula import Drift, Explanation, Explanations, Result, fit, load
+from ._hattention import __version__, get_threads, set_threads
+from ._states import State, load_state
+from .errors import DataError, HattentionError, HattentionWarning, NoAnswerError
+
+if TYPE_CHECKING:
+    from ._drift import DriftDetector
+    from ._estimator import LeastSquares
+
+__all__ = [
+    "DataError",
+    "Drift",
+    "DriftDetector",
+    "Explanation",
+    "Explanations",
+    "HattentionError",
+    "HattentionWarning",
+    "LeastSquares",
+    "NoAnswerError",
+    "Result",
+    "State",
+    "__version__",
+    "fit",
+    "get_threads",
+    "load",
+    "load_state",
+    "set_threads",
+]
+
+_ESTIMATORS = {"DriftDetector": "_drift", "LeastSquares": "_estimator"}
+
+
+def __getattr__(name: str) -> Any:
+    # (Estimators need scikit-learn, and its import takes a while.)
+    if name in _ESTIMATORS:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_ESTIMATORS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

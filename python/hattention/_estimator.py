@@ -1,0 +1,369 @@
+"""Least squares for scikit-learn."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, TransformerMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from . import _hattention
+from ._formula import Explanation
+from .errors import DataError, HattentionWarning
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LeastSquares"]
+
+Array = Any
+"""What scikit-learn takes as an array: of numpy, a frame of pandas or polars, a list of lists."""
+
+
+class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Least squares, ridge and principal components, with the rows behind every prediction.
+
+    Arrays of any layout are read where they are: nothing is copied but what is not of 64-bit floats.
+
+    Parameters
+    ----------
+    fit_intercept : bool, default=True
+        Whether there is a constant, which is never penalised.
+    ridge : float or "auto", optional
+        Penalty on ``XᵀX``, the ``alpha`` of `sklearn.linear_model.Ridge`; ``"auto"`` by generalised cross-validation.
+    components : int or "auto", optional
+        Number of principal components of the centred columns.
+    standardize : bool, default=False
+        Let the penalty or the components act on columns divided by their standard deviation.
+    aliased : {"min-norm", "drop", "error"}, default="min-norm"
+        What is done about columns that depend on earlier ones: the shortest solution, as
+        `sklearn.linear_model.LinearRegression` has it; leave them out, as R does; or refuse them by name. The first two
+        warn.
+
+    Attributes
+    ----------
+    coef_ : array of shape (n_features,) or (n_targets, n_features)
+        Coefficients; zero where a column was left out.
+    intercept_ : float or array of shape (n_targets,)
+        The constant.
+    coef_se_, intercept_se_ : like ``coef_`` and ``intercept_``
+        Standard errors; NaN under a penalty or components.
+    sigma_, df_resid_, r_squared_ : float or array of shape (n_targets,)
+        Residual standard error, degrees of freedom and R².
+    digits_ : float
+        Correct decimal digits of the worst coefficient, against the numbers that were given.
+    rank_ : int
+        Rank of the design, the constant counted.
+    condition_ : float
+        Condition number of the design with its columns scaled to length 1.
+    method_ : str
+        The arithmetic that the fit stood on.
+    alpha_ : float or None
+        The penalty.
+    n_components_ : int or None
+        Principal components.
+    leverage_ : array of shape (n_samples,)
+        What each training row weighs in its own prediction. (Of the rows that `fit` was given, while they are there.)
+    loo_residuals_ : array of shape (n_samples,) or (n_samples, n_targets)
+        Residuals of each training row from the fit of all others, exactly.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Notes
+    -----
+    `partial_fit`, `merge` and `remove` work on the exact sums of the rows: any order and any pieces give the same bits.
+    `fit` keeps no such sums, and is faster.
+
+    As a transformer it gives the keys of rows, ``kᵢ = Lᵀ(xᵢ − x̄)`` with ``L Lᵀ = (XᵀX)⁻¹``: the weight of a training row in
+    a prediction is the inner product of their keys (and 1/n).
+
+    It equals `sklearn.linear_model.LinearRegression`, `sklearn.linear_model.Ridge`, ``lm`` in R, ``pcr`` of R's pls.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hattention import LeastSquares
+    >>> X, y = np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([2.1, 3.9, 6.2, 7.8])
+    >>> model = LeastSquares().fit(X, y)
+    >>> model.coef_.round(2)
+    array([1.94])
+    >>> model.explain([[5.0]], top=2)[0].rows
+    array([3, 0])
+    """
+
+    def __init__(
+        self,
+        *,
+        fit_intercept: bool = True,
+        ridge: float | Literal["auto"] | None = None,
+        components: int | Literal["auto"] | None = None,
+        standardize: bool = False,
+        aliased: Literal["min-norm", "drop", "error"] = "min-norm",
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.ridge = ridge
+        self.components = components
+        self.standardize = standardize
+        self.aliased = aliased
+
+    def fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
+        """Fit rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), optional
+            Observation weights, as R's analytic weights: errors have the variance σ²/w.
+        """
+        X, y, weights = self._checked(X, y, sample_weight, reset=True)
+        self._forget()
+        fit = _hattention.fit_arrays(X, _matrix(y), weights, _targets(y), self._asked(X.shape[1]))
+        self._tell(fit, y.ndim)
+        self._training: tuple[Any, Any, Any] | None = (X, y, weights)
+        return self
+
+    def partial_fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
+        """Add rows to those of earlier calls, exactly, and fit all of them."""
+        first = not hasattr(self, "_state")
+        X, y, weights = self._checked(X, y, sample_weight, reset=first)
+        if first:
+            self._forget()
+            self._state, self._target_dim = _hattention.ArrayState(X.shape[1] + _matrix(y).shape[1]), y.ndim
+        self._state.change(X, _matrix(y), weights, False)
+        return self._solved(_targets(y))
+
+    def remove(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
+        """Take rows of earlier calls of `partial_fit` out: the sums are, in bits, those that never saw them."""
+        self._need_state("remove")
+        X, y, weights = self._checked(X, y, sample_weight, reset=False)
+        self._state.change(X, _matrix(y), weights, True)
+        return self._solved(_targets(y))
+
+    def merge(self, other: LeastSquares) -> LeastSquares:
+        """Add the rows of another estimator that was fitted by `partial_fit`, exactly, and fit all of them."""
+        self._need_state("merge")
+        other._need_state("merge")
+        if self.n_features_in_ != other.n_features_in_:
+            raise DataError(f"the other estimator has {other.n_features_in_} features, expected {self.n_features_in_}")
+        self._state.merge(other._state)
+        return self._solved(self._target_names)
+
+    def predict(
+        self,
+        X: Array,
+        interval: Literal["confidence", "prediction"] | None = None,
+        level: float = 0.95,
+    ) -> Any:
+        """Predict rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        interval : {"confidence", "prediction"}, optional
+            Add an interval for the expected value, or for a new observation.
+        level : float
+            Its level.
+
+        Returns
+        -------
+        predictions : array of shape (n_samples,) or (n_samples, n_targets)
+            With ``interval`` a tuple of predictions, lower and upper ends.
+        """
+        check_is_fitted(self)
+        X = self._inputs(X)
+        predictions = self._shaped(self._fit.predict(X))
+        if interval is None:
+            return predictions
+        if interval not in ("confidence", "prediction"):
+            raise DataError(f'interval is "{interval}", expected "confidence" or "prediction"')
+        half = self._shaped(self._fit.half_widths(X, interval == "prediction", level))
+        return predictions, predictions - half, predictions + half
+
+    def transform(self, X: Array) -> NDArray[np.float64]:
+        """The keys of rows. Shape: (n_samples, n_keys)."""
+        check_is_fitted(self)
+        keys: NDArray[np.float64] = self._fit.transform(self._inputs(X)).T
+        return keys
+
+    def get_feature_names_out(self, input_features: Array | None = None) -> NDArray[np.object_]:
+        """Names of the keys: ``key0``, ``key1``, …"""
+        check_is_fitted(self)
+        return np.array([f"key{at}" for at in range(self._told["keys"])], dtype=object)
+
+    def leverage(self, X: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
+        """What each row weighs in its own prediction, were it a training row: ``w ‖k‖²``."""
+        check_is_fitted(self)
+        X = self._inputs(X)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        return np.asarray(self._fit.leverages(X, None if weights is None else _plain(weights)))
+
+    @property
+    def leverage_(self) -> NDArray[np.float64]:
+        """Leverages of the training rows."""
+        X, _, weights = self._rows("leverage_")
+        return np.asarray(self._fit.leverages(X, weights))
+
+    @property
+    def loo_residuals_(self) -> NDArray[np.float64]:
+        """Residuals of the training rows, each from the fit of all others."""
+        X, y, weights = self._rows("loo_residuals_")
+        residuals = self._shaped(self._fit.residuals(X, _matrix(y)))
+        alone = 1.0 - np.asarray(self._fit.leverages(X, weights))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(residuals / (alone if residuals.ndim == 1 else alone[:, None]))
+
+    def explain(
+        self,
+        X_new: Array,
+        top: int = 5,
+        *,
+        train: tuple[Any, ...] | None = None,
+        target: int = 0,
+    ) -> list[Explanation]:
+        """The training rows behind predictions: a prediction is ``Σ weight · target`` over them.
+
+        Parameters
+        ----------
+        X_new : array-like of shape (n_samples, n_features)
+        top : int
+            Training rows to name for each prediction.
+        train : tuple (X, y) or (X, y, sample_weight), optional
+            The training rows; by default those that `fit` was given. (They are not pickled.)
+        target : int
+            Which target.
+
+        Returns
+        -------
+        list of Explanation
+            Rows are counted from 0.
+        """
+        check_is_fitted(self)
+        if train is None:
+            X, y, weights = self._rows("explain")
+        else:
+            X, y, weights = self._checked(train[0], train[1], train[2] if len(train) > 2 else None, reset=False)
+        found = self._fit.explain(self._inputs(X_new), X, _matrix(y), weights, target, top)
+        return [Explanation(one, self._target_names[target]) for one in json.loads(found)]
+
+    # How it is done.
+
+    def _asked(self, features: int) -> dict[str, Any]:
+        names = getattr(self, "feature_names_in_", None)
+        return {
+            "intercept": bool(self.fit_intercept), "ridge": self.ridge, "components": self.components,
+            "standardize": bool(self.standardize), "aliased": self.aliased,
+            "names": [f"x{at}" for at in range(features)] if names is None else [str(name) for name in names],
+        }  # fmt: skip
+
+    def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
+        X, y = validate_data(
+            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, reset=reset, order=None, copy=False
+        )
+        weights = None
+        if sample_weight is not None:
+            weights = _plain(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
+        return _plain(X), _plain(np.asarray(y, dtype=np.float64)), weights
+
+    def _inputs(self, X: Any) -> Any:
+        return _plain(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _solved(self, targets: list[str]) -> LeastSquares:
+        self._tell(self._state.solve(targets, self._asked(self.n_features_in_)), self._target_dim)
+        self._training = None
+        return self
+
+    def _tell(self, fit: _hattention.ArrayFit, target_dim: int) -> None:
+        self._fit, self._target_dim = fit, target_dim
+        told = self._told = json.loads(fit.json())
+        targets = told["targets"]
+        self._target_names = [target["name"] for target in targets]
+        # (A constant column beside the intercept gets a zero: nothing to know.)
+        dependent = [one["column"] for one in told["dependent"] if not one["constant"]]
+        if dependent and told["components"] is None and told["alpha"] is None:
+            names = ", ".join(f"`{name}`" for name in dependent[:5])
+            more = ", …" if len(dependent) > 5 else ""
+            done = "the shortest solution is taken" if self.aliased == "min-norm" else "they are left out"
+            warnings.warn(f"columns depend on others: {names}{more}; {done}", HattentionWarning, stacklevel=3)
+        estimates, errors = np.nan_to_num(fit.estimates()), fit.std_errors()
+        first = 1 if self.fit_intercept else 0
+
+        def one(values: Any) -> Any:
+            return values if target_dim > 1 else values[0]
+
+        def number(key: str) -> Any:
+            return one(np.array([math.nan if target[key] is None else target[key] for target in targets]))
+
+        zero = np.zeros(len(targets))
+        self.coef_, self.coef_se_ = one(estimates[:, first:]), one(errors[:, first:])
+        self.intercept_ = one(estimates[:, 0] if first else zero)
+        self.intercept_se_ = one(errors[:, 0] if first else zero)
+        self.sigma_, self.df_resid_, self.r_squared_ = number("sigma"), number("df_residual"), number("r_squared")
+        self.digits_ = float(min(target["digits"] for target in targets))
+        self.rank_, self.condition_, self.method_ = told["rank"], told["condition"], told["method"]
+        self.alpha_, self.n_components_ = told["alpha"], told["components"]
+
+    def _shaped(self, by_target: Any) -> Any:
+        return by_target[0] if self._target_dim == 1 else np.asarray(by_target).T
+
+    def _rows(self, what: str) -> tuple[Any, Any, Any]:
+        check_is_fitted(self)
+        if self._training is None:
+            raise DataError(
+                f"{what} needs the training rows, which are not there: `partial_fit` and pickles keep none",
+                "give `train=(X, y)` to `explain`, or use `leverage` and `predict` with them",
+            )
+        return self._training
+
+    def _need_state(self, what: str) -> None:
+        check_is_fitted(self)
+        if not hasattr(self, "_state"):
+            raise DataError(f"{what} needs the sums of the rows, and `fit` keeps none", "use `partial_fit` in its place")
+
+    def _forget(self) -> None:
+        for name in ("_state", "_training"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self._told["keys"])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fit")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_training", None)
+        for name in ("_fit", "_state"):
+            if name in state:
+                state[name] = state[name].to_bytes()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "_fit" in state:
+            state["_fit"] = _hattention.ArrayFit.from_bytes(state["_fit"])
+            state["_training"] = None
+        if "_state" in state:
+            state["_state"] = _hattention.ArrayState.from_bytes(state["_state"])
+        super().__setstate__(state)
+
+
+def _plain(array: Any) -> Any:
+    """An array as the compiled part reads it: the same one, unless its strides are negative, zero or crooked."""
+    ahead = all(stride > 0 or length < 2 for stride, length in zip(array.strides, array.shape, strict=True))
+    even = all(stride % 8 == 0 for stride in array.strides)
+    return array if ahead and even and array.flags.aligned else np.ascontiguousarray(array)
+
+
+def _matrix(y: Any) -> Any:
+    return y[:, None] if y.ndim == 1 else y
+
+
+def _targets(y: Any) -> list[str]:
+    return ["y"] if y.ndim == 1 else [f"y{at}" for at in range(y.shape[1])]

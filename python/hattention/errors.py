@@ -1,0 +1,52 @@
+"""What goes wrong, as exceptions with their parts as attributes."""
+
+from __future__ import annotations
+
+import warnings
+
+__all__ = ["DataError", "HattentionError", "HattentionWarning", "NoAnswerError"]
+
+
+class HattentionError(Exception):
+    """A computation without a result.
+
+    Attributes
+    ----------
+    message : str
+        What happened.
+    hint : str or None
+        The way out.
+    row : int or None
+        The row that is wrong, counted from 1.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, row: int | None = None) -> None:
+        super().__init__(message if hint is None else f"{message}\nhint: {hint}")
+        self.message = message
+        self.hint = hint
+        self.row = row
+
+    def __reduce__(self) -> tuple[type[HattentionError], tuple[str, str | None, int | None]]:
+        return type(self), (self.message, self.hint, self.row)
+
+
+class DataError(HattentionError, ValueError):
+    """The data, or what was asked for, are wrong."""
+
+
+class NoAnswerError(HattentionError, ValueError):
+    """The computation has no answer: dependent columns, too few rows, no convergence."""
+
+
+class HattentionWarning(UserWarning):
+    """Something that should be known, and that is no error."""
+
+
+def _warn(text: str) -> None:
+    """Warn at the line that called the package."""
+    import sys
+
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "hattention":
+        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
+    warnings.warn(text, HattentionWarning, stacklevel=level)

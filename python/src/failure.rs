@@ -1,0 +1,66 @@
+//! Failures as exceptions of `hattention.errors`, in Python's words.
+
+use hattention_table::regression::{Failure, Kind};
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+
+/// The exception of a failure.
+pub fn exception(py: Python<'_>, failure: &Failure) -> PyErr {
+    let class = match failure.kind {
+        Kind::Usage => "DataError",
+        Kind::NoAnswer => "NoAnswerError",
+        Kind::Interrupted => return PyKeyboardInterrupt::new_err(()),
+    };
+    let made = py.import("hattention.errors").and_then(|errors| {
+        let hint = failure.hint.as_deref().map(in_python);
+        errors.getattr(class)?.call1((in_python(&failure.message), hint, failure.row))
+    });
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// A message of the program with its options as Python has them: `--vcov` is `vcov`, `` `--aliased drop` `` is
+/// `` `aliased="drop"` ``.
+pub fn in_python(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = option_at(rest) {
+        let (before, after) = rest.split_at(at);
+        words.push_str(before);
+        let after = &after[2..];
+        let end = after.find(|c: char| !(c.is_ascii_lowercase() || c == '-')).unwrap_or(after.len());
+        let (name, tail) = after.split_at(end);
+        let name = if name == "with-hc" { "hc" } else { name };
+        words.push_str(&name.replace('-', "_"));
+        rest = tail;
+        // Within backticks the word that follows is the option's value.
+        if before.ends_with('`')
+            && let Some((value, more)) = tail.strip_prefix(' ').and_then(|tail| tail.split_once('`'))
+        {
+            words.push_str(&format!("=\"{value}\"`"));
+            rest = more;
+        }
+    }
+    words + rest
+}
+
+/// Where the next option of the program begins.
+fn option_at(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    (0..bytes.len().saturating_sub(2)).find(|&at| {
+        let begins = at == 0 || matches!(bytes[at - 1], b' ' | b'`' | b'(' | b'"');
+        begins && &bytes[at..at + 2] == b"--" && bytes[at + 2].is_ascii_lowercase()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_python;
+
+    #[test]
+    fn options_become_arguments() {
+        assert_eq!(in_python("drop them, or use `--aliased drop`"), "drop them, or use `aliased=\"drop\"`");
+        assert_eq!(in_python("--vcov HC3 with --with-hc"), "vcov HC3 with hc");
+        assert_eq!(in_python("a -- b, `x--y`, --"), "a -- b, `x--y`, --");
+        assert_eq!(in_python("let `--unseen null` leave"), "let `unseen=\"null\"` leave");
+    }
+}
