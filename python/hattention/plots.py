@@ -127,7 +127,8 @@ def directions(drift: Drift, *, most: int = 10, ax: Any = None) -> Any:
     ax.axvline(0, color=_GREY, linewidth=1)
     ax.set_yticks(places, [one["name"] for one in told])
     ax.set_xlabel("shift of the mean, in training standard deviations")
-    ax.set_title(f"{'DRIFT' if drift.drift else 'no drift'}, p = {drift.pvalue:.3g}")
+    p = "p < 2.2e-16" if drift.pvalue < 2.2e-16 else f"p = {drift.pvalue:.3g}"
+    ax.set_title(f"{'DRIFT' if drift.drift else 'no drift'}, {p}")
     return ax
 
 

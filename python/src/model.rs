@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use serde_json::{Value, json};
 
-use crate::failure::exception;
+use crate::failure::{exception, in_python};
 use crate::table::Rows;
 use crate::work::{Listener, run};
 
@@ -336,7 +336,7 @@ impl Model {
             let batch = batch.open(&labels, threads)?;
             let train = train.map(|train| train.open(&labels, threads)).transpose()?;
             let found = drift(&model, &batch, train.as_ref(), DriftOptions { level, permutations, seed }, listener)?;
-            Ok((found.json().to_string(), found.text()))
+            Ok((found.json().to_string(), in_python(&found.text())))
         })
     }
 

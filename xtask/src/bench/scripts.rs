@@ -19,11 +19,13 @@ struct Script {
     folder: bool,
 }
 
-const SCRIPTS: [Script; 5] = [
+const SCRIPTS: [Script; 6] = [
     Script { section: "out-of-core", file: "out_of_core.py", hat: true, example: Some("out_of_core"), folder: true },
     Script { section: "groups", file: "peers_groups.py", hat: true, example: Some("groups_speed"), folder: false },
     Script { section: "roll", file: "peers_roll.py", hat: false, example: Some("roll_speed"), folder: false },
     Script { section: "effects", file: "absorbed.py", hat: true, example: None, folder: false },
+    // (Times the package that this Python has: `pip install ./python`.)
+    Script { section: "python", file: "peers_python.py", hat: false, example: None, folder: false },
     Script { section: "cluster", file: "cluster.py", hat: true, example: Some("out_of_core"), folder: true },
 ];
 
