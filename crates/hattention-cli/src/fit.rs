@@ -86,8 +86,8 @@ fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, O
         let gone = rows.continuing(&state, args, with_hc, quiet)?;
         state.remove(&gone).map_err(|error| Failure::from(error).about(source))?;
         eprintln!(
-            "note: {} of {source} taken out, exactly: if all of them were in the state, it now is, in bits, one that never \
-             saw them (the sums that are left are checked: rows can have them)",
+            "note: {} of {source} taken out, exactly: if all of them were in the state, its sums now are, in bits, those of \
+             one that never saw them (the sums that are left are checked: rows can have them)",
             counted(gone.gathered.moments.rows(), "row"),
         );
     }
@@ -302,6 +302,7 @@ pub fn solve(args: &ReadOutArgs, amount: &Amount, state: &TableState, vcov: &Vco
 fn robust(args: &FitArgs, mut trained: Trained, source: &Source, vcov: Vcov, quiet: bool) -> Result<Trained, Failure> {
     let Model { whitening, fits, .. } = &mut trained.model.model;
     hc::check_filter(whitening.filter, &vcov)?;
+    hc::note_digits(whitening, &vcov);
     if !quiet {
         eprintln!("note: {vcov} needs every residual: the rows are read a second time");
     }

@@ -53,10 +53,27 @@ pub fn lacking(state: &str, vcov: &Vcov) -> Failure {
 /// Under a filter; for a covariance that needs rows.
 pub fn cover(quartic: &QuarticMoments, whitening: &Whitening, fits: &mut [Fit], vcov: &Vcov) -> Result<(), Failure> {
     check_filter(whitening.filter, vcov)?;
+    note_digits(whitening, vcov);
     for (target, fit) in fits.iter_mut().enumerate() {
         fit.covariance = Some(quartic.covariance(whitening, fit, target, vcov)?);
     }
     Ok(())
+}
+
+/// Robust errors that may have fewer digits than this are said to.
+const DIGITS_SAID: f64 = 6.0;
+
+/// Says that few digits of robust errors are sure: they stand on keys in doubles, which lose those of the condition, unlike
+/// coefficients and classical errors.
+pub fn note_digits(whitening: &Whitening, vcov: &Vcov) {
+    let sure = -(whitening.condition * f64::EPSILON).log10();
+    if sure < DIGITS_SAID {
+        eprintln!(
+            "note: {vcov} stands on keys in doubles: {:.0} digits of its errors are sure at this condition (centre or scale \
+             the columns, or use poly(x, k), for more)",
+            sure.max(0.0).floor()
+        );
+    }
 }
 
 /// Refuses robust errors of shrunk coefficients.
