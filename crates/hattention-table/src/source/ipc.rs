@@ -76,7 +76,7 @@ impl IpcFile {
         columns: &[usize],
         emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
-        let mut batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>> = match self.batches {
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>> = match self.batches {
             None => Box::new(self.stream_reader(Some(columns))?),
             Some(_) => {
                 let mut reader = self.file_reader(Some(columns))?;
@@ -84,7 +84,7 @@ impl IpcFile {
                 Box::new(reader.take(part.len()))
             }
         };
-        while let Some(batch) = batches.next() {
+        for batch in batches {
             let batch = batch.map_err(|error| {
                 self.place.expect_unchanged(&self.name).err().unwrap_or_else(|| self.damaged(&error))
             })?;
