@@ -75,8 +75,8 @@ fn gathered(args: &FitArgs, asked: &Asked, quiet: bool) -> Result<(TableState, O
         let gone = rows.continuing(&state, args, &options, quiet)?;
         state.remove(&gone).map_err(|error| Failure::from(error).about(source))?;
         eprintln!(
-            "note: {} of {source} taken out, exactly: if all of them were in the state, it now is, in bits, one that never \
-             saw them (the sums that are left are checked: rows can have them)",
+            "note: {} of {source} taken out, exactly: if all of them were in the state, its sums now are, in bits, those of \
+             one that never saw them (the sums that are left are checked: rows can have them)",
             counted(gone.gathered.moments.rows(), "row"),
         );
     }

@@ -6,6 +6,7 @@ use hattention_table::state::TableState;
 
 use crate::args::MergeArgs;
 use crate::failure::Failure;
+use crate::progress::Terminal;
 use crate::read_out;
 use crate::state_file;
 
@@ -37,5 +38,5 @@ pub fn run(args: &MergeArgs) -> Result<(), Failure> {
             eprintln!("note: {name} was built without --with-hc, so the merged state has no robust errors");
         }
     }
-    read_out::finish(&args.read, &state, |state| solve(&options, state, &vcov))
+    read_out::finish(&args.read, &state, |state| solve(&options, state, &vcov, &Terminal { quiet: false }))
 }

@@ -6,6 +6,8 @@
 //!
 //! The same rows give the same bytes, in whatever order and pieces they came, on whatever machine.
 
+use std::collections::HashSet;
+
 use arrow::array::RecordBatch;
 use hattention::codec::States;
 use hattention::quartic::MOST_COLUMNS;
@@ -180,8 +182,24 @@ impl TableState {
         let lacking = order.iter_mut().filter(|column| **column == usize::MAX);
         (places.len()..).zip(lacking).for_each(|(next, column)| *column = next);
         let mut moved = other.clone();
+        if self.gathered.quartic.is_none() {
+            // Sums that will be left out must not refuse columns beyond their limit.
+            moved.gathered.quartic = None;
+        }
         moved.place(&order)?;
         Ok((layout, moved))
+    }
+
+    /// The other state, which has no rows, with the columns of this one: where there are no values, types are unknown.
+    fn without_rows(&self, other: &Self) -> Result<Self, TableError> {
+        let (theirs, columns) = (&other.gathered, self.gathered.moments.columns());
+        let gathered = Gathered {
+            moments: Moments::new(columns),
+            unweighted: theirs.unweighted.is_some().then(|| Moments::new(columns)),
+            quartic: theirs.quartic.is_some().then(|| QuarticMoments::new(columns)).transpose()?,
+            ..theirs.clone()
+        };
+        Ok(Self { layout: self.layout.clone(), targets: self.targets.clone(), gathered })
     }
 
     /// The state of both states' rows. The result does not depend on which comes first. It has sums for robust errors if both
@@ -190,6 +208,13 @@ impl TableState {
     /// # Errors
     /// By name: another formula, type of a column, reference level or column of weights; [`TableError::TooManyForHc`].
     pub fn merge(&mut self, other: &Self) -> Result<(), TableError> {
+        if self.layout.differs_in_types(&other.layout) {
+            if other.gathered.moments.rows() == 0 {
+                return self.merge(&self.without_rows(other)?);
+            } else if self.gathered.moments.rows() == 0 {
+                *self = other.without_rows(self)?;
+            }
+        }
         let (layout, other) = self.fitted_to(other)?;
         self.gathered.merge(&other.gathered);
         let order = layout.canonical_order();
@@ -197,7 +222,8 @@ impl TableState {
         self.place(&order)
     }
 
-    /// Takes out the rows of another state. Levels without rows go, as if they had never been seen.
+    /// Takes out the rows of another state. Levels without rows go, as if they had never been seen, and so do those of
+    /// which all columns are zero in the rows that are left. The largest weight stays: it is a bound.
     ///
     /// # Errors
     /// As [`merge`](Self::merge); if the rows cannot have been in this state: more rows than it has, a level it does not
@@ -206,8 +232,11 @@ impl TableState {
         let not_in = |why: String| TableError::NotInState { why };
         let (layout, removed) = self.fitted_to(other)?;
         let (names, _) = layout.names()?;
-        if let Some(unknown) = names.get(self.layout.columns().len()) {
-            return Err(not_in(format!("it has none of `{unknown}`")));
+        let known = self.layout.columns().len();
+        let of_removed = &removed.gathered.moments;
+        let mut unknown = (known..names.len()).filter(|column| !of_removed.is_zero_column(self.targets.len() + column));
+        if let Some(unknown) = unknown.next() {
+            return Err(not_in(format!("it has none of `{}`", names[unknown])));
         }
         let (mine, theirs) = (&mut self.gathered, &removed.gathered);
         let pairs =
@@ -238,11 +267,13 @@ impl TableState {
             _ => None,
         };
         mine.dropped = mine.dropped.saturating_sub(theirs.dropped);
-        let lives = |column: &usize| {
-            let id = targets + column;
-            !self.layout.is_discovered(*column) || !self.gathered.moments.is_zero_column(id)
-        };
-        let order: Vec<usize> = (0..self.layout.columns().len()).filter(lives).collect();
+        let combinations = self.layout.combinations()?;
+        let live: HashSet<usize> = (0..known)
+            .filter(|column| !self.gathered.moments.is_zero_column(targets + column))
+            .filter_map(|column| combinations[column])
+            .collect();
+        let lives = |column: &usize| combinations[*column].is_none_or(|combination| live.contains(&combination));
+        let order: Vec<usize> = (0..known).filter(lives).collect();
         self.layout = self.layout.reordered(&order);
         self.place(&order)
     }

@@ -133,6 +133,59 @@ fn a_part_without_a_fit_is_a_state_all_the_same() {
 }
 
 #[test]
+fn rows_come_out_piece_by_piece_where_columns_are_zero_within_a_level() {
+    let folder = Folder::new();
+    let kept = "y,x,g\n1,0,u\n2,1,u\n4,0,v\n7,3,v\n3,2,u\n";
+    folder.file("kept.csv", kept);
+    // `x` is zero in all rows of level `w` that are left once the first piece is out.
+    folder.file("first.csv", "y,x,g\n5,2,w\n8,3,w\n");
+    folder.file("second.csv", "y,x,g\n6,0,w\n9,0,w\n2,5,u\n");
+    for formula in ["y ~ g*x", "y ~ g:x"] {
+        let keep = |sources: &[&str], state: &str| {
+            let fit = [&["fit", formula], sources, &["--with-hc", "--state-out", state, "--aliased", "drop"]].concat();
+            folder.done(&fit);
+        };
+        keep(&["kept.csv"], "kept.state");
+        keep(&["kept.csv", "first.csv", "second.csv"], "all.state");
+        let pieces = ["--remove", "first.csv", "--remove", "second.csv", "--state-out", "left.state"];
+        folder.done(&[&["fit", "--from", "all.state"], &pieces[..]].concat());
+        assert!(same_bytes(&folder, "left.state", "kept.state"), "{formula}");
+    }
+    folder.done(&["fit", "y ~ g*x", "kept.csv", "second.csv", "--state-out", "one.state", "--aliased", "drop"]);
+    folder.done(&["fit", "y ~ g*x", "kept.csv", "first.csv", "second.csv", "--state-out", "all.state"]);
+    let out = ["--remove", "first.csv", "--state-out", "left.state", "--aliased", "drop"];
+    folder.done(&[&["fit", "--from", "all.state"], &out[..]].concat());
+    assert!(same_bytes(&folder, "left.state", "one.state"), "the column that is zero within `w` is still there");
+}
+
+#[test]
+fn a_part_without_rows_joins_whatever_its_types() {
+    let folder = Folder::new();
+    folder.file("all.csv", rows(0..60));
+    folder.file("none.csv", "y,a,b,g,w\n,3,4,,1\n");
+    for (formula, more) in FORMULAS {
+        let keep = |source: &str, state: &str| {
+            folder.done(&[&["fit", formula, source, "--state-out", state, "--aliased", "drop"], more].concat());
+        };
+        keep("all.csv", "all.state");
+        keep("none.csv", "none.state");
+        let merged = |one: &str, other: &str, out: &str| {
+            folder.done(&["merge", one, other, "--state-out", out, "--json", "--aliased", "drop"])
+        };
+        let printed = merged("all.state", "none.state", "one.state");
+        assert_eq!(merged("none.state", "all.state", "other.state"), printed, "{formula}");
+        assert!(same_bytes(&folder, "one.state", "other.state"), "{formula}");
+        let json: Value = serde_json::from_str(&printed).unwrap();
+        let alone: Value = serde_json::from_str(&folder.done(&["merge", "all.state", "--json"])).unwrap();
+        assert_eq!(json["n"], alone["n"], "{formula}");
+        assert_eq!(json["dropped_rows"].as_u64(), alone["dropped_rows"].as_u64().map(|rows| rows + 1), "{formula}");
+    }
+    folder.done(&["fit", "y ~ a", "none.csv", "--state-out", "terms.state"]);
+    folder.done(&["fit", "y ~ a + g", "all.csv", "--state-out", "all.state"]);
+    folder.refused(&["merge", "all.state", "terms.state"], 2, &["the formula"]);
+}
+
+#[test]
 fn states_that_do_not_fit_are_refused_by_name() {
     let folder = Folder::new();
     folder.file("all.csv", rows(0..60));

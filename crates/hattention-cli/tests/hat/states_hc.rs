@@ -125,6 +125,39 @@ fn what_states_cannot_give_is_refused_by_name() {
 }
 
 #[test]
+fn sums_that_are_left_out_refuse_no_columns() {
+    let folder = Folder::new();
+    let levels = |range: std::ops::Range<usize>| -> String {
+        let row = |i: usize| format!("{},{}\n", (i * 31) % 17, range.start + i % range.len());
+        "y,g\n".to_owned() + &(0..90).map(row).collect::<String>()
+    };
+    folder.file("a.csv", levels(0..30));
+    folder.file("b.csv", levels(30..60));
+    for (name, more) in [("a", "--with-hc"), ("b", "--with-hc"), ("plain", "--quiet")] {
+        let source = if name == "plain" { "b.csv".to_owned() } else { format!("{name}.csv") };
+        folder.done(&["fit", "y ~ C(g)", &source, "--state-out", &format!("{name}.state"), more]);
+    }
+    folder.refused(&["merge", "a.state", "b.state"], 2, &["at most 50 columns", "61"]);
+    let one = folder.hat(&["merge", "a.state", "plain.state"]);
+    let other = folder.hat(&["merge", "plain.state", "a.state"]);
+    assert!(one.code == 0 && one.err.contains("note: plain.state"), "{}", one.err);
+    assert_eq!((other.code, other.out), (0, one.out), "{}", other.err);
+}
+
+#[test]
+fn robust_errors_of_few_sure_digits_say_so() {
+    let folder = Folder::new();
+    let row = |i: usize| format!("{},{}\n", (i * 31) % 17, 1e8 + ((i * 7919) % 1000) as f64 / 256.0);
+    folder.file("far.csv", "y,x\n".to_owned() + &(0..60).map(row).collect::<String>());
+    for more in [&["--vcov", "HC0"][..], &["--vcov", "HC3"], &["--vcov", "HC1", "--with-hc"]] {
+        let err = |formula: &str| folder.hat(&[&["fit", formula, "far.csv", "--quiet"], more].concat()).err;
+        assert!(err("y ~ x + I(x^2)").contains("0 digits of its errors are sure"), "{}", err("y ~ x + I(x^2)"));
+        assert_eq!(err("y ~ x"), "");
+    }
+    assert_eq!(folder.hat(&["fit", "y ~ x + I(x^2)", "far.csv"]).err, "");
+}
+
+#[test]
 fn a_second_pass_is_announced_and_sums_need_none() {
     let folder = Folder::new();
     folder.file("all.csv", rows(0..60));

@@ -1,4 +1,4 @@
-//! An object store on this machine: enough of HTTP and of S3 to be read, and failures on demand.
+//! An object store on this machine: enough of HTTP, of S3 and of Azure to be read, and failures on demand.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -132,6 +132,9 @@ impl Shared {
         if query.contains("list-type=2") {
             return reply(writer, "200 OK", "", self.list(path.trim_matches('/'), query).as_bytes());
         }
+        if query.contains("comp=list") {
+            return reply(writer, "200 OK", "", self.blobs(path.trim_matches('/'), query).as_bytes());
+        }
         let Some(content) = self.objects.get(&decoded(path.trim_start_matches('/'))) else {
             return reply(writer, "404 Not Found", "", b"<Error><Code>NoSuchKey</Code></Error>");
         };
@@ -174,15 +177,30 @@ impl Shared {
         reply(writer, status, &about, body)
     }
 
+    fn keys(&self, bucket: &str, query: &str) -> Vec<&String> {
+        let prefix = format!("{bucket}/{}", value_of(query, "prefix").unwrap_or_default());
+        self.objects.keys().filter(|key| key.starts_with(&prefix)).collect()
+    }
+
+    /// The keys as Azure lists them: tags without quotes.
+    fn blobs(&self, container: &str, query: &str) -> String {
+        let blob = |key: &&String| {
+            let (name, content) = (&key[container.len() + 1..], &self.objects[*key]);
+            format!(
+                "<Blob><Name>{name}</Name><Properties><Last-Modified>Tue, 01 Jan 2013 00:00:00 GMT</Last-Modified>\
+                 <Etag>{0}-0</Etag><Content-Length>{0}</Content-Length><Content-Type>any/thing</Content-Type>\
+                 </Properties></Blob>",
+                content.len()
+            )
+        };
+        let blobs: String = self.keys(container, query).iter().map(blob).collect();
+        format!("<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker/></EnumerationResults>")
+    }
+
     /// A page of the keys of a bucket under a prefix.
     fn list(&self, bucket: &str, query: &str) -> String {
-        let value = |name: &str| {
-            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).next()
-        };
-        let prefix = format!("{bucket}/{}", value("prefix").unwrap_or_default());
-        let start: usize = value("continuation-token").and_then(|token| token.parse().ok()).unwrap_or(0);
-        let keys: Vec<&String> = self.objects.keys().filter(|key| key.starts_with(&prefix)).collect();
+        let start: usize = value_of(query, "continuation-token").and_then(|token| token.parse().ok()).unwrap_or(0);
+        let keys = self.keys(bucket, query);
         let page = keys.iter().skip(start).take(PAGE).map(|key| {
             let (name, content) = (&key[bucket.len() + 1..], &self.objects[*key]);
             format!(
@@ -199,6 +217,12 @@ impl Shared {
         };
         format!("<ListBucketResult><IsTruncated>{more}</IsTruncated>{next}{page}</ListBucketResult>")
     }
+}
+
+/// The value of a name in the query of an address.
+fn value_of(query: &str, name: &str) -> Option<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).next()
 }
 
 fn reply(writer: &mut TcpStream, status: &str, about: &str, body: &[u8]) -> std::io::Result<()> {

@@ -17,12 +17,14 @@ fn rows(range: std::ops::Range<usize>) -> String {
 /// Runs the program with a store's address and credentials in its environment.
 fn hat(folder: &Folder, server: &Server, signed: bool, args: &[&str]) -> Outcome {
     let mut command = folder.command();
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name.to_lowercase().ends_with("_proxy"))
-    {
+    for (name, _) in std::env::vars().filter(|(name, _)| {
+        name.starts_with("AWS_") || name.starts_with("AZURE_") || name.to_lowercase().ends_with("_proxy")
+    }) {
         command.env_remove(name);
     }
     command.env("AWS_ENDPOINT", server.url()).env("AWS_REGION", "here").env("NO_PROXY", "127.0.0.1");
+    command.env("AZURE_ENDPOINT", server.url()).env("AZURE_STORAGE_ACCOUNT_NAME", "account");
+    command.env("AZURE_SKIP_SIGNATURE", "true");
     if signed {
         command.env("AWS_ACCESS_KEY_ID", "user").env("AWS_SECRET_ACCESS_KEY", "secret");
     } else {
@@ -52,6 +54,9 @@ fn same_rows() -> (Folder, Server) {
         ("bucket/deep/year=2014/c.csv", rows(90..150).into_bytes()),
         ("bucket/deep/_SUCCESS", Vec::new()),
         ("bucket/predicted/rows.parquet", read("rows.parquet")),
+        ("bucket/spark.parquet/", Vec::new()),
+        ("bucket/spark.parquet/_SUCCESS", Vec::new()),
+        ("bucket/spark.parquet/part-0.parquet", read("rows.parquet")),
         ("bucket/empty.parquet", Vec::new()),
         ("bucket/text.parquet", b"no such thing as a Parquet file".to_vec()),
     ];
@@ -72,6 +77,17 @@ fn objects_give_the_bits_of_files() {
     let stored = "s3://bucket/predicted/rows.parquet";
     assert_eq!(done(&folder, &server, &[&fit[..], &[stored]].concat()), local);
     assert_eq!(done(&folder, &server, &[&fit[..], &["s3://bucket/predicted/"]].concat()), local);
+    let others = [
+        "az://bucket/predicted/rows.parquet",
+        "az://bucket/predicted/",
+        // A folder that is called as a file, and has an object of no bytes that stands for it.
+        "s3://bucket/spark.parquet",
+        "s3://bucket/spark.parquet/",
+        "s3://bucket/spark*/*.parquet",
+    ];
+    for source in others {
+        assert_eq!(done(&folder, &server, &[&fit[..], &[source]].concat()), local, "{source}");
+    }
     let signed = hat(&folder, &server, true, &[&fit[..], &[stored]].concat());
     assert_eq!((signed.code, signed.out), (0, local), "{}", signed.err);
     let requests = server.requests();
@@ -135,6 +151,8 @@ fn what_stores_refuse_is_named_with_the_way_out() {
     refused(&["fit", "y ~ x", "ftp://bucket/rows.csv"], &["ftp://"]);
     let web = format!("{}/bucket/gone.csv", server.url());
     refused(&["fit", "y ~ x", &web], &[&web, "no such object"]);
+    let link = format!("{}/bucket/rows.csv?signature=1", server.url());
+    refused(&["fit", "y ~ x", &link], &["signature=1: addresses with `?`", "download the file first"]);
     server.faults().forbidden.store(true, Ordering::SeqCst);
     let keys = ["s3://bucket/rows.csv", "permission denied", "AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"];
     refused(&["fit", "y ~ x", "s3://bucket/rows.csv"], &keys);

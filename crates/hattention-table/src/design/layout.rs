@@ -147,6 +147,32 @@ impl StateLayout {
         self.columns.get(column).is_some_and(|column| !column.levels.is_empty())
     }
 
+    /// Of each column, which of the combinations of levels it belongs to: all columns of one are discovered together.
+    /// `None` for the columns of the formula alone.
+    ///
+    /// # Errors
+    /// - Those of a spec that does not compile, which a scan does not make.
+    pub(crate) fn combinations(&self) -> Result<Vec<Option<usize>>, TableError> {
+        let plan = Plan::from_spec(&self.spec, &[], true)?;
+        let mut known: HashMap<(usize, &[Level]), usize> = HashMap::new();
+        let of = |column: &'_ StateColumn| match plan.compiled.get(column.term)?.place {
+            Place::Fixed { .. } => None,
+            Place::Grouped { group, .. } => Some(group),
+        };
+        let combinations = self.columns.iter().map(|column| {
+            let next = known.len();
+            Some(*known.entry((of(column)?, &column.levels)).or_insert(next))
+        });
+        Ok(combinations.collect())
+    }
+
+    /// Whether the other layout differs in nothing but the types of columns, which a source without values does not tell.
+    pub(crate) fn differs_in_types(&self, other: &Self) -> bool {
+        let kinds = |spec: &DesignSpec| spec.columns.iter().cloned().collect::<HashMap<_, _>>();
+        kinds(&self.spec) != kinds(&other.spec)
+            && compatible(&self.spec, &DesignSpec { columns: self.spec.columns.clone(), ..other.spec.clone() }).is_ok()
+    }
+
     /// The columns of both layouts, those of `self` first, and where each column of `other` stands among them.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::amount::Amount;
 use super::failure::Failure;
 use super::fit::{self, FitOptions, Trained, columns};
+use super::hc;
 use super::model::TableModel;
 use super::pass::{self, ClusterCodes};
 use super::watch::{Pass, Watch};
@@ -188,6 +189,7 @@ pub fn train(formula: &Formula, source: &Source, asked: &FitOptions, watch: &dyn
             kind: &vcov,
             clusters: ClusterCodes::new(clusters.len()),
         };
+        hc::note_digits(&whitening, &vcov, watch);
         watch.second_pass(&format!("{vcov} needs every residual: the rows are read a second time"));
         let (covariances, nesting) = second.run(&*watch.pass("second pass", source.bytes_total()))?;
         nested = nesting.nested().into_iter().map(|nested| nested && !clusters.is_empty()).collect();

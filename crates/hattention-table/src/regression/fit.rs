@@ -186,7 +186,7 @@ pub fn finish(
 ) -> Result<Trained, Failure> {
     let vcov = &options.vcov;
     let from_sums = hc::from_sums(vcov) && state.gathered.quartic.is_some();
-    let trained = solve(&options.solve, state, if from_sums { vcov } else { &Vcov::Iid })?;
+    let trained = solve(&options.solve, state, if from_sums { vcov } else { &Vcov::Iid }, watch)?;
     match source {
         Some(source) if *vcov != Vcov::Iid && !from_sums => robust(trained, source, options, watch),
         _ => Ok(trained),
@@ -255,7 +255,7 @@ pub fn check_rows(weighted: bool, rows: u64, dropped: u64) -> Result<(), Failure
 ///
 /// # Errors
 /// If there is nothing to fit, or no answer.
-pub fn solve(options: &SolveOptions, state: &TableState, vcov: &Vcov) -> Result<Trained, Failure> {
+pub fn solve(options: &SolveOptions, state: &TableState, vcov: &Vcov, watch: &dyn Watch) -> Result<Trained, Failure> {
     let gathered = &state.gathered;
     check_rows(state.spec().weights.is_some(), gathered.moments.rows(), gathered.dropped)?;
     let frozen = Frozen::new(&state.layout)?;
@@ -272,7 +272,7 @@ pub fn solve(options: &SolveOptions, state: &TableState, vcov: &Vcov) -> Result<
         .collect::<Result<Vec<Fit>, _>>()?;
     if hc::from_sums(vcov) {
         let quartic = gathered.quartic.as_ref().ok_or_else(|| hc::lacking("a state", vcov))?;
-        hc::cover(quartic, &whitening, &mut fits, vcov)?;
+        hc::cover(quartic, &whitening, &mut fits, vcov, watch)?;
     }
     let inflation = if options.vif { Some(inflation(&gathered.moments, &whitening)?) } else { None };
     // From here on rows come through the frozen design, which numbers columns by coefficient.
@@ -292,6 +292,7 @@ fn robust(mut trained: Trained, source: &Source, asked: &FitOptions, watch: &dyn
     let (vcov, order) = (&asked.vcov, asked.order.as_deref());
     let Model { whitening, fits, .. } = &mut trained.model.model;
     hc::check_filter(whitening.filter, vcov)?;
+    hc::note_digits(whitening, vcov, watch);
     watch.second_pass(&format!("{vcov} needs every residual: the rows are read a second time"));
     let options = FrozenOptions {
         targets: true,

@@ -6,6 +6,7 @@ use hattention::quartic::QuarticMoments;
 use hattention::whitening::Whitening;
 
 use super::failure::Failure;
+use super::watch::Watch;
 
 /// Whether the covariance can be had from sums.
 pub fn from_sums(vcov: &Vcov) -> bool {
@@ -51,12 +52,35 @@ pub fn lacking(state: &str, vcov: &Vcov) -> Failure {
 ///
 /// # Errors
 /// Under a filter; for a covariance that needs rows.
-pub fn cover(quartic: &QuarticMoments, whitening: &Whitening, fits: &mut [Fit], vcov: &Vcov) -> Result<(), Failure> {
+pub fn cover(
+    quartic: &QuarticMoments,
+    whitening: &Whitening,
+    fits: &mut [Fit],
+    vcov: &Vcov,
+    watch: &dyn Watch,
+) -> Result<(), Failure> {
     check_filter(whitening.filter, vcov)?;
+    note_digits(whitening, vcov, watch);
     for (target, fit) in fits.iter_mut().enumerate() {
         fit.covariance = Some(quartic.covariance(whitening, fit, target, vcov)?);
     }
     Ok(())
+}
+
+/// Robust errors that may have fewer digits than this are said to.
+const DIGITS_SAID: f64 = 6.0;
+
+/// Says that few digits of robust errors are sure: they stand on keys in doubles, which lose those of the condition, unlike
+/// coefficients and classical errors.
+pub fn note_digits(whitening: &Whitening, vcov: &Vcov, watch: &dyn Watch) {
+    let sure = -(whitening.condition * f64::EPSILON).log10();
+    if sure < DIGITS_SAID {
+        watch.note(&format!(
+            "{vcov} stands on keys in doubles: {:.0} digits of its errors are sure at this condition (centre or scale \
+             the columns, or use poly(x, k), for more)",
+            sure.max(0.0).floor()
+        ));
+    }
 }
 
 /// Refuses robust errors of shrunk coefficients.

@@ -312,7 +312,7 @@ impl SourceError {
             Self::NoSource => "for example `hat fit 'y ~ x' data.csv`".into(),
             Self::NotFound { nearest, .. } => return nearest.as_ref().map(|near| format!("did you mean {near}?")),
             Self::NoMatch { .. } | Self::Pattern { .. } => {
-                "`*` matches within a directory, `**` across directories; quote the pattern in the shell".into()
+                "`*` matches within a directory, `**` across directories, `[[]` a bracket; quote the pattern in the shell".into()
             }
             Self::EmptyDirectory { .. } => format!("known extensions: {}", super::format::KNOWN_EXTENSIONS),
             Self::UnknownFormat { .. } => "give the file the extension of what it holds".into(),

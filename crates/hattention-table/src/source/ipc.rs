@@ -11,6 +11,7 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use super::error::SourceError;
 use super::parquet::io_error;
 use super::place::{Opened, Place};
+use super::remote::BYTES_AHEAD;
 use super::schema::expect_distinct;
 use super::sniff::shown_content;
 
@@ -56,7 +57,12 @@ impl IpcFile {
         match self.batches {
             None => std::iter::once(0..usize::MAX).collect(),
             Some(batches) => {
-                let length = batches.div_ceil(PARTS_MAX).max(1);
+                let most = match self.place {
+                    Place::Local { .. } => PARTS_MAX,
+                    // Every part fetches some bytes ahead.
+                    Place::Remote(_) => PARTS_MAX.min(1 + (self.place.size() / BYTES_AHEAD) as usize),
+                };
+                let length = batches.div_ceil(most).max(1);
                 (0..batches).step_by(length).map(|start| start..(start + length).min(batches)).collect()
             }
         }
@@ -69,7 +75,7 @@ impl IpcFile {
         columns: &[usize],
         emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
-        let mut batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>> = match self.batches {
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>> = match self.batches {
             None => Box::new(self.stream_reader(Some(columns))?),
             Some(_) => {
                 let mut reader = self.file_reader(Some(columns))?;
@@ -77,12 +83,15 @@ impl IpcFile {
                 Box::new(reader.take(part.len()))
             }
         };
-        while let Some(batch) = batches.next().transpose().map_err(|error| self.damaged(&error))? {
+        for batch in batches {
+            let batch = batch.map_err(|error| {
+                self.place.expect_unchanged(&self.name).err().unwrap_or_else(|| self.damaged(&error))
+            })?;
             if !emit(batch)? {
                 break;
             }
         }
-        Ok(())
+        self.place.expect_unchanged(&self.name)
     }
 
     fn file_reader(&self, columns: Option<&[usize]>) -> Result<FileReader<BufReader<Opened>>, SourceError> {

@@ -92,7 +92,11 @@ impl ParquetFile {
         emit: &mut dyn FnMut(RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<(), SourceError> {
         match self.place.open(&self.name)? {
-            Opened::Local(file) => self.decode_from(file, row_group, columns, batch_rows, emit),
+            Opened::Local(file) => {
+                let result = self.decode_from(file, row_group, columns, batch_rows, emit);
+                // What was written while it was read may look damaged, or whole.
+                self.place.expect_unchanged(&self.name).and(result)
+            }
             Opened::Remote(reader) => {
                 let object = Arc::clone(reader.object());
                 let pieces = fetched.map_or_else(|| Ok(Vec::new()), |fetched| wait(fetched, &object.url))?;

@@ -23,6 +23,8 @@ use super::store_error::explain;
 const PIECE_BYTES: u64 = 4 << 20;
 /// Pieces on their way for one reader.
 const PIECES_AHEAD: usize = 4;
+/// Bytes on their way for one reader.
+pub(crate) const BYTES_AHEAD: u64 = PIECES_AHEAD as u64 * PIECE_BYTES;
 /// Ranges that lie as close as this are fetched together.
 const GAP_BYTES: u64 = 64 << 10;
 /// How often a piece whose connection broke is asked for, beside the retries of the client.
@@ -90,13 +92,14 @@ impl Object {
 
     async fn try_fetch(&self, range: Range<u64>) -> Result<Bytes, SourceError> {
         // A weak tag (`W/…`) matches nothing.
-        let if_match = self.tag.clone().filter(|tag| !tag.starts_with("W/"));
+        let known = self.tag.as_deref().map(quoted);
+        let if_match = known.clone().filter(|tag| !tag.starts_with("W/"));
         let expected = range.end - range.start;
         let options = GetOptions { range: Some(GetRange::Bounded(range)), if_match, ..GetOptions::default() };
         let failed = |error| explain(&self.url, error);
         let result = self.store.get_opts(&self.path, options).await.map_err(failed)?;
-        let (now, tag) = (result.meta.size, result.meta.e_tag.clone());
-        if now != self.size || (tag.is_some() && self.tag.is_some() && tag != self.tag) {
+        let (now, tag) = (result.meta.size, result.meta.e_tag.as_deref().map(quoted));
+        if now != self.size || (tag.is_some() && known.is_some() && tag != known) {
             return Err(SourceError::Changed { path: self.url.clone(), before: self.size, now });
         }
         let bytes = result.bytes().await.map_err(failed)?;
@@ -128,6 +131,11 @@ impl Object {
             Ok(joined.iter().map(whole).collect())
         })
     }
+}
+
+/// A tag as headers have it: Azure's lists leave out the quotes.
+fn quoted(tag: &str) -> String {
+    if tag.ends_with('"') { tag.to_owned() } else { format!("\"{tag}\"") }
 }
 
 /// Ranges in order, those that lie close to each other as one.
@@ -213,8 +221,9 @@ impl ChunkReader for RemoteChunks {
 pub(crate) struct RemoteReader {
     object: Arc<Object>,
     position: u64,
-    /// What comes next.
-    current: Bytes,
+    /// The piece that is being read, and where it begins: a buffer before this reader steps back within it.
+    piece: Bytes,
+    piece_start: u64,
     ahead: VecDeque<Promise<Bytes>>,
     /// Where the next piece that is asked for begins.
     asked: u64,
@@ -222,11 +231,16 @@ pub(crate) struct RemoteReader {
 
 impl RemoteReader {
     pub(crate) fn new(object: Arc<Object>) -> Self {
-        Self { object, position: 0, current: Bytes::new(), ahead: VecDeque::new(), asked: 0 }
+        Self { object, position: 0, piece: Bytes::new(), piece_start: 0, ahead: VecDeque::new(), asked: 0 }
     }
 
     pub(crate) fn object(&self) -> &Arc<Object> {
         &self.object
+    }
+
+    /// What comes next of the piece.
+    fn rest(&self) -> &[u8] {
+        self.piece.get((self.position - self.piece_start) as usize..).unwrap_or_default()
     }
 
     fn next_piece(&mut self) -> Result<(), SourceError> {
@@ -236,7 +250,8 @@ impl RemoteReader {
             self.asked = end;
         }
         if let Some(promise) = self.ahead.pop_front() {
-            self.current = wait(&promise, &self.object.url)?;
+            self.piece = wait(&promise, &self.object.url)?;
+            self.piece_start = self.position;
         }
         Ok(())
     }
@@ -244,11 +259,12 @@ impl RemoteReader {
 
 impl Read for RemoteReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() {
+        if self.rest().is_empty() {
             self.next_piece().map_err(io::Error::other)?;
         }
-        let length = buffer.len().min(self.current.len());
-        buffer[..length].copy_from_slice(&self.current.split_to(length));
+        let rest = self.rest();
+        let length = buffer.len().min(rest.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
         self.position += length as u64;
         Ok(length)
     }
@@ -262,14 +278,9 @@ impl Seek for RemoteReader {
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         let target = target.ok_or_else(|| io::Error::other("a position before the beginning"))?;
-        let forward = target.checked_sub(self.position).filter(|forward| *forward <= self.current.len() as u64);
-        match forward {
-            Some(forward) => drop(self.current.split_to(forward as usize)),
-            None => {
-                self.current = Bytes::new();
-                self.ahead.clear();
-                self.asked = target;
-            }
+        if !(self.piece_start..=self.piece_start + self.piece.len() as u64).contains(&target) {
+            (self.piece, self.piece_start, self.asked) = (Bytes::new(), target, target);
+            self.ahead.clear();
         }
         self.position = target;
         Ok(target)
@@ -279,6 +290,11 @@ impl Seek for RemoteReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_of_lists_and_of_headers_are_the_same() {
+        assert_eq!([quoted("0x8D"), quoted("\"0x8D\""), quoted("W/\"1\"")], ["\"0x8D\"", "\"0x8D\"", "W/\"1\""]);
+    }
 
     #[test]
     fn ranges_that_touch_are_joined_and_long_ones_cut() {

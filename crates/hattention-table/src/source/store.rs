@@ -1,5 +1,6 @@
 //! From the address of an object, a prefix or a pattern to the objects it means.
 
+use std::collections::HashSet;
 use std::path::Path as LocalPath;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,10 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, GetOptions, ObjectMeta, ObjectStore, RetryConfig};
+use object_store::{
+    BackoffConfig, ClientConfigKey, ClientOptions, Error as StoreError, GetOptions, ObjectMeta, ObjectStore,
+    RetryConfig,
+};
 
 use super::discover::{Found, FoundFile, stem};
 use super::error::SourceError;
@@ -18,7 +22,7 @@ use super::format::{Format, KNOWN_EXTENSIONS};
 use super::partitions;
 use super::place::Place;
 use super::remote::{Object, start, wait};
-use super::store_error::explain;
+use super::store_error::{explain, no_such_object};
 
 /// An address in its parts.
 struct Address<'a> {
@@ -49,7 +53,7 @@ impl<'a> Address<'a> {
     fn store(&self) -> Result<Arc<dyn ObjectStore>, SourceError> {
         let plain = |endpoint: Option<String>| endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
         let retry = retries();
-        let store: Result<Arc<dyn ObjectStore>, object_store::Error> = match self.scheme {
+        let store: Result<Arc<dyn ObjectStore>, StoreError> = match self.scheme {
             "s3" | "s3a" => {
                 let builder = AmazonS3Builder::from_env().with_url(self.root).with_retry(retry);
                 let endpoint = builder.get_config_value(&AmazonS3ConfigKey::S3Endpoint);
@@ -107,7 +111,7 @@ pub(crate) fn discover(spec: &str) -> Result<Found, SourceError> {
     let store = address.store()?;
     let is_pattern = address.key.contains(['*', '?', '[']);
     if is_pattern && address.is_http() {
-        return Err(no_listing(spec));
+        return Err(if address.key.contains('?') { with_query(spec) } else { no_listing(spec) });
     }
     let found =
         |files: Vec<FoundFile>, table: &str| Found { spec: spec.into(), table: stem(LocalPath::new(table)), files };
@@ -124,11 +128,24 @@ pub(crate) fn discover(spec: &str) -> Result<Found, SourceError> {
         let (head, from) = (path.clone(), Arc::clone(&store));
         let meta = start(async move {
             let options = GetOptions { head: true, ..GetOptions::default() };
-            from.get_opts(&head, options).await.map(|result| result.meta).map_err(|error| explain(&url, error))
+            match from.get_opts(&head, options).await {
+                Ok(result) => Ok(Some(result.meta)),
+                Err(StoreError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(explain(&url, error)),
+            }
         })?;
-        let meta = wait(&meta, spec)?;
-        let file = file(&address, &store, ObjectMeta { location: path, ..meta }, 0)?;
-        return Ok(found(vec![file], address.key));
+        if let Some(meta) = wait(&meta, spec)? {
+            let file = file(&address, &store, ObjectMeta { location: path, ..meta }, 0)?;
+            return Ok(found(vec![file], address.key));
+        }
+        if address.is_http() {
+            return Err(no_such_object(spec));
+        }
+        // Spark writes folders of this name.
+        return match below(&address, &store) {
+            Err(SourceError::EmptyDirectory { .. }) => Err(no_such_object(spec)),
+            files => Ok(found(files?, address.key)),
+        };
     }
     if address.is_http() {
         return Err(no_listing(spec));
@@ -161,16 +178,42 @@ fn no_listing(spec: &str) -> SourceError {
     }
 }
 
+/// A signed link, mostly.
+fn with_query(spec: &str) -> SourceError {
+    SourceError::Remote {
+        url: spec.into(),
+        message: "addresses with `?` are not read, expected the address of one file".into(),
+        hint: Some("download the file first, for example with curl".into()),
+        again: false,
+    }
+}
+
 /// All objects below a prefix.
 fn listed(address: &Address<'_>, store: &Arc<dyn ObjectStore>, prefix: &str) -> Result<Vec<ObjectMeta>, SourceError> {
-    let (prefix, url, store) = (address.path(prefix)?, address.spec.to_owned(), Arc::clone(store));
+    let (path, url, store) = (address.path(prefix)?, address.spec.to_owned(), Arc::clone(store));
+    let prefix = path.clone();
     let listed = start(async move {
         let objects = store.list(Some(&prefix)).try_collect::<Vec<ObjectMeta>>().await;
         objects.map_err(|error| explain(&url, error))
     })?;
-    let mut listed = wait(&listed, address.spec)?;
+    let mut listed = without_markers(wait(&listed, address.spec)?, &path);
     listed.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(listed)
+}
+
+/// Without the objects of no bytes that some programs write for folders, `sales.parquet/`, whose names come without the
+/// slash.
+fn without_markers(mut listed: Vec<ObjectMeta>, prefix: &Path) -> Vec<ObjectMeta> {
+    if listed.iter().all(|meta| meta.size > 0) {
+        return listed;
+    }
+    let mut folders = HashSet::from([prefix.as_ref().to_owned()]);
+    for meta in &listed {
+        let name = meta.location.as_ref();
+        folders.extend(name.match_indices('/').map(|(end, _)| name[..end].to_owned()));
+    }
+    listed.retain(|meta| meta.size > 0 || !folders.contains(meta.location.as_ref()));
+    listed
 }
 
 /// The objects of known formats below a prefix. Names that begin with `.` or `_` are housekeeping of other programs.

@@ -13,9 +13,7 @@ pub(crate) fn explain(url: &str, error: StoreError) -> SourceError {
         again,
     };
     match &error {
-        StoreError::NotFound { .. } => {
-            remote("no such object".into(), Some("check the bucket, the name and the endpoint".into()), false)
-        }
+        StoreError::NotFound { .. } => no_such_object(url),
         StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
             remote("the store refuses: permission denied".into(), Some(credentials(url)), false)
         }
@@ -36,6 +34,12 @@ pub(crate) fn explain(url: &str, error: StoreError) -> SourceError {
             remote(text, Some(hint), again)
         }
     }
+}
+
+/// The error for an address where there is nothing.
+pub(crate) fn no_such_object(url: &str) -> SourceError {
+    let hint = Some("check the bucket, the name and the endpoint".into());
+    SourceError::Remote { url: url.into(), message: "no such object".into(), hint, again: false }
 }
 
 /// How the credentials of a kind of store are named.
