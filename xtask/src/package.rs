@@ -35,13 +35,20 @@ pub(crate) fn package() -> Result<Outcome, Failure> {
     types.args(["-m", "mypy", "--config-file", "pyproject.toml", "--cache-dir"]).arg(folder.join("mypy"));
     types.current_dir(root().join("python"));
     execute(types, "the package's types are not what it says")?;
+    let mut stubs = Command::new(&python);
+    stubs.args(["-m", "mypy.stubtest", "hattention._hattention", "--mypy-config-file", "python/pyproject.toml"]);
+    execute(at_root(stubs), "the stubs are not of the compiled part")?;
     let program = program(&folder)?;
-    // (From the root: in `python` the sources would be imported, and not what was installed.)
     let mut tests = Command::new(&python);
     tests.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "python/pyproject.toml", "--rootdir", "python"]);
-    tests.arg("python/tests").current_dir(root());
-    tests.env("HAT", program).env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PYTHONPATH");
-    execute(tests, "a test of the Python package failed")
+    tests.arg("python/tests").env("HAT", program);
+    execute(at_root(tests), "a test of the Python package failed")
+}
+
+/// From the root: in `python` the sources would be imported, and not what was installed.
+fn at_root(mut command: Command) -> Command {
+    command.current_dir(root()).env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PYTHONPATH");
+    command
 }
 
 /// Clippy over the package's own crate; see the step `lint`.
