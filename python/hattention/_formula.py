@@ -129,7 +129,9 @@ def fit(
         aliased=aliased, vif=vif,
     )  # fmt: skip
     rows = table(data, columns=used_columns(formula, arguments))
-    return Result(_hattention.fit_formula(formula, rows, "data", arguments), data)
+    # (A reader gives its batches once.)
+    kept = None if hasattr(data, "read_next_batch") else data
+    return Result(_hattention.fit_formula(formula, rows, "data", arguments), kept)
 
 
 def _named(names: Sequence[str], values: Sequence[float | None]) -> Any:
@@ -518,7 +520,7 @@ class Result:
         if data is None:
             data = self._data
         if data is None:
-            raise DataError(f"{name} are not there: a result that was loaded holds no data", "give the rows")
+            raise DataError(f"{name} are not there: a result that was loaded, or is of a reader, holds no data", "give the rows")
         return table(data, name, columns=self._model.columns(trained))
 
 

@@ -23,17 +23,18 @@ def table(data: Any, name: str = "data", columns: Collection[str] | None = None)
         return [os.fspath(data)]
     if isinstance(data, (list, tuple)) and data and all(isinstance(one, (str, os.PathLike)) for one in data):
         return [os.fspath(one) for one in data]
-    if hasattr(data, "collect_schema") and hasattr(data, "collect"):
-        data = data.collect()  # a lazy frame of polars
-    if type(data).__module__.split(".")[0] == "pandas" and hasattr(data, "columns"):
+    package = type(data).__module__.split(".")[0].lstrip("_")
+    if package == "polars" and hasattr(data, "collect"):
+        names = data.collect_schema().names()
+        return data.select(_wanted(names, columns)).collect()
+    if package == "duckdb" and hasattr(data, "project"):
+        return data.project(", ".join('"' + one.replace('"', '""') + '"' for one in _wanted(data.columns, columns)))
+    if package == "pandas" and hasattr(data, "columns"):
         return _pandas(data, name, columns)
-    if hasattr(data, "__arrow_c_stream__"):
+    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         return data
-    if hasattr(data, "__arrow_c_array__"):
-        return _OneBatch(data)
     if isinstance(data, Mapping):
-        names = {str(column) for column in data}
-        wanted = names if columns is None or not set(columns) <= names else set(columns)
+        wanted = _wanted([str(column) for column in data], columns)
         return {
             str(column): _column(f"{name}: column `{column}`", values)
             for column, values in data.items()
@@ -45,17 +46,11 @@ def table(data: Any, name: str = "data", columns: Collection[str] | None = None)
     )
 
 
-class _OneBatch:
-    """A record batch as a stream."""
-
-    def __init__(self, batch: Any) -> None:
-        self._batch = batch
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        import pyarrow as pa
-
-        batch = pa.record_batch(self._batch)
-        return pa.Table.from_batches([batch]).__arrow_c_stream__(requested_schema)
+def _wanted(names: list[str], columns: Collection[str] | None) -> list[str]:
+    """The columns that are read, of those there are; all, if one is missing: what was meant may be among them."""
+    if columns is None or not set(columns) <= set(names):
+        return list(names)
+    return [name for name in names if name in set(columns)]
 
 
 def _a(kind: str) -> str:
@@ -64,8 +59,7 @@ def _a(kind: str) -> str:
 
 def _pandas(frame: Any, name: str, columns: Collection[str] | None) -> Any:
     names = [str(column) for column in frame.columns]
-    # (Where one is missing, all: what was meant may be among them.)
-    wanted = set(names) if columns is None or not set(columns) <= set(names) else set(columns)
+    wanted = _wanted(names, columns)
     places = [at for at, column in enumerate(names) if column in wanted]
     kept = [names[at] for at in places]
     twice = {column for column in kept if kept.count(column) > 1}

@@ -16,8 +16,7 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
-use pyo3_arrow::PyTable;
-use pyo3_arrow::input::AnyArray;
+use pyo3_arrow::input::{AnyArray, AnyRecordBatch};
 
 /// Rows, before it is known which columns are labels.
 pub enum Rows {
@@ -38,7 +37,7 @@ impl Rows {
             let (schema, batch) = batch_of(columns, name)?;
             return Ok(Self::Table(schema, vec![batch], name.to_owned()));
         }
-        let (batches, schema) = data.extract::<PyTable>()?.into_inner();
+        let (batches, schema) = data.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
         Ok(Self::Table(schema, batches, name.to_owned()))
     }
 

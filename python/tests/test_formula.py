@@ -55,6 +55,8 @@ def tables(path: str) -> dict[str, Any]:
         "pandas with nullable types": table.to_pandas().convert_dtypes(dtype_backend="numpy_nullable"),
         "pandas with objects": table.to_pandas().astype({"carrier": object, "origin": object}),
         "pandas with categories": table.to_pandas().astype({"carrier": "category", "origin": "category"}),
+        "pyarrow reader": table.to_reader(),
+        "pyarrow batch": table.combine_chunks().to_batches()[0],
         "duckdb": duckdb.connect().sql(f"SELECT * FROM '{path}'"),
         "numpy": {name: table[name].to_numpy() for name in ("arr_delay", "dep_delay", "distance", "hour", "carrier", "origin")},
     }
@@ -159,6 +161,8 @@ def test_results_are_pickled_without_data(flights: str) -> None:
     assert len(pickle.dumps(result)) < 100_000
     with pytest.raises(hattention.DataError, match="holds no data"):
         again.predict()
+    with pytest.raises(hattention.DataError, match="holds no data"):
+        _ = hattention.fit(FLIGHTS, pq.read_table(flights).to_reader()).fittedvalues
     effects = hattention.fit("arr_delay ~ dep_delay | carrier", frame)
     again = pickle.loads(pickle.dumps(effects))
     np.testing.assert_array_equal(again.predict(frame), effects.fittedvalues)
