@@ -82,7 +82,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 pub use error::SourceError;
 pub use parts::{Part, PartBatch};
 pub use scan::{NumberedBatch, Scan, ScanOrder};
-pub(crate) use schema::{conform, leaving_schema};
+pub(crate) use schema::{conform, leaving_schema, text_type};
 pub use spool::temporary_prefix;
 
 use crate::error::TableError;
