@@ -13,6 +13,16 @@ static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// Files opened so far.
 static OPENED: AtomicU64 = AtomicU64::new(0);
 
+/// What else is to be done on Ctrl-C.
+static LAST_WORDS: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// What else is to be done on Ctrl-C, instead of what was to be done so far.
+pub fn on_interrupt(action: impl FnOnce() + Send + 'static) {
+    if let Ok(mut last) = LAST_WORDS.lock() {
+        *last = Some(Box::new(action));
+    }
+}
+
 /// On Ctrl-C: removes unfinished files and leaves with the customary code.
 pub fn clean_up_on_interrupt() {
     let result = ctrlc::set_handler(|| {
@@ -27,6 +37,9 @@ pub fn clean_up_on_interrupt() {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
                 let _ = std::fs::remove_file(entry.path());
             }
+        }
+        if let Some(action) = LAST_WORDS.lock().ok().and_then(|mut last| last.take()) {
+            action();
         }
         eprintln!("\nerror: interrupted; unfinished files are removed, and finished ones stay");
         std::process::exit(130);
