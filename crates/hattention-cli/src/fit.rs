@@ -22,6 +22,7 @@ use crate::cluster;
 use crate::failure::{Failure, counted};
 use crate::hc;
 use crate::model::TableModel;
+use crate::output;
 use crate::pass;
 use crate::progress::Progress;
 use crate::read_out;
@@ -34,6 +35,9 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     }
     read_out::check(&args.read)?;
     let asked = Asked::of(args)?;
+    for path in [&args.read.output, &args.read.state_out].into_iter().flatten() {
+        output::check_apart(path, &asked.sources)?;
+    }
     if let Some(formula) = asked.with_effects() {
         return read_out::publish(&args.read, formula, absorbed(args, formula, &asked, quiet)?);
     }

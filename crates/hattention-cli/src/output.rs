@@ -137,6 +137,18 @@ pub fn check_writable(target: &Path) -> Result<(), Failure> {
     Whole::create(target).map(drop)
 }
 
+/// Refuses to put a result in the place of the rows that it is made of.
+///
+/// # Errors
+/// If the target is one of the sources, as they were named.
+pub fn check_apart(target: &Path, sources: &[String]) -> Result<(), Failure> {
+    if sources.iter().all(|source| !same(Path::new(source), target)) {
+        return Ok(());
+    }
+    let message = format!("{} is a source, and would be written over", target.display());
+    Err(Failure::usage(message, "give the result another name"))
+}
+
 /// Makes a folder and sees whether files can be created in it, before long work is done for them.
 ///
 /// # Errors

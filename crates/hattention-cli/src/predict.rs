@@ -29,6 +29,9 @@ pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     if !(args.level > 0.0 && args.level < 1.0) {
         return Err(Failure::usage(format!("--level is {}, expected a number between 0 and 1", args.level), ""));
     }
+    if let Some(path) = &args.output {
+        output::check_apart(path, &args.source.sources)?;
+    }
     let model = TableModel::load(&args.model)?;
     if args.interval.is_some() && model.model.fits.iter().any(|fit| fit.covariance.is_none()) {
         return Err(Failure::usage(
