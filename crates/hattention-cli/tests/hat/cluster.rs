@@ -98,7 +98,9 @@ fn executor_of(command: &mut Command, scheduler: &str) -> Server {
         .find(|&port| port < u16::MAX && free(port).is_ok() && free(port + 1).is_ok())
         .unwrap();
     let args = ["executor", "--scheduler", scheduler, "--port", &port.to_string(), "--tasks", "1", "-v"];
-    let server = Server::start(command, &args);
+    // Those that are killed leave their folders: in that of the test, which goes.
+    let folder = command.get_current_dir().unwrap().to_owned();
+    let server = Server::start(command.env("TMPDIR", folder), &args);
     server.says("registration succeed");
     server
 }
