@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hattention_cluster::{Address, ExecutorOptions, SchedulerOptions, run_executor, run_scheduler};
+use hattention_cluster::{Address, ClusterError, ExecutorOptions, Job, SchedulerOptions, run_executor, run_scheduler};
 use hattention_table::design::Design;
 use hattention_table::regression::FitOptions;
 use hattention_table::source::Source;
@@ -12,6 +12,7 @@ use hattention_table::state::TableState;
 
 use crate::args::FitArgs;
 use crate::failure::{Failure, of_cluster};
+use crate::output;
 use crate::progress::Progress;
 
 /// `hat cluster`.
@@ -26,13 +27,13 @@ pub enum ClusterCommand {
 /// `hat cluster scheduler`.
 #[derive(Debug, Args)]
 pub struct SchedulerArgs {
-    /// IP address on this machine to listen on; 0.0.0.0 for all (whoever reaches it can read what executors can).
+    /// IP address on this machine to listen on; 0.0.0.0 for all (whoever reaches it can read and write what executors can).
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub bind: String,
     /// Port (0 for a free one, which is printed).
     #[arg(long, default_value_t = 50050, value_name = "PORT")]
     pub port: u16,
-    /// Name or address under which executors reach this machine.
+    /// Name or address of this machine, as it is printed. (Executors use the one in their --scheduler.)
     #[arg(long, default_value = "localhost", value_name = "HOST")]
     pub host: String,
     /// Say what happens, not only what goes wrong.
@@ -46,7 +47,7 @@ pub struct ExecutorArgs {
     /// The scheduler.
     #[arg(long, default_value = "df://localhost:50050", value_name = "df://HOST:PORT")]
     pub scheduler: String,
-    /// IP address on this machine to listen on; 0.0.0.0 for all.
+    /// IP address on this machine to listen on; 0.0.0.0 for all (whoever reaches it can read and write what it can).
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub bind: String,
     /// Port of partial results; the next one is that of tasks.
@@ -114,8 +115,17 @@ pub fn state_of(
     };
     let address: Address = address.parse().map_err(of_cluster)?;
     let progress = Progress::new(None, "on the cluster", quiet);
-    let state = hattention_cluster::state_of(&address, source, design, options.na, options.hc, args.tasks);
+    let job = Job::default();
+    let called_off = job.clone();
+    output::on_interrupt(move || called_off.call_off());
+    let state = hattention_cluster::state_of(&address, source, design, options.na, options.hc, args.tasks, &job);
     drop(progress);
+    if matches!(state, Err(ClusterError::CalledOff)) {
+        // The thread that called it off ends the process.
+        loop {
+            std::thread::park();
+        }
+    }
     Ok(Some(state.map_err(of_cluster)?))
 }
 

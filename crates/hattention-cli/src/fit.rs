@@ -13,6 +13,7 @@ use crate::asked::Asked;
 use crate::by;
 use crate::cluster;
 use crate::failure::{Failure, counted};
+use crate::output;
 use crate::progress::Terminal;
 use crate::read_out;
 use crate::state_file;
@@ -24,6 +25,9 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     }
     read_out::check(&args.read)?;
     let asked = Asked::of(args)?;
+    for path in [&args.read.output, &args.read.state_out].into_iter().flatten() {
+        output::check_apart(path, &asked.sources)?;
+    }
     if let Some(formula) = asked.with_effects() {
         return read_out::publish(&args.read, formula, absorbed(args, formula, &asked, quiet)?);
     }

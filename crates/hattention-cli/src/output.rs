@@ -13,6 +13,16 @@ static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// Files opened so far.
 static OPENED: AtomicU64 = AtomicU64::new(0);
 
+/// What else is to be done on Ctrl-C.
+static LAST_WORDS: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// What else is to be done on Ctrl-C, instead of what was to be done so far.
+pub fn on_interrupt(action: impl FnOnce() + Send + 'static) {
+    if let Ok(mut last) = LAST_WORDS.lock() {
+        *last = Some(Box::new(action));
+    }
+}
+
 /// On Ctrl-C: removes unfinished files and leaves with the customary code.
 pub fn clean_up_on_interrupt() {
     let result = ctrlc::set_handler(|| {
@@ -27,6 +37,9 @@ pub fn clean_up_on_interrupt() {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
                 let _ = std::fs::remove_file(entry.path());
             }
+        }
+        if let Some(action) = LAST_WORDS.lock().ok().and_then(|mut last| last.take()) {
+            action();
         }
         eprintln!("\nerror: interrupted; unfinished files are removed, and finished ones stay");
         std::process::exit(130);
@@ -122,6 +135,18 @@ pub fn same(a: &Path, b: &Path) -> bool {
 /// If not.
 pub fn check_writable(target: &Path) -> Result<(), Failure> {
     Whole::create(target).map(drop)
+}
+
+/// Refuses to put a result in the place of the rows that it is made of.
+///
+/// # Errors
+/// If the target is one of the sources, as they were named.
+pub fn check_apart(target: &Path, sources: &[String]) -> Result<(), Failure> {
+    if sources.iter().all(|source| !same(Path::new(source), target)) {
+        return Ok(());
+    }
+    let message = format!("{} is a source, and would be written over", target.display());
+    Err(Failure::usage(message, "give the result another name"))
 }
 
 /// Makes a folder and sees whether files can be created in it, before long work is done for them.

@@ -20,6 +20,9 @@ use crate::progress::Progress;
 /// Runs the command.
 pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     check_level(args.level)?;
+    if let Some(path) = &args.output {
+        output::check_apart(path, &args.source.sources)?;
+    }
     let model = model::load(&args.model)?;
     let source = crate::fit::open(&args.source, &model.labels())?;
     let options = PredictOptions {

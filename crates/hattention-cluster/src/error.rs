@@ -19,6 +19,12 @@ pub enum ClusterError {
         /// The source.
         what: String,
     },
+    /// A column of the source is called as one of the cluster's own.
+    #[error("a column is called `{column}`, which means something else on a cluster")]
+    Reserved {
+        /// The column.
+        column: String,
+    },
     /// No scheduler answers.
     #[error("no scheduler answers at {address}: {message}")]
     Unreachable {
@@ -61,6 +67,9 @@ pub enum ClusterError {
         /// The engine's message.
         message: String,
     },
+    /// The job was called off.
+    #[error("the fit was called off")]
+    CalledOff,
     /// An address to listen on that is none.
     #[error("the address to listen on is `{given}`, expected an IP address of this machine")]
     Bind {
@@ -88,6 +97,7 @@ impl ClusterError {
             Self::NotShared { .. } => {
                 "name files that the executors see under the same path: on a shared disk or in an object store".into()
             }
+            Self::Reserved { .. } => "give it another name, or leave out --on to fit on this machine".into(),
             Self::Unreachable { .. } => {
                 "start one with `hat cluster scheduler`, check host and port, or leave out --on to fit on this machine"
                     .into()
@@ -103,6 +113,7 @@ impl ClusterError {
             Self::Failed { .. } => {
                 "look at the messages of the scheduler and the executors, and start the fit again".into()
             }
+            Self::CalledOff => return None,
             Self::Bind { .. } => "127.0.0.1 serves this machine, 0.0.0.0 all that reach it".into(),
             Self::Server { .. } => "check that the port is free and the scheduler reachable".into(),
             Self::Table(error) => return error.hint(),

@@ -11,15 +11,16 @@
 //! whatever the cluster did.
 //!
 //! # Security
-//! None: whoever reaches the scheduler can have any file read that an executor can read. Run it in a network that you
-//! trust.
+//! None: whoever reaches a scheduler or an executor can have any query run, and so any file read and written that an executor
+//! can read and write, and can stop executors. Run them in a network that you trust.
 
 mod client;
 mod codec;
 mod error;
+mod links;
 mod server;
 pub mod table;
 
-pub use client::{Address, state_of};
+pub use client::{Address, Job, state_of};
 pub use error::ClusterError;
 pub use server::{ExecutorOptions, SchedulerOptions, run_executor, run_scheduler};

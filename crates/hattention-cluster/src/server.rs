@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ballista_core::extension::SessionConfigExt;
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::utils::{default_config_producer, default_session_builder};
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use crate::client::{Address, MESSAGE_BYTES, answers};
 use crate::codec::{Logical, Physical};
 use crate::error::ClusterError;
+use crate::links;
 
 /// Seconds between an executor's signs of life.
 const SIGN_SECONDS: u64 = 5;
@@ -35,7 +37,7 @@ pub struct SchedulerOptions {
     pub bind: String,
     /// The port.
     pub port: u16,
-    /// The name under which executors reach it.
+    /// Its name for itself. (Executors reach it as they were told.)
     pub host: String,
 }
 
@@ -131,7 +133,22 @@ fn scheduler_config(options: &SchedulerOptions, port: u16) -> SchedulerConfig {
     config.expire_dead_executor_interval_seconds = SIGN_SECONDS;
     config.override_logical_codec = Some(Arc::new(Logical::default()));
     config.override_physical_codec = Some(Arc::new(Physical::default()));
+    config.override_create_grpc_client_endpoint = Some(links::watched());
     config
+}
+
+/// What executors run tasks with.
+fn session_config() -> SessionConfig {
+    default_config_producer().with_ballista_override_create_grpc_client_endpoint(links::watched())
+}
+
+/// A folder that only this user reads, and that goes with the process.
+fn own_folder() -> std::io::Result<tempfile::TempDir> {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("hattention-states-");
+    #[cfg(unix)]
+    folder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    folder.tempdir()
 }
 
 /// Runs an executor until the process is stopped.
@@ -143,6 +160,12 @@ pub fn run_executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
     if options.bind.parse::<IpAddr>().is_err() {
         return Err(ClusterError::Bind { given: options.bind.clone() });
     }
+    let own = match &options.work_dir {
+        Some(_) => None,
+        // The engine's own would be left behind, and open to everybody on the machine.
+        None => Some(own_folder().map_err(|error| stopped(&error))?),
+    };
+    let work_dir = options.work_dir.as_deref().or(own.as_ref().map(|folder| folder.path()));
     let mut functions = BallistaFunctionRegistry::default();
     let function = Arc::new(hat_moments());
     functions.aggregate_functions.insert(function.name().to_owned(), function);
@@ -157,13 +180,15 @@ pub fn run_executor(options: &ExecutorOptions) -> Result<(), ClusterError> {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             tasks => tasks,
         },
-        work_dir: options.work_dir.as_ref().map(|folder| folder.display().to_string()),
+        work_dir: work_dir.map(|folder| folder.display().to_string()),
         grpc_max_decoding_message_size: MESSAGE_BYTES as u32,
         grpc_max_encoding_message_size: MESSAGE_BYTES as u32,
         executor_heartbeat_interval_seconds: SIGN_SECONDS,
         override_function_registry: Some(Arc::new(functions)),
         override_logical_codec: Some(Arc::new(Logical::default())),
         override_physical_codec: Some(Arc::new(Physical::default())),
+        override_config_producer: Some(Arc::new(session_config)),
+        override_create_grpc_client_endpoint: Some(links::to_scheduler(&options.scheduler)),
         ..ExecutorProcessConfig::default()
     };
     // (The engine would try for ever: it takes the time from a clock that stands still.)

@@ -47,8 +47,11 @@ impl PartsTable {
     /// The table of a source, in parts of about so many bytes.
     ///
     /// # Errors
-    /// If other machines cannot read the source: a query or standard input.
+    /// If other machines cannot read the source: a query or standard input; if it has a column [`PLACE`].
     pub fn new(source: &Source, bytes: u64) -> Result<Self, ClusterError> {
+        if source.schema().fields().find(PLACE).is_some() {
+            return Err(ClusterError::Reserved { column: PLACE.into() });
+        }
         let parts = source.parts(bytes).ok_or_else(|| ClusterError::NotShared { what: source.describe() })?;
         let parts = parts.iter().map(serde_json::to_string).collect::<Result<_, _>>();
         let parts = parts.map_err(|error| ClusterError::NotShared { what: error.to_string() })?;

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
-use hattention_cluster::{ClusterError, SchedulerOptions, run_scheduler, state_of};
+use hattention_cluster::{ClusterError, Job, SchedulerOptions, run_scheduler, state_of};
 use hattention_table::design::{Design, DesignOptions, NaPolicy};
 use hattention_table::formula::Formula;
 use hattention_table::source::{Source, SourceOptions};
@@ -41,7 +41,7 @@ fn an_executor_without_the_function_is_named() {
     let formula = Formula::parse("y ~ x").unwrap();
     let design = Design::compile(&formula, &source.schema(), &DesignOptions::default()).unwrap();
     let address = format!("df://127.0.0.1:{port}").parse().unwrap();
-    let error = state_of(&address, &source, &design, NaPolicy::Drop, false, None).unwrap_err();
+    let error = state_of(&address, &source, &design, NaPolicy::Drop, false, None, &Job::default()).unwrap_err();
     assert!(matches!(error, ClusterError::Foreign { .. }), "{error}");
     assert!(error.hint().unwrap().contains("hat cluster"), "{error}");
 }

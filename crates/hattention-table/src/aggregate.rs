@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::design::{DEFAULT_COLUMN_LIMIT, Design, DesignOptions, DesignSpec, NaPolicy};
 use crate::error::TableError;
 use crate::formula::Formula;
-use crate::source::{conform, leaving_schema};
+use crate::source::{conform, leaving_schema, text_type};
 use crate::state::{Gathered, TableState};
 
 /// The function's name.
@@ -240,7 +240,15 @@ impl First {
             }
             return Ok(Self::Order(Box::new(order)));
         }
-        Formula::parse(text).map(Self::Formula).map_err(refused)
+        let formula = Formula::parse(text).map_err(refused)?;
+        if !formula.effects().is_empty() {
+            let hint = "write the effects as factors, `C(g)`, or use hat fit, which takes them out";
+            return Err(usage(
+                "the formula has absorbed effects, and a state does not hold sums within their levels",
+                hint,
+            ));
+        }
+        Ok(Self::Formula(formula))
     }
 }
 
@@ -252,6 +260,10 @@ impl Gathering {
         let skipped = usize::from(!matches!(first, First::Column));
         let placed = matches!(&first, First::Order(order) if order.placed);
         let with_hc = matches!(&first, First::Order(order) if order.with_hc);
+        let is_place = |field: &FieldRef| field.data_type() == &text_type();
+        if placed && !args.expr_fields.last().is_some_and(is_place) {
+            return Err(usage("an order with places, and the last column does not hold them", ONE_VERSION));
+        }
         let fields = args.expr_fields.get(skipped..args.expr_fields.len() - usize::from(placed)).unwrap_or_default();
         let names: Vec<String> = match &first {
             First::Order(order) => order.columns.clone(),

@@ -150,6 +150,8 @@ async fn refusals_say_what_is_wrong_and_what_to_do() {
     assert!(refused.message.contains("formula: expected") && refused.hint.contains("a formula reads"), "{refused}");
     let refused = refusal("SELECT hat_moments('log(x) ~ k', x, k) FROM t").await;
     assert!(refused.message.starts_with("`log(x)` is NaN"), "{refused}");
+    let refused = refusal("SELECT hat_moments('y ~ x | g', y, x, g) FROM t").await;
+    assert!(refused.message.contains("absorbed effects") && refused.hint.contains("C(g)"), "{refused}");
     let refused = refusal("SELECT hat_moments(DISTINCT y, x) FROM t").await;
     assert!(refused.message.contains("DISTINCT"), "{refused}");
 }
@@ -162,6 +164,8 @@ async fn a_placed_row_is_named() {
     let mut order = Order::new(&design, NaPolicy::Fail, false, true);
     let sql = format!("SELECT hat_moments('{}', y, x, place) FROM t", order.to_text().unwrap());
     assert_eq!(refusal(&sql).await.message, "row 6 of t.csv: `y` is missing, expected a value");
+    let sql = format!("SELECT hat_moments('{}', y, x, k) FROM t", order.to_text().unwrap());
+    assert!(refusal(&sql).await.message.contains("the last column does not hold them"));
     order.version = "0.0.0".into();
     let sql = format!("SELECT hat_moments('{}', y, x, place) FROM t", order.to_text().unwrap());
     assert!(refusal(&sql).await.message.contains("an order of version 0.0.0, and this is"));

@@ -76,8 +76,10 @@ impl Options {
             out: None,
         };
         let mut rows = None;
+        let mut given = Vec::new();
         let mut rest = arguments.iter();
         while let Some(option) = rest.next() {
+            given.push(option.as_str());
             if option == "--quick" {
                 options.quick = true;
                 continue;
@@ -100,6 +102,16 @@ impl Options {
                 "--out" => options.out = Some(PathBuf::from(value)),
                 _ => return Err(Failure::usage(format!("unknown option `{option}`"), HELP)),
             }
+        }
+        let of_scripts = ["--only", "--python"];
+        if let Some(script) = options.sections.iter().find(|section| scripts::is_one(section))
+            && let Some(option) = given.iter().find(|option| !of_scripts.contains(option))
+        {
+            let message = format!("`{option}` with --only {script}, which is a script that says itself what it times");
+            return Err(Failure::usage(
+                message,
+                "leave it out: a script takes --python only, and writes bench/results",
+            ));
         }
         if options.shapes.is_empty() {
             options.shapes = if options.quick {

@@ -44,6 +44,7 @@ pub fn run(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
             hint: Some("with --by it is a table, one row a group: end the name in .parquet or .csv".into()),
             ..failure
         })?;
+        output::check_apart(path, &args.sources)?;
         output::check_writable(path)?;
     }
     let mut by: Vec<String> = Vec::new();

@@ -33,6 +33,7 @@ pub fn run(args: &RollArgs, quiet: bool) -> Result<(), Failure> {
     let mask = mask(args)?;
     if let Some(path) = &args.output {
         sink::check_format(path)?;
+        output::check_apart(path, &args.source.sources)?;
         output::check_writable(path)?;
     }
     let source = fit::open_for(&args.source, &formula, &[])?;

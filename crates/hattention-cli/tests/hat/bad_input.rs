@@ -384,3 +384,21 @@ fn a_row_of_several_files_is_named_with_its_file() {
     folder.file("4.jsonl", "{\"y\":1,\"x\":2}\n{\"y\":3}\n");
     folder.refused(&["fit", "y ~ x", "3.jsonl", "4.jsonl", "--na", "fail"], 2, &["row 3 (row 2 of 4.jsonl): `x`"]);
 }
+
+#[test]
+fn results_are_not_written_over_their_sources() {
+    let folder = Folder::new();
+    let rows = "g,d,y,x\na,1,1,2\na,2,2,3\na,3,4,5\nb,4,5,1\nb,5,7,2\nb,6,9,4\n";
+    let path = folder.file("a.csv", rows);
+    folder.done(&["fit", "y ~ x", "a.csv", "-o", "m.hat"]);
+    for args in [
+        vec!["fit", "y ~ x", "a.csv", "-o", "a.csv"],
+        vec!["fit", "y ~ x", "./a.csv", "--state-out", "a.csv"],
+        vec!["fit", "y ~ x", "a.csv", "--by", "g", "-o", "a.csv"],
+        vec!["roll", "y ~ x", "a.csv", "--expanding", "--order", "d", "-o", "./a.csv"],
+        vec!["predict", "m.hat", "a.csv", "-o", "a.csv"],
+    ] {
+        folder.refused(&args, 2, &["a.csv is a source", "another name"]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), rows);
+    }
+}

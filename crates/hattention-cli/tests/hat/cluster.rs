@@ -80,9 +80,14 @@ impl Drop for Server {
 
 /// A scheduler on a free port; its address.
 fn scheduler(folder: &Folder) -> (Server, String) {
-    let server = Server::start(&mut folder.command(), &["scheduler", "--port", "0"]);
-    let address = server.says("scheduler at ").replace("scheduler at ", "");
-    (server, address)
+    scheduler_with(folder, &[])
+}
+
+fn scheduler_with(folder: &Folder, more: &[&str]) -> (Server, String) {
+    let server = Server::start(&mut folder.command(), &[&["scheduler", "--port", "0"], more].concat());
+    let said = server.says("scheduler at ");
+    let (_, port) = said.rsplit_once(':').unwrap();
+    (server, format!("df://localhost:{port}"))
 }
 
 /// An executor at two free ports that follow each other, registered.
@@ -93,7 +98,9 @@ fn executor_of(command: &mut Command, scheduler: &str) -> Server {
         .find(|&port| port < u16::MAX && free(port).is_ok() && free(port + 1).is_ok())
         .unwrap();
     let args = ["executor", "--scheduler", scheduler, "--port", &port.to_string(), "--tasks", "1", "-v"];
-    let server = Server::start(command, &args);
+    // Those that are killed leave their folders: in that of the test, which goes.
+    let folder = command.get_current_dir().unwrap().to_owned();
+    let server = Server::start(command.env("TMPDIR", folder), &args);
     server.says("registration succeed");
     server
 }
@@ -296,16 +303,45 @@ fn an_executor_that_is_killed_or_stands_still_in_the_middle_of_a_job_costs_time_
 
 #[cfg(unix)]
 #[test]
-fn a_scheduler_that_goes_in_the_middle_of_a_job_is_named() {
+fn a_scheduler_that_goes_or_stands_still_in_the_middle_of_a_job_is_named() {
     let folder = Folder::new();
     many_files(&folder);
-    let (mut scheduler, on) = scheduler(&folder);
+    for signal in ["-KILL", "-STOP"] {
+        let (scheduler, on) = scheduler(&folder);
+        let (healthy, ill) = (executor(&folder, &on), executor(&folder, &on));
+        ill.signal("-STOP");
+        let fit = running(&folder, &on);
+        healthy.says("Execute task");
+        scheduler.signal(signal);
+        let started = Instant::now();
+        outcome(fit).is_refusal(&["scheduler", signal], 2, &[&on, "broke", "hat cluster scheduler"]);
+        assert!(started.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn the_name_that_a_scheduler_has_for_itself_need_not_mean_it_everywhere() {
+    let folder = Folder::new();
+    many_files(&folder);
+    let local = folder.done(&["fit", "y ~ x * g", "rows", "--json"]);
+    let (_scheduler, on) = scheduler_with(&folder, &["--host", "no-such-host.invalid"]);
+    let _executor = executor(&folder, &on);
+    assert_eq!(folder.done(&["fit", "y ~ x * g", "rows", "--on", &on, "--tasks", "3", "--json"]), local);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_fit_that_is_interrupted_is_called_off() {
+    let folder = Folder::new();
+    many_files(&folder);
+    let (scheduler, on) = scheduler_with(&folder, &["-v"]);
     let (healthy, ill) = (executor(&folder, &on), executor(&folder, &on));
     ill.signal("-STOP");
     let fit = running(&folder, &on);
     healthy.says("Execute task");
-    scheduler.kill();
-    let started = Instant::now();
-    outcome(fit).is_refusal(&["scheduler killed"], 2, &[&on, "broke", "hat cluster scheduler"]);
-    assert!(started.elapsed() < PATIENCE);
+    let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", fit.id())]).status().unwrap();
+    assert!(sent.success());
+    let outcome = outcome(fit);
+    assert!(outcome.code == 130 && outcome.err.contains("interrupted"), "{}: {}", outcome.code, outcome.err);
+    scheduler.says("Received cancellation request for job");
 }

@@ -86,7 +86,7 @@ pub use error::SourceError;
 pub use parts::{Part, PartBatch};
 pub use scan::{NumberedBatch, Scan, ScanOrder};
 #[cfg(feature = "sql")]
-pub(crate) use schema::{conform, leaving_schema};
+pub(crate) use schema::{conform, leaving_schema, text_type};
 pub use spool::temporary_prefix;
 
 use crate::error::TableError;

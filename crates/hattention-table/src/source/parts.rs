@@ -63,16 +63,22 @@ impl Source {
     }
 }
 
+/// Files and pieces of files, in order, cut where their middles cross a multiple of `bytes`: so no more parts than `bytes` is in
+/// all, and pieces of a bit less than `bytes` are not taken two by two.
 fn cut(set: &FileSet, bytes: u64) -> Vec<Part> {
     let empty =
         Part { files: Vec::new(), missing: set.reading.missing.tokens().to_vec(), labels: set.reading.labels.clone() };
-    let (mut parts, mut part, mut filled) = (Vec::new(), empty.clone(), 0);
+    let mut parts: Vec<Part> = Vec::new();
+    let (mut before, mut last) = (0, None);
     let mut add = |file: PartFile, size: u64| {
-        part.files.push(file);
-        filled += size;
-        if filled >= bytes {
-            parts.push(std::mem::replace(&mut part, empty.clone()));
-            filled = 0;
+        let place = Some((before + size / 2) / bytes);
+        before += size;
+        if last != place {
+            parts.push(empty.clone());
+            last = place;
+        }
+        if let Some(part) = parts.last_mut() {
+            part.files.push(file);
         }
     };
     for (file, partitions) in set.files.iter().zip(&set.partitions) {
@@ -92,11 +98,9 @@ fn cut(set: &FileSet, bytes: u64) -> Vec<Part> {
         let wanted = size.div_ceil(bytes).clamp(1, groups.max(1) as u64) as usize;
         for piece in 0..wanted {
             let range = groups * piece / wanted..groups * (piece + 1) / wanted;
-            add(PartFile { row_groups: Some(range), ..whole.clone() }, size / wanted as u64);
+            let share = |piece: usize| (u128::from(size) * piece as u128 / wanted as u128) as u64;
+            add(PartFile { row_groups: Some(range), ..whole.clone() }, share(piece + 1) - share(piece));
         }
-    }
-    if !part.files.is_empty() {
-        parts.push(part);
     }
     parts
 }
@@ -163,9 +167,11 @@ impl PartFile {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::ArrayRef;
+    use arrow::array::{ArrayRef, Float64Array};
     use arrow::compute::cast;
     use arrow::datatypes::{DataType, Schema};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
 
     use super::super::{ScanOrder, SourceOptions};
     use super::*;
@@ -212,6 +218,30 @@ mod tests {
             };
             assert_eq!(format!("{:?}", join(&read)), format!("{:?}", join(&scanned)));
         }
+    }
+
+    #[test]
+    fn there_are_as_many_parts_as_the_bytes_ask_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let numbers: ArrayRef = Arc::new(Float64Array::from_iter_values((0..240).map(f64::from)));
+        let batch = RecordBatch::try_from_iter([("x", numbers)]).unwrap();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(10)).build();
+        let mut writer =
+            ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let source = Source::open(&[path.display().to_string()], &SourceOptions::default()).unwrap();
+        let size = source.bytes_total().unwrap();
+        // (That most numbers do not divide the size is the point.)
+        for wanted in 1..=12 {
+            let (count, batches) = rows_of(&source, size.div_ceil(wanted));
+            assert_eq!(count as u64, wanted, "{size} bytes");
+            let numbers = batches.iter().flat_map(|(first, batch)| *first..first + batch.num_rows() as u64);
+            assert_eq!(numbers.collect::<Vec<_>>(), (0..240).collect::<Vec<_>>());
+        }
+        // A part of a bit more than the bytes is not cut, and two of a bit less are not joined.
+        assert_eq!([size - 10, size / 2 + 10].map(|bytes| source.parts(bytes).unwrap().len()), [1, 2]);
     }
 
     #[test]
