@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._formula import Drift, Explanation, Explanations, Result, fit, load
+from . import plots
+from ._formula import fit
 from ._hattention import __version__, get_threads, set_threads
+from ._reports import Drift, Explanation, Explanations
+from ._result import Result, load
 from ._states import State, load_state
 from .errors import DataError, HattentionError, HattentionWarning, NoAnswerError
 
@@ -30,6 +33,7 @@ __all__ = [
     "get_threads",
     "load",
     "load_state",
+    "plots",
     "set_threads",
 ]
 
@@ -41,7 +45,10 @@ def __getattr__(name: str) -> Any:
     if name in _ESTIMATORS:
         from importlib import import_module
 
-        return getattr(import_module(f".{_ESTIMATORS[name]}", __name__), name)
+        try:
+            return getattr(import_module(f".{_ESTIMATORS[name]}", __name__), name)
+        except ModuleNotFoundError as error:
+            raise ImportError(f"{name} needs scikit-learn: pip install scikit-learn ({error})") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

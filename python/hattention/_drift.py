@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _hattention
 from ._estimator import Array, LeastSquares, _plain
-from ._formula import Drift, fit
+from ._formula import fit
+from ._reports import Drift
 from .errors import DataError, HattentionWarning
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, Transf
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _hattention
-from ._formula import Explanation
+from ._reports import Explanation
 from .errors import DataError, HattentionWarning
 
 if TYPE_CHECKING:
@@ -255,10 +255,15 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     def _asked(self, features: int) -> dict[str, Any]:
         names = getattr(self, "feature_names_in_", None)
         return {
-            "intercept": bool(self.fit_intercept), "ridge": self.ridge, "components": self.components,
-            "standardize": bool(self.standardize), "aliased": self.aliased,
+            "intercept": bool(self.fit_intercept),
             "names": [f"x{at}" for at in range(features)] if names is None else [str(name) for name in names],
-        }  # fmt: skip
+            "solve": {
+                "ridge": self.ridge,
+                "components": self.components,
+                "standardize": bool(self.standardize),
+                "aliased": self.aliased,
+            },
+        }
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
         X, y = validate_data(

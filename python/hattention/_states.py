@@ -6,7 +6,9 @@ import os
 from typing import Any, Literal
 
 from . import _hattention
-from ._formula import Result, _write, asked, used_columns
+from ._files import write
+from ._formula import asked, used_columns
+from ._result import Result
 from ._tables import table
 
 __all__ = ["State", "load_state"]
@@ -121,7 +123,7 @@ class State:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state as ``hat fit --state-out`` does."""
-        _write(path, self.to_bytes())
+        write(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The state as a file has it. The same rows give the same bytes, in whatever order and pieces they came."""

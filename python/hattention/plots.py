@@ -1,4 +1,4 @@
-"""Pictures of fits, as axes of Matplotlib (``pip install hattention[plot]``).
+"""Pictures of fits, as axes of Matplotlib (which has to be installed).
 
 Every function takes the axes to draw on, and makes new ones where it is given none.
 """
@@ -12,7 +12,8 @@ import numpy as np
 from .errors import DataError
 
 if TYPE_CHECKING:
-    from ._formula import Drift, Explanation, Result
+    from ._reports import Drift, Explanation
+    from ._result import Result
 
 __all__ = ["attention", "coefficients", "directions", "leverage", "residuals"]
 
@@ -26,7 +27,7 @@ def _axes(ax: Any) -> Any:
         from matplotlib.figure import Figure  # noqa: F401
         from matplotlib import pyplot
     except ImportError as error:
-        raise ImportError("plots need Matplotlib: pip install hattention[plot]") from error
+        raise ImportError("plots need Matplotlib: pip install matplotlib") from error
     return pyplot.subplots()[1]
 
 

@@ -6,10 +6,8 @@ use hattention::attention::explain::Explainer;
 use hattention::attention::{self, Keys, leverages_table, predict_table};
 use hattention::codec::{Model, States};
 use hattention::fit::distribution::t_quantile;
-use hattention::{
-    Aliased, Design, Error, Filter, Fit, Moments, RankTolerance, Whitening, WhiteningOptions, in_memory, selection,
-};
-use hattention_table::regression::{Amount, Failure, Number};
+use hattention::{Design, Error, Filter, Fit, Moments, Whitening, in_memory};
+use hattention_table::regression::{Amount, Failure, SolveOptions};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
@@ -18,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::arrays::Arrays;
 use crate::failure::exception;
-use crate::model::{NumberOrAuto, aliased, amount};
+use crate::model::Solving;
 use crate::work::run;
 
 /// Rows that are read at a time where their keys are needed.
@@ -36,69 +34,30 @@ pub struct ArrayOptions {
     #[pyo3(item)]
     intercept: bool,
     #[pyo3(item)]
-    ridge: Option<NumberOrAuto>,
-    #[pyo3(item)]
-    components: Option<NumberOrAuto>,
-    #[pyo3(item)]
-    standardize: bool,
-    #[pyo3(item)]
-    aliased: String,
-    #[pyo3(item)]
     names: Vec<String>,
+    #[pyo3(item)]
+    solve: Solving,
 }
 
 /// The same in other words.
 struct Wanted {
     design: Design,
-    amount: Amount,
-    standardize: bool,
-    options: WhiteningOptions,
+    solve: SolveOptions,
 }
 
 impl Wanted {
     fn of(asked: ArrayOptions) -> Result<Self, Failure> {
-        let aliased: Aliased = aliased(&asked.aliased)?;
-        let options =
-            WhiteningOptions { aliased, rank_tolerance: RankTolerance::Rounding, ..WhiteningOptions::default() };
-        Ok(Self {
-            amount: amount(asked.ridge, asked.components)?,
-            design: Design::plain(asked.names, asked.intercept),
-            standardize: asked.standardize,
-            options,
-        })
+        Ok(Self { design: Design::plain(asked.names, asked.intercept), solve: asked.solve.options()? })
     }
 
     /// Reads a state.
     fn solve(&self, moments: &Moments, targets: &[String]) -> Result<ArrayFit, Failure> {
-        let filter = self.filter(moments, targets.len())?;
-        let whitening = Whitening::of(moments, &self.design, filter, self.options, None)?;
         let first = self.design.names.len();
+        let filter = self.solve.filter(moments, None, &self.design, first..first + targets.len())?;
+        let whitening = Whitening::of(moments, &self.design, filter, self.solve.whitening(), None)?;
         let fits = targets.iter().enumerate().map(|(t, name)| Fit::of(moments, &whitening, first + t, name));
         let fits = fits.collect::<Result<Vec<Fit>, Error>>()?;
         Ok(ArrayFit { model: Model { whitening, fits, extra: Value::Null } })
-    }
-
-    fn filter(&self, moments: &Moments, targets: usize) -> Result<Filter, Failure> {
-        let (standardize, first) = (self.standardize, self.design.names.len());
-        if targets > 1 && matches!(self.amount, Amount::Ridge(Number::Auto) | Amount::Components(Number::Auto)) {
-            return Err(Failure::usage(
-                "\"auto\" chooses for one target, and there are several",
-                "fit the targets one by one",
-            ));
-        }
-        Ok(match self.amount {
-            Amount::Ols => Filter::Ols,
-            Amount::Ridge(Number::Given(alpha)) => Filter::Ridge { alpha, standardize },
-            Amount::Components(Number::Given(count)) => Filter::Components { count, standardize },
-            Amount::Ridge(Number::Auto) => {
-                let alpha = selection::ridge(moments, &self.design, None, first, standardize)?.value;
-                Filter::Ridge { alpha, standardize }
-            }
-            Amount::Components(Number::Auto) => {
-                let count = selection::components(moments, &self.design, None, first, standardize)?.value;
-                Filter::Components { count, standardize }
-            }
-        })
     }
 }
 
@@ -117,12 +76,13 @@ pub fn fit_arrays(
     let arrays = arrays.map_err(|error| exception(py, &error.into()))?;
     run(py, move |_| {
         let wanted = Wanted::of(asked)?;
-        if wanted.amount != Amount::Ols {
+        if wanted.solve.amount != Amount::Ols {
             let moments = Moments::of_table(&arrays.table, &arrays.targets, arrays.weights)?;
             return wanted.solve(&moments, &target_names);
         }
         let named: Vec<_> = arrays.targets.iter().copied().zip(target_names.iter().map(String::as_str)).collect();
-        let fitted = in_memory::fit_table(&arrays.table, &wanted.design, &named, arrays.weights, wanted.options)?;
+        let fitted =
+            in_memory::fit_table(&arrays.table, &wanted.design, &named, arrays.weights, wanted.solve.whitening())?;
         let (whitening, fits) = fitted;
         Ok(ArrayFit { model: Model { whitening, fits, extra: Value::Null } })
     })

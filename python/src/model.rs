@@ -48,6 +48,15 @@ pub struct Asked {
     #[pyo3(item)]
     hc: bool,
     #[pyo3(item)]
+    solve: Solving,
+    #[pyo3(item)]
+    vif: bool,
+}
+
+/// What is fitted, as Python says it.
+#[derive(FromPyObject)]
+pub struct Solving {
+    #[pyo3(item)]
     ridge: Option<NumberOrAuto>,
     #[pyo3(item)]
     components: Option<NumberOrAuto>,
@@ -55,8 +64,17 @@ pub struct Asked {
     standardize: bool,
     #[pyo3(item)]
     aliased: String,
-    #[pyo3(item)]
-    vif: bool,
+}
+
+impl Solving {
+    /// The same in other words.
+    ///
+    /// # Errors
+    /// By the names of the arguments.
+    pub fn options(self) -> Result<SolveOptions, Failure> {
+        let (amount, aliased) = (amount(self.ridge, self.components)?, aliased(&self.aliased)?);
+        Ok(SolveOptions { amount, standardize: self.standardize, aliased, vif: false })
+    }
 }
 
 impl Asked {
@@ -65,12 +83,7 @@ impl Asked {
     /// # Errors
     /// By the names of the arguments.
     pub fn options(self) -> Result<FitOptions, Failure> {
-        let solve = SolveOptions {
-            amount: amount(self.ridge, self.components)?,
-            standardize: self.standardize,
-            aliased: aliased(&self.aliased)?,
-            vif: self.vif,
-        };
+        let solve = SolveOptions { vif: self.vif, ..self.solve.options()? };
         let vcov = hc::parse(&self.vcov)?;
         let na = match self.na.as_str() {
             "drop" => NaPolicy::Drop,
@@ -89,7 +102,7 @@ fn word(name: &str, got: &str, expected: &str) -> Failure {
 }
 
 /// What is done about dependent columns, by its name.
-pub fn aliased(text: &str) -> Result<Aliased, Failure> {
+fn aliased(text: &str) -> Result<Aliased, Failure> {
     match text {
         "error" => Ok(Aliased::Error),
         "drop" => Ok(Aliased::Drop),
@@ -99,7 +112,7 @@ pub fn aliased(text: &str) -> Result<Aliased, Failure> {
 }
 
 /// How much to shrink.
-pub fn amount(ridge: Option<NumberOrAuto>, components: Option<NumberOrAuto>) -> Result<Amount, Failure> {
+fn amount(ridge: Option<NumberOrAuto>, components: Option<NumberOrAuto>) -> Result<Amount, Failure> {
     match (ridge, components) {
         (Some(_), Some(_)) => Err(Failure::usage("ridge and components", "leave out one of the two")),
         (None, None) => Ok(Amount::Ols),
@@ -185,7 +198,7 @@ pub fn fit_formula(
     let rows = Rows::of(data, name)?;
     run(py, move |listener| {
         let (formula, options) = (Formula::parse(formula)?, asked.options()?);
-        let source = fit::open_for(&formula, &[], |labels| rows.open(labels, rayon::current_num_threads()))?;
+        let source = rows.open_for(&formula)?;
         Ok(Model::of(fit::fit(&formula, &source, &options, listener)?, formula.text().to_owned()))
     })
 }

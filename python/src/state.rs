@@ -36,7 +36,7 @@ pub fn gather_state(
                 "fit all the rows in one call, or write the effects as factors, `C(g)`",
             ));
         }
-        let source = fit::open_for(&formula, &[], |labels| rows.open(labels, rayon::current_num_threads()))?;
+        let source = rows.open_for(&formula)?;
         fit::gather(&formula, &source, &options, listener).map_err(|failure| failure.placed(&source))
     })?;
     Ok(State { state })

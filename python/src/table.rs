@@ -11,6 +11,8 @@ use arrow::compute::concat;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use hattention_table::arrow;
 use hattention_table::error::TableError;
+use hattention_table::formula::Formula;
+use hattention_table::regression::{Failure, fit};
 use hattention_table::source::{Source, SourceOptions};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -39,6 +41,14 @@ impl Rows {
         }
         let (batches, schema) = data.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
         Ok(Self::Table(schema, batches, name.to_owned()))
+    }
+
+    /// Opens them for a formula.
+    ///
+    /// # Errors
+    /// Those of [`fit::open_for`].
+    pub fn open_for(&self, formula: &Formula) -> Result<Source, Failure> {
+        fit::open_for(formula, &[], |labels| self.open(labels, rayon::current_num_threads()))
     }
 
     /// Opens them; `labels` are columns of CSV files that are text whatever they look like.

@@ -92,6 +92,46 @@ def test_interrupts_stop_work(tmp_path: Path) -> None:
         assert process.wait(20) == 0
 
 
+def test_numpy_is_all_that_formulas_need(flights: str) -> None:
+    script = textwrap.dedent(
+        """
+        import sys
+
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in {"pandas", "polars", "pyarrow", "sklearn", "scipy", "matplotlib"}:
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Absent())
+        import numpy as np, hattention
+        result = hattention.fit("arr_delay ~ dep_delay + carrier", sys.argv[1], vcov="HC1")
+        assert isinstance(result.params, dict) and result.params["dep_delay"] > 1
+        assert result.conf_int()["dep_delay"]["0"] < result.params["dep_delay"]
+        assert result.cov_params().shape == (17, 17)
+        assert result.anova()["carrier"]["df1"] == 15
+        table = {"x": np.arange(5.0), "g": np.array(list("ababa")), "y": np.array([1.0, 2, 2, 4, 5])}
+        result = hattention.fit("y ~ x + g", table)
+        assert set(result.predict(interval="confidence")) == {"prediction", "low", "high"}
+        assert "<table>" in result._repr_html_() and len(result.explain(table)) == 5
+        assert hattention.State("y ~ x + g", table).rows == 5
+        for name in ("LeastSquares", "DriftDetector"):
+            try:
+                getattr(hattention, name)
+            except ImportError as error:
+                assert f"{name} needs scikit-learn" in str(error)
+            else:
+                raise AssertionError("no estimators without scikit-learn")
+        try:
+            hattention.plots.coefficients(result)
+        except ImportError as error:
+            assert "pip install" in str(error)
+        else:
+            raise AssertionError("no pictures without Matplotlib")
+        """
+    )
+    subprocess.run([sys.executable, "-c", script, flights], check=True, timeout=60)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_forked_children_have_threads_of_their_own(flights: str) -> None:

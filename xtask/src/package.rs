@@ -4,27 +4,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::check::{Outcome, answers, cargo, execute, lint_driver};
-use crate::runtimes::{environment, program, target_folder};
+use crate::check::{Outcome, cargo, execute, lint_driver};
+use crate::runtimes::{interpreter, program, target_folder};
 use crate::{Failure, root};
 
 /// What the tests need, beside the package.
 const REQUIREMENTS: &str = "python/requirements-test.txt";
 
-/// Lints and builds the package, installs it, checks its types and runs its tests. Where continuous integration says that it
-/// is one (`CI`), a missing Python is a failure.
+/// Lints and builds the package, installs it, checks its types and runs its tests.
 pub(crate) fn package() -> Result<Outcome, Failure> {
-    let missing = |why: &'static str| match std::env::var_os("CI") {
-        Some(_) => Err(Failure::work(why)),
-        None => Ok(Outcome::Skipped(why)),
+    let python = match interpreter("python-package", &root().join(REQUIREMENTS))? {
+        Ok(python) => python,
+        Err(skipped) => return Ok(skipped),
     };
-    if !answers("python3", &["-c", "import sys, venv; assert sys.version_info >= (3, 10)"]) {
-        return missing("no Python of version 3.10 or later with venv");
-    }
     let folder = target_folder()?;
-    let Some(python) = environment(&folder.join("python-package"), &root().join(REQUIREMENTS))? else {
-        return missing("the packages of python/requirements-test.txt cannot be installed here");
-    };
     lint()?;
     let wheel = wheel(&python, &folder)?;
     let mut install = Command::new(&python);

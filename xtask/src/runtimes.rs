@@ -26,24 +26,33 @@ pub(crate) fn program(target: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Runs the tests of `reference/onnx` in an environment of their own below the target folder, which is made anew when the
-/// requirements change. Where continuous integration says that it is one (`CI`), a missing Python is a failure.
+/// requirements change.
 pub(crate) fn python() -> Result<Outcome, Failure> {
-    let missing = |why: &'static str| match std::env::var_os("CI") {
-        Some(_) => Err(Failure::work(why)),
-        None => Ok(Outcome::Skipped(why)),
+    let python = match interpreter("python-onnx", &root().join(TESTS).join("requirements.txt"))? {
+        Ok(python) => python,
+        Err(skipped) => return Ok(skipped),
     };
-    if !answers("python3", &["-c", "import sys, venv; assert sys.version_info >= (3, 11)"]) {
-        return missing("no Python of version 3.11 or later with venv");
-    }
-    let folder = target_folder()?;
-    let Some(python) = environment(&folder.join("python-onnx"), &root().join(TESTS).join("requirements.txt"))? else {
-        return missing("the packages of reference/onnx/requirements.txt cannot be installed here");
-    };
-    let program = program(&folder)?;
+    let program = program(&target_folder()?)?;
     let mut tests = Command::new(python);
     tests.args(["-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", TESTS]).current_dir(root());
     tests.env("HAT", program).env("PYTHONDONTWRITEBYTECODE", "1");
     execute(tests, "a test in Python failed")
+}
+
+/// The interpreter of an environment of this name below the target folder, with these requirements. Where there can be none,
+/// the step is skipped; where continuous integration says that it is one (`CI`), that is a failure.
+pub(crate) fn interpreter(name: &str, requirements: &Path) -> Result<Result<PathBuf, Outcome>, Failure> {
+    let missing = |why: &'static str| match std::env::var_os("CI") {
+        Some(_) => Err(Failure::work(why)),
+        None => Ok(Err(Outcome::Skipped(why))),
+    };
+    if !answers("python3", &["-c", "import sys, venv; assert sys.version_info >= (3, 11)"]) {
+        return missing("no Python of version 3.11 or later with venv");
+    }
+    match environment(&target_folder()?.join(name), requirements)? {
+        Some(python) => Ok(Ok(python)),
+        None => missing("the packages of its requirements cannot be installed here"),
+    }
 }
 
 /// The interpreter of an environment with these requirements; none if its packages cannot be installed.

@@ -33,7 +33,8 @@ latest.json (everything) and latest.md (tables of medians and ratios); of attent
                       contestant's name; can be repeated.
                       hattention always runs. Only when named, with all of their peers (polars-ols,
                       duckdb, pyfixest), from scripts in bench/ that say what they time: `groups`, `roll`, `effects`,
-                      `out-of-core` and `cluster` (these two need 4 GB of free disk)
+                      `python` (the package that this Python has), `out-of-core` and `cluster` (these two need 4 GB of
+                      free disk)
   --shape NxP         rows x columns; can be repeated [default: 1000000x10, 100000x100, 10000x1000]
   --rows N            this many rows in every shape
   --rounds N          [default: 7]

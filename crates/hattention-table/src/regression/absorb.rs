@@ -9,7 +9,7 @@ use crate::source::{NumberedBatch, Source};
 use hattention::absorb::{AbsorbOptions, Absorbed, EffectMoments, Nesting, Solution};
 use hattention::codec::Model;
 use hattention::fit::{Covariance, Fit, Scores, Vcov};
-use hattention::{Aliased, Block, Column, Design as Columns, RankTolerance, Whitening, WhiteningOptions};
+use hattention::{Aliased, Block, Column, Design as Columns, Whitening};
 use serde_json::{Value, json};
 
 use super::amount::Amount;
@@ -161,12 +161,7 @@ pub fn train(formula: &Formula, source: &Source, asked: &FitOptions, watch: &dyn
     let frozen = Frozen::new(&layout)?;
     let targets: Vec<String> = design.terms().targets.iter().map(|t| t.label().to_owned()).collect();
     let state_columns = columns(&layout.coding()?, targets.len());
-    let options = WhiteningOptions {
-        aliased: asked.solve.aliased,
-        rank_tolerance: RankTolerance::Rounding,
-        ..WhiteningOptions::default()
-    };
-    let mut whitening = absorbed.whitening(&state_columns, options).map_err(beside_effects)?;
+    let mut whitening = absorbed.whitening(&state_columns, asked.solve.whitening()).map_err(beside_effects)?;
     let fits = targets.iter().enumerate().map(|(t, name)| absorbed.fit(&whitening, t, name));
     let mut fits = fits.collect::<Result<Vec<Fit>, _>>()?;
     let inflation = if asked.solve.vif { Some(absorbed.variance_inflation(&whitening)?) } else { None };

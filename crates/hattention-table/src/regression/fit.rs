@@ -1,9 +1,11 @@
 //! A formula and its rows to a model.
 
+use std::ops::Range;
+
 use hattention::codec::Model;
 use hattention::fit::{Fit, Vcov};
 use hattention::selection;
-use hattention::{Aliased, Design as Columns, Filter, Orthogonal, RankTolerance, Whitening, WhiteningOptions};
+use hattention::{Aliased, Design as Columns, Filter, Moments, Orthogonal, RankTolerance, Whitening, WhiteningOptions};
 use serde_json::Value;
 
 use super::absorb::{self, Absorption};
@@ -19,7 +21,7 @@ use crate::design::{
 use crate::error::TableError;
 use crate::formula::Formula;
 use crate::source::{Source, SourceError};
-use crate::state::{Gathered, TableState};
+use crate::state::TableState;
 
 /// What is fitted of a state.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,47 @@ pub struct SolveOptions {
     pub aliased: Aliased,
     /// Whether variance inflation factors are wanted.
     pub vif: bool,
+}
+
+impl SolveOptions {
+    /// How columns are factored.
+    pub fn whitening(&self) -> WhiteningOptions {
+        let (aliased, rank_tolerance) = (self.aliased, RankTolerance::Rounding);
+        WhiteningOptions { aliased, rank_tolerance, ..WhiteningOptions::default() }
+    }
+
+    /// The filter on the spectrum of a state's columns; `targets` are those of the state.
+    ///
+    /// # Errors
+    /// If cross-validation is to choose for several targets, and its own.
+    pub fn filter(
+        &self,
+        moments: &Moments,
+        unweighted: Option<&Moments>,
+        columns: &Columns,
+        targets: Range<usize>,
+    ) -> Result<Filter, Failure> {
+        let Self { amount, standardize, .. } = *self;
+        if targets.len() > 1 && matches!(amount, Amount::Ridge(Number::Auto) | Amount::Components(Number::Auto)) {
+            return Err(Failure::usage(
+                "`auto` chooses for one target, and there are several",
+                "fit the targets one by one",
+            ));
+        }
+        Ok(match amount {
+            Amount::Ols => Filter::Ols,
+            Amount::Ridge(Number::Given(alpha)) => Filter::Ridge { alpha, standardize },
+            Amount::Components(Number::Given(count)) => Filter::Components { count, standardize },
+            Amount::Ridge(Number::Auto) => {
+                let alpha = selection::ridge(moments, columns, unweighted, targets.start, standardize)?.value;
+                Filter::Ridge { alpha, standardize }
+            }
+            Amount::Components(Number::Auto) => {
+                let count = selection::components(moments, columns, unweighted, targets.start, standardize)?.value;
+                Filter::Components { count, standardize }
+            }
+        })
+    }
 }
 
 impl Default for SolveOptions {
@@ -261,10 +304,9 @@ pub fn solve(options: &SolveOptions, state: &TableState, vcov: &Vcov, watch: &dy
     let frozen = Frozen::new(&state.layout)?;
     let targets = &state.targets;
     let state_columns = columns(&state.layout.coding()?, targets.len());
-    let filter = filter(options, gathered, &state_columns, targets.len())?;
-    let (aliased, rank_tolerance) = (options.aliased, RankTolerance::Rounding);
-    let of = WhiteningOptions { aliased, rank_tolerance, ..WhiteningOptions::default() };
-    let mut whitening = Whitening::of(&gathered.moments, &state_columns, filter, of, gathered.unweighted.as_ref())?;
+    let (moments, unweighted) = (&gathered.moments, gathered.unweighted.as_ref());
+    let filter = options.filter(moments, unweighted, &state_columns, 0..targets.len())?;
+    let mut whitening = Whitening::of(moments, &state_columns, filter, options.whitening(), unweighted)?;
     let mut fits = targets
         .iter()
         .enumerate()
@@ -311,7 +353,7 @@ fn robust(mut trained: Trained, source: &Source, asked: &FitOptions, watch: &dyn
 }
 
 /// Variance inflation of every reported coefficient; none of the intercept.
-fn inflation(moments: &hattention::Moments, whitening: &Whitening) -> Result<Vec<Option<f64>>, Failure> {
+fn inflation(moments: &Moments, whitening: &Whitening) -> Result<Vec<Option<f64>>, Failure> {
     if whitening.filter != Filter::Ols {
         let message = "--vif with --ridge or --components: variance inflation is of least squares";
         return Err(Failure::usage(message, "leave out --vif"));
@@ -375,28 +417,4 @@ pub fn columns(coding: &Coding, targets: usize) -> Columns {
         // (A group is listed only if all its columns were observed.)
         orthogonal: coding.poly_groups.iter().filter_map(orthogonal).collect(),
     }
-}
-
-fn filter(options: &SolveOptions, gathered: &Gathered, columns: &Columns, targets: usize) -> Result<Filter, Failure> {
-    let SolveOptions { amount, standardize, .. } = *options;
-    let unweighted = gathered.unweighted.as_ref();
-    if targets > 1 && matches!(amount, Amount::Ridge(Number::Auto) | Amount::Components(Number::Auto)) {
-        return Err(Failure::usage(
-            "`auto` chooses for one target, and the formula has several",
-            "fit the targets one by one",
-        ));
-    }
-    Ok(match amount {
-        Amount::Ols => Filter::Ols,
-        Amount::Ridge(Number::Given(alpha)) => Filter::Ridge { alpha, standardize },
-        Amount::Ridge(Number::Auto) => {
-            let choice = selection::ridge(&gathered.moments, columns, unweighted, 0, standardize)?;
-            Filter::Ridge { alpha: choice.value, standardize }
-        }
-        Amount::Components(Number::Given(count)) => Filter::Components { count, standardize },
-        Amount::Components(Number::Auto) => Filter::Components {
-            count: selection::components(&gathered.moments, columns, unweighted, 0, standardize)?.value,
-            standardize,
-        },
-    })
 }
