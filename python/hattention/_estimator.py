@@ -120,9 +120,16 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         sample_weight : array-like of shape (n_samples,), optional
             Observation weights, as R's analytic weights: errors have the variance σ²/w.
         """
-        X, y, weights = self._checked(X, y, sample_weight, reset=True)
+        given = (X, y, sample_weight)
+        X, y, weights = self._checked(*given, reset=True, finite=False)
         self._forget()
-        fit = _hattention.fit_arrays(X, _matrix(y), weights, _targets(y), self._asked(X.shape[1]))
+        try:
+            fit = _hattention.fit_arrays(X, _matrix(y), weights, _targets(y), self._asked(X.shape[1]))
+        except ValueError:
+            # (The engine finds numbers that are not finite on its way, without a read of all rows before; whoever uses
+            # scikit-learn knows them by its words.)
+            self._checked(*given, reset=True)
+            raise
         self._tell(fit, y.ndim)
         self._training: tuple[Any, Any, Any] | None = (X, y, weights)
         return self
@@ -265,9 +272,12 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
             },
         }
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, reset: bool, finite: bool = True
+    ) -> tuple[Any, Any, Any]:
         X, y = validate_data(
-            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, reset=reset, order=None, copy=False
+            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, reset=reset, order=None, copy=False,
+            ensure_all_finite=finite,
         )
         weights = None
         if sample_weight is not None:

@@ -12,7 +12,9 @@ pub(crate) mod factor;
 pub(crate) mod kernel;
 pub(crate) mod packed;
 pub(crate) mod real;
+mod pairs;
 pub(crate) mod refine;
+pub(crate) mod residuals;
 pub(crate) mod rows;
 
 pub(crate) use kernel::PANEL;

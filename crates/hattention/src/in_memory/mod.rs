@@ -10,7 +10,8 @@ mod sums;
 use sums::{Factor, ResidualErrors, Sums};
 
 use crate::block::{Block, Column};
-use crate::dense::rows::{ResidualSums, Shifted, residual_sums};
+use crate::dense::residuals::{ResidualSums, residual_sums};
+use crate::dense::rows::Shifted;
 use crate::design::{Design, Filter};
 use crate::double_double::DoubleDouble;
 use crate::error::Error;

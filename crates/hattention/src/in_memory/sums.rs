@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::{LARGEST_ERROR, Rows, SAFE_SQUARES, SAMPLE, Solution, UNIT};
 use crate::dense::factor::{cholesky, inverse_by_columns};
-use crate::dense::rows::{ResidualSums, Shifted, products, residual_roundings, roundings};
+use crate::dense::residuals::{ResidualSums, residual_roundings};
+use crate::dense::rows::{Shifted, products, roundings};
 use crate::dense::{PANEL, Panels};
 use crate::double_double::DoubleDouble;
 use crate::exact::float::Float;
