@@ -1,23 +1,29 @@
 //! Dense matrices in doubles: the only file that names faer.
 
-use faer::{Mat, Side};
+use faer::Mat;
 
 use crate::error::Error;
 use crate::matrix::Matrix;
 
-/// Eigenvalues (ascending) and eigenvectors (by columns, `[column][row]`) of a symmetric matrix, row-major `n × n`.
+/// Eigenvalues (ascending) and eigenvectors (by columns, `[column][row]`) of a symmetric matrix, row-major `n × n`; on one
+/// thread: others would show in the last bits.
 ///
 /// # Errors
 /// [`Error::NoConvergence`] if the iteration fails.
 pub(crate) fn symmetric_eigen(matrix: &[f64], n: usize) -> Result<(Vec<f64>, Vec<Vec<f64>>), Error> {
+    use faer::dyn_stack::{MemBuffer, MemStack};
+    use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
     if n == 0 {
         return Ok((Vec::new(), Vec::new()));
     }
     let a = Mat::from_fn(n, n, |i, j| matrix[i.max(j) * n + i.min(j)]);
-    let eigen = a.self_adjoint_eigen(Side::Lower).map_err(|_| Error::NoConvergence { steps: 0, residual: f64::NAN })?;
-    let values = (0..n).map(|i| eigen.S()[i]).collect();
-    let vectors = (0..n).map(|j| (0..n).map(|i| eigen.U()[(i, j)]).collect()).collect();
-    Ok((values, vectors))
+    let (mut values, mut vectors) = (faer::diag::Diag::<f64>::zeros(n), Mat::<f64>::zeros(n, n));
+    let scratch = self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, faer::Par::Seq, Default::default());
+    let mut memory = MemBuffer::new(scratch);
+    let stack = MemStack::new(&mut memory);
+    self_adjoint_evd(a.as_ref(), values.as_mut(), Some(vectors.as_mut()), faer::Par::Seq, stack, Default::default())
+        .map_err(|_| Error::NoConvergence { steps: 0, residual: f64::NAN })?;
+    Ok(((0..n).map(|i| values[i]).collect(), (0..n).map(|j| (0..n).map(|i| vectors[(i, j)]).collect()).collect()))
 }
 
 /// Solves a symmetric system, row-major `n × n`, scaled to unit diagonal; `None` if it is singular to working precision.

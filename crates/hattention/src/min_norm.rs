@@ -1,5 +1,7 @@
 //! The shortest coefficients of a design with dependent columns.
 
+use rayon::prelude::*;
+
 use crate::exact::float::Float;
 use crate::exact::ldl::{Ldl, Verdict};
 
@@ -14,6 +16,7 @@ pub(crate) fn spread<const N: usize>(
     let one = Float::<N>::from_f64(1.0);
     // Columns of M: unit vectors for kept columns, coefficients on them for the others.
     let columns: Vec<Vec<Float<N>>> = (0..ldl.size)
+        .into_par_iter()
         .map(|i| match kept.binary_search(&i) {
             Ok(place) => (0..rank).map(|k| if k == place { one } else { Float::ZERO }).collect(),
             Err(_) => {
@@ -26,13 +29,18 @@ pub(crate) fn spread<const N: usize>(
     if N < 32 && 2 * largest > 32 * N as i64 {
         return None;
     }
-    let mut gram = Vec::with_capacity(rank * (rank + 1) / 2);
-    for a in 0..rank {
-        for b in 0..=a {
-            gram.push(columns.iter().fold(Float::ZERO, |sum, m| sum + m[a] * m[b]));
-        }
-    }
+    let others: Vec<&Vec<Float<N>>> =
+        (0..ldl.size).filter(|i| kept.binary_search(i).is_err()).map(|i| &columns[i]).collect();
+    let row = |a: usize| -> Vec<Float<N>> {
+        let others: Vec<&&Vec<Float<N>>> = others.iter().filter(|m| !m[a].is_zero()).collect();
+        let entry = |b: usize| {
+            let own = if a == b { one } else { Float::ZERO };
+            others.iter().fold(own, |sum, m| if m[b].is_zero() { sum } else { sum + m[a] * m[b] })
+        };
+        (0..=a).map(entry).collect()
+    };
+    let gram = (0..rank).into_par_iter().map(row).collect::<Vec<_>>().concat();
     // M Mᵀ is the identity plus a square, and the bits hold both: no pivot can fail.
     let factor = Ldl::factor(&gram, rank, |_, _, _, _| Verdict::Keep)?;
-    Some(columns.iter().enumerate().map(|(i, column)| (i, factor.solve(column))).collect())
+    Some(columns.par_iter().enumerate().map(|(i, column)| (i, factor.solve(column))).collect())
 }

@@ -163,7 +163,7 @@ impl<const N: usize> Ldl<N> {
                 continue;
             }
             let start = row_start(i);
-            for (earlier, l) in x[..i].iter_mut().zip(&self.lower[start..start + i]) {
+            for (earlier, l) in x[..i].iter_mut().zip(&self.lower[start..start + i]).filter(|(_, l)| !l.is_zero()) {
                 *earlier = *earlier - value * *l;
             }
             for j in 0..i {
@@ -209,5 +209,5 @@ impl<const N: usize> Ldl<N> {
 
 /// `Σ aᵢ bᵢ`. Long sums are cut at fixed places, so that threads do not change the result.
 fn dot<const N: usize>(a: &[Float<N>], b: &[Float<N>]) -> Float<N> {
-    a.iter().zip(b).fold(Float::ZERO, |sum, (x, y)| if x.is_zero() { sum } else { sum + *x * *y })
+    a.iter().zip(b).fold(Float::ZERO, |sum, (x, y)| if x.is_zero() || y.is_zero() { sum } else { sum + *x * *y })
 }

@@ -81,7 +81,7 @@ impl Job<'_> {
         let sums = Centred::<N>::new(&self.moments.sums, self.design.intercept).with_errors(self.moments);
         let sums = sums.with_formed(&placed.formed).with_products();
         let spectrum = Spectrum::at(&sums, &placed.table);
-        let Some((keys, kept, dependent, ldl)) = self.invert(&sums, &spectrum)? else {
+        let Some(Inverse { keys, unit, kept, dependent, ldl }) = self.invert(&sums, &spectrum)? else {
             return Ok(None);
         };
         let columns: Vec<usize> = kept.iter().map(|&i| spectrum.table[i]).collect();
@@ -89,7 +89,7 @@ impl Job<'_> {
         let Some(report) = self.report(&sums, &spectrum, ldl.as_ref(), &kept, &means) else {
             return Ok(None);
         };
-        let frame = self.frame(&sums, &spectrum, &kept, means, report);
+        let frame = Frame { keys_unit: unit, ..self.frame(&sums, &spectrum, &kept, means, report) };
         let factored = Factored { frame, keys };
         let kept = kept.iter().map(|&i| spectrum.candidates[i]).collect();
         let constant = self.design.intercept.then(|| sums.total().sqrt().reciprocal());
@@ -143,6 +143,10 @@ impl Job<'_> {
             report,
             formed: sums.formed().to_vec(),
             intercept: self.design.intercept,
+            keys_unit: None,
+            saturated: self.filter == Filter::Ols
+                && self.moments.taken.is_none()
+                && self.moments.rows() == kept.len() as u64 + self.design.intercept as u64,
         };
         let lengths = frame.columns.iter().zip(&frame.lengths).map(|(&c, length)| frame.reach(sums, c, *length));
         Frame { lengths: lengths.collect(), ..frame }
@@ -222,22 +226,20 @@ impl Job<'_> {
         Err(Error::RankDeficient { rank: columns - dependent.len(), columns, dependent })
     }
 
-    /// The filtered inverse as keys, the columns it uses, those it leaves out, and the factor if there was one;
-    /// `None` if it takes more bits.
-    #[allow(clippy::type_complexity)]
+    /// The filtered inverse; `None` if it takes more bits.
     fn invert<const N: usize>(
         &self,
         sums: &Centred<'_, N>,
         spectrum: &Spectrum<N>,
-    ) -> Result<Option<(Vec<Vec<Float<N>>>, Vec<usize>, Vec<Dependence>, Option<Ldl<N>>)>, Error> {
+    ) -> Result<Option<Inverse<N>>, Error> {
         let size = spectrum.table.len();
         if let Filter::Components { count, standardize } = self.filter {
             let lost = |i: usize| extent(sums, spectrum, i) - spectrum.diagonal(i).exponent();
             if N < 32 && (0..size).any(|i| lost(i) > spare_bits(N)) {
                 return Ok(None);
             }
-            let keys = crate::components::keys(sums, &spectrum.table, count, standardize)?;
-            return Ok(Some((keys, (0..size).collect(), Vec::new(), None)));
+            let (keys, unit) = crate::components::keys(sums, &spectrum.table, count, standardize)?;
+            return Ok(Some(Inverse { keys, unit, kept: (0..size).collect(), dependent: Vec::new(), ldl: None }));
         }
         let mut dependent = self.never_observed();
         let Some(ldl) = self.factor_gram(sums, spectrum, &mut dependent) else {
@@ -250,7 +252,7 @@ impl Job<'_> {
             .iter()
             .map(|&j| kept.iter().take_while(|&&i| i <= j).map(|&i| full[j][i].scale(spectrum.scales[i])).collect())
             .collect();
-        Ok(Some((keys, kept, dependent, Some(ldl))))
+        Ok(Some(Inverse { keys, unit: None, kept, dependent, ldl: Some(ldl) }))
     }
 
     /// The factor of the scaled Gram matrix (with the ridge penalty, if any), and the columns found dependent.
@@ -401,6 +403,19 @@ pub(crate) fn unit(tolerance: RankTolerance, precision: Precision) -> f64 {
 }
 
 /// What a factorisation gives to a [`Whitening`].
+/// A filtered inverse.
+struct Inverse<const N: usize> {
+    keys: Vec<Vec<Float<N>>>,
+    /// The power of two up to which the keys are known, if not the unit of the arithmetic.
+    unit: Option<i64>,
+    /// The columns it uses.
+    kept: Vec<usize>,
+    /// Those it leaves out.
+    dependent: Vec<Dependence>,
+    /// The factor, if there was one.
+    ldl: Option<Ldl<N>>,
+}
+
 pub(super) struct Made {
     pub(super) effective_df: f64,
     pub(super) condition: f64,

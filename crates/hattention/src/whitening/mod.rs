@@ -164,10 +164,11 @@ impl Whitening {
         let (design, filter, options) = (&self.design, self.filter, self.options);
         let unweighted = self.unweighted.as_deref();
         // Beyond some hundred columns more bits cost minutes; what the bits at hand give is then said as it is.
-        let most = match self.kept.len() {
+        let most = match self.kept.len().max(design.names.len()) {
             // (Sums of residuals have no more.)
             0..=64 if moments.taken.is_some() => 512,
-            0..=64 => 2048,
+            0..=12 => 2048,
+            13..=64 => 1024,
             65..=256 => 512,
             _ => 256,
         };

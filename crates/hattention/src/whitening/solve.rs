@@ -22,6 +22,10 @@ pub(crate) struct Frame<const N: usize> {
     /// The columns of orthogonal polynomials, formed of those of the table.
     pub(crate) formed: Vec<Combination<N>>,
     pub(crate) intercept: bool,
+    /// As many independent columns as rows: every target is fitted perfectly.
+    pub(crate) saturated: bool,
+    /// The power of two up to which the keys are known, if not the unit of the arithmetic.
+    pub(crate) keys_unit: Option<i64>,
 }
 
 /// A filtered inverse over the kept columns, in the bits it needed.
@@ -102,7 +106,8 @@ impl<const N: usize> Frame<N> {
     /// The unit of the arithmetic with room for sums over the columns and over the terms of one, as an exponent.
     pub(super) fn unit(&self) -> i64 {
         let terms = self.formed.iter().map(Vec::len).max().unwrap_or(0);
-        12 - 64 * N as i64 + 2 * (64 - ((self.columns.len() + terms) as u64 + 1).leading_zeros() as i64)
+        let own = 12 - 64 * N as i64 + 2 * (64 - ((self.columns.len() + terms) as u64 + 1).leading_zeros() as i64);
+        self.keys_unit.map_or(own, |keys| own.max(keys))
     }
 
     /// A column's length, or as much more as makes its error a rounding of it: errors of products are `u` times lengths.
@@ -182,10 +187,11 @@ impl<const N: usize> Frame<N> {
             error = error + bound[i] * (c.abs() + (*b * self.penalties[i]).abs().scale(1));
         }
         // Within its error nothing is left: the fit is perfect, or the bits are too few to tell.
-        let perfect = (residual - error).is_negative();
+        let perfect = self.saturated || (residual - error).is_negative();
         let residual = if perfect { Float::ZERO } else { residual };
         let explained = total - residual;
-        let residual_known = total.is_zero() || (!perfect && residual.exponent() - error.exponent() > 58);
+        let residual_known =
+            self.saturated || total.is_zero() || (!perfect && residual.exponent() - error.exponent() > 58);
         let known = |pair: &Option<(Float<N>, Float<N>)>| {
             pair.as_ref().is_none_or(|(b, e)| e.is_zero() || b.exponent() - e.exponent() > 58)
         };

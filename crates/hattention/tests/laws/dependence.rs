@@ -209,6 +209,28 @@ fn the_shortest_coefficients_are_those_of_the_pseudo_inverse() {
 }
 
 #[test]
+fn fewer_rows_than_columns_are_fitted_perfectly() {
+    let mut source = Source(5);
+    let columns: Vec<Vec<f64>> = (0..40).map(|_| source.reals(12)).collect();
+    for intercept in [false, true] {
+        let case = Case::dense("wide", columns.clone(), source.reals(12), intercept);
+        let moments = case.moments();
+        let (whitening, fit) = case.solve(&moments, Filter::Ols, Aliased::MinNorm, RankTolerance::Rounding).unwrap();
+        assert_eq!((whitening.rank, fit.residual_sum, fit.df_residual), (12, 0.0, 0.0));
+        let first = intercept as usize;
+        for row in 0..12 {
+            let slopes = fit.estimates[first..].iter().zip(&case.columns).map(|(b, column)| {
+                let Values::Dense(x) = column else { panic!("dense columns only") };
+                b.unwrap().to_f64() * x[row]
+            });
+            let constant = if intercept { fit.estimates[0].unwrap().to_f64() } else { 0.0 };
+            let Values::Dense(y) = &case.target else { panic!("a dense target") };
+            assert!((constant + slopes.sum::<f64>() - y[row]).abs() < 1e-12, "row {row}");
+        }
+    }
+}
+
+#[test]
 fn the_shortest_coefficients_survive_any_scale() {
     // x₃ = 2⁸⁰⁰ (x₁ + x₂): it carries all but 2⁻⁸⁰⁰ of what x₁ and x₂ have in common.
     let a = [1.0, 2.0, 3.0, 5.0, -1.0].map(|x: f64| x * 2f64.powi(-400));

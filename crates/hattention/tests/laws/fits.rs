@@ -3,7 +3,7 @@
 use hattention::{Aliased, Filter, RankTolerance};
 
 use crate::support::exact::Penalty;
-use crate::support::{Case, Fraction, Truth, Values};
+use crate::support::{Case, Fraction, Source, Truth, Values};
 use crate::table::{EPSILON, regular, weighted_designs};
 
 #[test]
@@ -142,6 +142,24 @@ fn all_components_are_least_squares() {
             let residuals = truth.residual_sum.digits(fit.residual_sum);
             assert!(residuals > 12.0, "{}: {} for {:e}", case.name, fit.residual_sum, truth.residual_sum.to_f64());
         }
+    }
+}
+
+#[test]
+fn components_of_many_columns_are_refined_to_the_last_bit() {
+    // From 24 columns on eigenvectors come from doubles, refined: all of them together are least squares again.
+    let mut source = Source(77);
+    let columns: Vec<Vec<f64>> = (0..30).map(|_| source.reals(90)).collect();
+    let case = Case::dense("thirty columns", columns, source.reals(90), true);
+    let (_, exact) = case.ols(RankTolerance::Exact).unwrap();
+    for standardize in [false, true] {
+        let filter = Filter::Components { count: 30, standardize };
+        let (_, fit) = case.solve(&case.moments(), filter, Aliased::Error, RankTolerance::Exact).unwrap();
+        for (k, (b, expected)) in fit.estimates.iter().zip(&exact.estimates).enumerate() {
+            assert_eq!(b.unwrap().to_f64(), expected.unwrap().to_f64(), "coefficient {k}");
+            assert_eq!(fit.coefficient_digits[k], Some(15.9));
+        }
+        assert_eq!(fit.residual_sum, exact.residual_sum);
     }
 }
 

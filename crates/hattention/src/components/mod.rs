@@ -1,16 +1,23 @@
 //! Principal components: eigenvectors of the centred sums of products, in extended arithmetic.
 
+mod refined;
+
 use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::exact::float::Float;
 
-/// Keys of principal components regression: `v_k / √λ_k` for the `count` largest eigenvalues, over the given columns.
+/// Columns from which on eigenvectors in doubles, refined, are faster than rotations of all bits.
+const REFINED_FROM: usize = 24;
+
+/// Keys of principal components regression: `v_k / √λ_k` for the `count` largest eigenvalues, over the given columns; and
+/// the power of two up to which they are known, if that is not the unit of the arithmetic.
+#[allow(clippy::type_complexity)]
 pub(crate) fn keys<const N: usize>(
     sums: &Centred<'_, N>,
     columns: &[usize],
     count: usize,
     standardize: bool,
-) -> Result<Vec<Vec<Float<N>>>, Error> {
+) -> Result<(Vec<Vec<Float<N>>>, Option<i64>), Error> {
     let size = columns.len();
     let scales: Vec<Float<N>> = columns
         .iter()
@@ -26,6 +33,18 @@ pub(crate) fn keys<const N: usize>(
             matrix[i][j] = sums.product(columns[i], columns[j]) * scales[i] * scales[j];
             matrix[j][i] = matrix[i][j];
         }
+    }
+    let key = |vector: &dyn Fn(usize) -> Float<N>, value: Float<N>| {
+        let root = value.sqrt().reciprocal();
+        (0..size).map(|i| vector(i) * root * scales[i]).collect()
+    };
+    if N == 4
+        && size >= REFINED_FROM
+        && (1..=size).contains(&count)
+        && let Some(pairs) = refined::largest_pairs(&matrix, count)
+    {
+        let keys = pairs.values.iter().zip(&pairs.vectors).map(|(value, vector)| key(&|i| vector[i], *value));
+        return Ok((keys.collect(), Some(pairs.unit)));
     }
     let (values, vectors) = jacobi(matrix)?;
     let mut order: Vec<usize> = (0..size).collect();
@@ -44,13 +63,7 @@ pub(crate) fn keys<const N: usize>(
             allowed: "at most the rank of the centred design",
         });
     }
-    Ok(order[..count]
-        .iter()
-        .map(|&k| {
-            let root = values[k].sqrt().reciprocal();
-            (0..size).map(|i| vectors[i][k] * root * scales[i]).collect()
-        })
-        .collect())
+    Ok((order[..count].iter().map(|&k| key(&|i| vectors[i][k], values[k])).collect(), None))
 }
 
 /// Eigenvalues and eigenvectors (by columns) by cyclic Jacobi rotations.
