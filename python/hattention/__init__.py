@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import plots
@@ -38,6 +40,12 @@ __all__ = [
 ]
 
 _ESTIMATORS = {"DriftDetector": "_drift", "LeastSquares": "_estimator"}
+
+
+if "sklearn" not in sys.modules and find_spec("sklearn") is None or sys.modules.get("sklearn", sys) is None:
+    # (A star import takes all names of the list.)
+    for _name in _ESTIMATORS:
+        __all__.remove(_name)
 
 
 def __getattr__(name: str) -> Any:

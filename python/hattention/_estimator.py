@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
+import threading
+from contextlib import contextmanager
+from copy import deepcopy
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,9 +16,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import _hattention
 from ._reports import Explanation
-from .errors import DataError, HattentionWarning
+from .errors import DataError, _warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
 __all__ = ["LeastSquares"]
@@ -27,7 +32,8 @@ Array = Any
 class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Least squares, ridge and principal components, with the rows behind every prediction.
 
-    Arrays of any layout are read where they are: nothing is copied but what is not of 64-bit floats.
+    Arrays of numpy are read where they are, whatever their layout; what is not of 64-bit floats is converted first, and
+    frames become arrays.
 
     Parameters
     ----------
@@ -67,9 +73,12 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     n_components_ : int or None
         Principal components.
     leverage_ : array of shape (n_samples,)
-        What each training row weighs in its own prediction. (Of the rows that `fit` was given, while they are there.)
+        What each training row weighs in its own prediction. (Of the rows that `fit` was given, while they are there, and
+        as they are now.)
     loo_residuals_ : array of shape (n_samples,) or (n_samples, n_targets)
-        Residuals of each training row from the fit of all others, exactly.
+        Residuals of each training row from the fit of all others: exactly, for least squares and a penalty that was given.
+        What all rows chose is held: the penalty of ``ridge="auto"``, the scales of ``standardize``, the directions of
+        ``components``.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -78,8 +87,8 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     `partial_fit`, `merge` and `remove` work on the exact sums of the rows: any order and any pieces give the same bits.
     `fit` keeps no such sums, and is faster.
 
-    As a transformer it gives the keys of rows, ``kᵢ = Lᵀ(xᵢ − x̄)`` with ``L Lᵀ = (XᵀX)⁻¹``: the weight of a training row in
-    a prediction is the inner product of their keys (and 1/n).
+    As a transformer it gives the keys of rows, ``kᵢ = Lᵀ(xᵢ − x̄)`` with ``L Lᵀ = (XᵀWX)⁻¹``: training row i, of weight wᵢ,
+    weighs ``wᵢ (1/Σw + ⟨k, kᵢ⟩)`` in the prediction of a row of key k. (Without a constant ``wᵢ ⟨k, kᵢ⟩``, and x̄ is 0.)
 
     It equals `sklearn.linear_model.LinearRegression`, `sklearn.linear_model.Ridge`, ``lm`` in R, ``pcr`` of R's pls.
 
@@ -94,6 +103,24 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     >>> model.explain([[5.0]], top=2)[0].rows
     array([3, 0])
     """
+
+    coef_: NDArray[np.float64]
+    coef_se_: NDArray[np.float64]
+    intercept_: Any
+    intercept_se_: Any
+    sigma_: Any
+    df_resid_: Any
+    r_squared_: Any
+    digits_: float
+    rank_: int
+    condition_: float
+    method_: str
+    alpha_: float | None
+    n_components_: int | None
+    n_features_in_: int
+    _fit: _hattention.ArrayFit
+    _state: _hattention.ArrayState | None
+    _training: tuple[Any, Any, Any] | None
 
     def __init__(
         self,
@@ -120,45 +147,53 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         sample_weight : array-like of shape (n_samples,), optional
             Observation weights, as R's analytic weights: errors have the variance σ²/w.
         """
-        given = (X, y, sample_weight)
-        X, y, weights = self._checked(*given, reset=True, finite=False)
-        self._forget()
-        try:
-            fit = _hattention.fit_arrays(X, _matrix(y), weights, _targets(y), self._asked(X.shape[1]))
-        except ValueError:
-            # (The engine finds numbers that are not finite on its way, without a read of all rows before; whoever uses
-            # scikit-learn knows them by its words.)
-            self._checked(*given, reset=True)
-            raise
-        self._tell(fit, y.ndim)
-        self._training: tuple[Any, Any, Any] | None = (X, y, weights)
+        with self._undone_if_it_fails():
+            rows, target, weights = self._checked(X, y, sample_weight, reset=True, finite=False)
+            asked = self._asked(rows.shape[1])
+            try:
+                fit = _hattention.fit_arrays(rows, _matrix(target), weights, _targets(target), asked)
+            except ValueError:
+                # (The engine finds numbers that are not finite on its way, without a read of all rows before; whoever
+                # uses scikit-learn knows them by its words.)
+                self._checked(X, y, sample_weight, reset=True)
+                raise
+            self._state = None
+            self._training = (rows, target, weights)
+            self._tell(fit, target.ndim)
         return self
 
     def partial_fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
-        """Add rows to those of earlier calls, exactly, and fit all of them."""
-        first = not hasattr(self, "_state")
-        X, y, weights = self._checked(X, y, sample_weight, reset=first)
-        if first:
-            self._forget()
-            self._state, self._target_dim = _hattention.ArrayState(X.shape[1] + _matrix(y).shape[1]), y.ndim
-        self._state.change(X, _matrix(y), weights, False)
-        return self._solved(_targets(y))
+        """Add rows to those of earlier calls, and to those that `fit` was given, exactly; and fit all of them."""
+        with self._undone_if_it_fails():
+            first = not hasattr(self, "_fit")
+            rows, target, weights = self._checked(X, y, sample_weight, reset=first)
+            if first:
+                state = _hattention.ArrayState(rows.shape[1] + _matrix(target).shape[1])
+            else:
+                state = self._sums(target)
+            self._solved(state.changed(rows, _matrix(target), weights, False), _targets(target), target.ndim)
+        return self
 
     def remove(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
         """Take rows of earlier calls of `partial_fit` out: the sums are, in bits, those that never saw them."""
-        self._need_state("remove")
-        X, y, weights = self._checked(X, y, sample_weight, reset=False)
-        self._state.change(X, _matrix(y), weights, True)
-        return self._solved(_targets(y))
+        with self._undone_if_it_fails():
+            state = self._need_state("remove")
+            rows, target, weights = self._checked(X, y, sample_weight, reset=False)
+            self._same_targets(target)
+            self._solved(state.changed(rows, _matrix(target), weights, True), self._target_names, self._target_dim)
+        return self
 
     def merge(self, other: LeastSquares) -> LeastSquares:
         """Add the rows of another estimator that was fitted by `partial_fit`, exactly, and fit all of them."""
-        self._need_state("merge")
-        other._need_state("merge")
-        if self.n_features_in_ != other.n_features_in_:
-            raise DataError(f"the other estimator has {other.n_features_in_} features, expected {self.n_features_in_}")
-        self._state.merge(other._state)
-        return self._solved(self._target_names)
+        if not isinstance(other, LeastSquares):
+            raise TypeError(f"merge takes a LeastSquares, not {type(other).__name__}")
+        with self._undone_if_it_fails():
+            own, more = self._need_state("merge"), other._need_state("merge")
+            for what, get in _SAME_IN_PARTS.items():
+                if get(self) != get(other):
+                    raise DataError(f"the other estimator has {get(other)} {what}, expected {get(self)}")
+            self._solved(own.merged(more), self._target_names, self._target_dim)
+        return self
 
     def predict(
         self,
@@ -217,7 +252,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
 
     @property
     def loo_residuals_(self) -> NDArray[np.float64]:
-        """Residuals of the training rows, each from the fit of all others."""
+        """Residuals of the training rows, each from the fit of all others: ``eᵢ / (1 − hᵢᵢ)``."""
         X, y, weights = self._rows("loo_residuals_")
         residuals = self._shaped(self._fit.residuals(X, _matrix(y)))
         alone = 1.0 - np.asarray(self._fit.leverages(X, weights))
@@ -250,6 +285,11 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
             Rows are counted from 0.
         """
         check_is_fitted(self)
+        for what, count in (("top", top), ("target", target)):
+            if not isinstance(count, Integral) or count < 0:
+                raise DataError(f"{what} is {count!r}, expected a whole number from 0 on")
+        if target >= len(self._target_names):
+            raise DataError(f"target is {target}, and there are {len(self._target_names)}, counted from 0")
         if train is None:
             X, y, weights = self._rows("explain")
         else:
@@ -260,13 +300,20 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     # How it is done.
 
     def _asked(self, features: int) -> dict[str, Any]:
+        number, whole = isinstance(self.ridge, Real), isinstance(self.components, Integral)
+        if not (self.ridge is None or isinstance(self.ridge, str) or number):
+            raise DataError(f'ridge is {self.ridge!r}, expected a number, "auto" or None')
+        if not (self.components is None or isinstance(self.components, str) or whole and self.components >= 0):
+            raise DataError(f'components is {self.components!r}, expected a whole number, "auto" or None')
+        if not isinstance(self.aliased, str):
+            raise DataError(f'aliased is {self.aliased!r}, expected "min-norm", "drop" or "error"')
         names = getattr(self, "feature_names_in_", None)
         return {
             "intercept": bool(self.fit_intercept),
             "names": [f"x{at}" for at in range(features)] if names is None else [str(name) for name in names],
             "solve": {
-                "ridge": self.ridge,
-                "components": self.components,
+                "ridge": float(self.ridge) if number else self.ridge,  # type: ignore[arg-type]
+                "components": int(self.components) if whole else self.components,  # type: ignore[arg-type]
                 "standardize": bool(self.standardize),
                 "aliased": self.aliased,
             },
@@ -287,23 +334,50 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     def _inputs(self, X: Any) -> Any:
         return _plain(validate_data(self, X, dtype=np.float64, reset=False))
 
-    def _solved(self, targets: list[str]) -> LeastSquares:
-        self._tell(self._state.solve(targets, self._asked(self.n_features_in_)), self._target_dim)
-        self._training = None
-        return self
+    def _solved(self, state: _hattention.ArrayState, targets: list[str], target_dim: int) -> None:
+        fit = state.solve(targets, self._asked(self.n_features_in_))
+        self._state, self._training = state, None
+        # (Of the first few rows of a stream all columns depend on each other.)
+        self._tell(fit, target_dim, warn=state.rows > self.n_features_in_)
 
-    def _tell(self, fit: _hattention.ArrayFit, target_dim: int) -> None:
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        """One change of an estimator at a time, and all of it or nothing."""
+        with _CHANGING:
+            before = dict(self.__dict__)
+            try:
+                yield
+            except BaseException:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+                raise
+
+    def _sums(self, target: Any) -> _hattention.ArrayState:
+        """The sums of all rows so far: those of earlier parts, or of the rows that `fit` was given."""
+        self._same_targets(target)
+        if self._state is not None:
+            return self._state
+        X, y, weights = self._rows("partial_fit after fit")
+        none = _hattention.ArrayState(X.shape[1] + _matrix(y).shape[1])
+        return none.changed(X, _matrix(y), weights, False)
+
+    def _same_targets(self, target: Any) -> None:
+        got, expected = _matrix(target).shape[1], len(self._target_names)
+        if got != expected or target.ndim != self._target_dim:
+            raise DataError(f"y has the shape {target.shape}, expected {expected} {'targets' if expected > 1 else 'target'}")
+
+    def _tell(self, fit: _hattention.ArrayFit, target_dim: int, warn: bool = True) -> None:
         self._fit, self._target_dim = fit, target_dim
         told = self._told = json.loads(fit.json())
         targets = told["targets"]
         self._target_names = [target["name"] for target in targets]
         # (A constant column beside the intercept gets a zero: nothing to know.)
         dependent = [one["column"] for one in told["dependent"] if not one["constant"]]
-        if dependent and told["components"] is None and told["alpha"] is None:
+        if warn and dependent and told["components"] is None and told["alpha"] is None:
             names = ", ".join(f"`{name}`" for name in dependent[:5])
             more = ", …" if len(dependent) > 5 else ""
             done = "the shortest solution is taken" if self.aliased == "min-norm" else "they are left out"
-            warnings.warn(f"columns depend on others: {names}{more}; {done}", HattentionWarning, stacklevel=3)
+            _warn(f"columns depend on others: {names}{more}; {done}")
         estimates, errors = np.nan_to_num(fit.estimates()), fit.std_errors()
         first = 1 if self.fit_intercept else 0
 
@@ -328,21 +402,17 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     def _rows(self, what: str) -> tuple[Any, Any, Any]:
         check_is_fitted(self)
         if self._training is None:
-            raise DataError(
+            raise _NoRowsError(
                 f"{what} needs the training rows, which are not there: `partial_fit` and pickles keep none",
                 "give `train=(X, y)` to `explain`, or use `leverage` and `predict` with them",
             )
         return self._training
 
-    def _need_state(self, what: str) -> None:
+    def _need_state(self, what: str) -> _hattention.ArrayState:
         check_is_fitted(self)
-        if not hasattr(self, "_state"):
+        if self._state is None:
             raise DataError(f"{what} needs the sums of the rows, and `fit` keeps none", "use `partial_fit` in its place")
-
-    def _forget(self) -> None:
-        for name in ("_state", "_training"):
-            if hasattr(self, name):
-                delattr(self, name)
+        return self._state
 
     @property
     def _n_features_out(self) -> int:
@@ -355,7 +425,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         state = dict(super().__getstate__())
         state.pop("_training", None)
         for name in ("_fit", "_state"):
-            if name in state:
+            if state.get(name) is not None:
                 state[name] = state[name].to_bytes()
         return state
 
@@ -364,9 +434,36 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         if "_fit" in state:
             state["_fit"] = _hattention.ArrayFit.from_bytes(state["_fit"])
             state["_training"] = None
-        if "_state" in state:
+        if state.get("_state") is not None:
             state["_state"] = _hattention.ArrayState.from_bytes(state["_state"])
         super().__setstate__(state)
+
+    def __copy__(self) -> LeastSquares:
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LeastSquares:
+        new = type(self).__new__(type(self))
+        # (Fits and states never change.)
+        kept: dict[str, Any] = {name: self.__dict__[name] for name in ("_fit", "_state") if name in self.__dict__}
+        new.__dict__.update(kept)
+        new.__dict__.update({name: deepcopy(value, memo) for name, value in self.__dict__.items() if name not in kept})
+        return new
+
+
+class _NoRowsError(DataError, AttributeError):
+    """What needs the training rows is not there without them: no such attribute."""
+
+
+_CHANGING = threading.RLock()
+"""Held while an estimator changes: of calls from several threads none is lost."""
+
+_SAME_IN_PARTS: dict[str, Callable[[LeastSquares], Any]] = {
+    "features": lambda one: one.n_features_in_,
+    "as names of its features": lambda one: list(getattr(one, "feature_names_in_", [])),
+    "as targets": lambda one: one._target_names,
+}
 
 
 def _plain(array: Any) -> Any:

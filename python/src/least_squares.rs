@@ -17,10 +17,16 @@ use serde_json::{Value, json};
 use crate::arrays::Arrays;
 use crate::failure::exception;
 use crate::model::Solving;
-use crate::work::run;
+use crate::work::{Listener, run, run_briefly};
 
 /// Rows that are read at a time where their keys are needed.
 const PIECE: usize = 4096;
+
+/// Numbers that are read in less time than a thread takes to start.
+const BRIEF: usize = 1 << 15;
+
+/// Columns that are solved in that time.
+const BRIEF_COLUMNS: usize = 16;
 
 /// The name of a state in its bytes.
 const MOMENTS: &str = "moments";
@@ -74,7 +80,8 @@ pub fn fit_arrays(
 ) -> PyResult<ArrayFit> {
     let arrays = Arrays::of(&inputs, Some(&targets), weights.as_ref());
     let arrays = arrays.map_err(|error| exception(py, &error.into()))?;
-    run(py, move |_| {
+    let brief = arrays.table.rows() * arrays.table.columns() < BRIEF && arrays.table.columns() < BRIEF_COLUMNS;
+    let work = move |_: &Listener| {
         let wanted = Wanted::of(asked)?;
         if wanted.solve.amount != Amount::Ols {
             let moments = Moments::of_table(&arrays.table, &arrays.targets, arrays.weights)?;
@@ -85,11 +92,12 @@ pub fn fit_arrays(
             in_memory::fit_table(&arrays.table, &wanted.design, &named, arrays.weights, wanted.solve.whitening())?;
         let (whitening, fits) = fitted;
         Ok(ArrayFit { model: Model { whitening, fits, extra: Value::Null } })
-    })
+    };
+    if brief { run_briefly(py, work) } else { run(py, work) }
 }
 
 /// The exact sums of rows of arrays.
-#[pyclass(module = "hattention._hattention")]
+#[pyclass(frozen, module = "hattention._hattention")]
 pub struct ArrayState {
     moments: Moments,
 }
@@ -108,20 +116,20 @@ impl ArrayState {
         self.moments.rows()
     }
 
-    /// Adds rows, or takes them out.
+    /// The state with more rows, or without some of its own.
     #[pyo3(signature = (inputs, targets, weights, remove))]
-    fn change(
-        &mut self,
+    fn changed(
+        &self,
         py: Python<'_>,
         inputs: Matrix<'_>,
         targets: Matrix<'_>,
         weights: Option<Vector<'_>>,
         remove: bool,
-    ) -> PyResult<()> {
+    ) -> PyResult<Self> {
         let arrays = Arrays::of(&inputs, Some(&targets), weights.as_ref());
         let arrays = arrays.map_err(|error| exception(py, &error.into()))?;
         let (moments, columns) = (&self.moments, self.moments.columns());
-        let changed = run(py, move |_| {
+        let moments = run(py, move |_| {
             let more = Moments::of_table(&arrays.table, &arrays.targets, arrays.weights)?;
             if more.columns() != columns {
                 let (what, got) = ("the columns", more.columns());
@@ -141,19 +149,21 @@ impl ArrayState {
             }
             Ok(moments)
         })?;
-        self.moments = changed;
-        Ok(())
+        Ok(Self { moments })
     }
 
-    /// Adds the rows of another state.
-    fn merge(&mut self, py: Python<'_>, other: &Self) -> PyResult<()> {
+    /// The state with the rows of another.
+    fn merged(&self, py: Python<'_>, other: &Self) -> PyResult<Self> {
         let (expected, got) = (self.moments.columns(), other.moments.columns());
         if expected != got {
             let error = Error::Shape { what: "the columns", expected, got };
             return Err(exception(py, &error.into()));
         }
-        self.moments.merge(&other.moments);
-        Ok(())
+        run(py, |_| {
+            let mut moments = self.moments.clone();
+            moments.merge(&other.moments);
+            Ok(Self { moments })
+        })
     }
 
     /// The fit of the rows.
@@ -265,13 +275,15 @@ impl ArrayFit {
     fn predict<'py>(&self, py: Python<'py>, inputs: Matrix<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let arrays = self.checked(py, Arrays::of(&inputs, None, None))?;
         let (rows, ids) = (arrays.table.rows(), self.ids());
-        let numbers = run(py, move |_| {
+        let brief = rows * self.columns() * self.model.fits.len() < BRIEF;
+        let work = move |_: &Listener| {
             let mut numbers = vec![0.0; self.model.fits.len() * rows];
             for (fit, into) in self.model.fits.iter().zip(numbers.chunks_exact_mut(rows.max(1))) {
                 predict_table(&self.model.whitening, fit, &arrays.table, &ids, into)?;
             }
             Ok(numbers)
-        })?;
+        };
+        let numbers = if brief { run_briefly(py, work) } else { run(py, work) }?;
         PyArray1::from_vec(py, numbers).reshape([self.model.fits.len(), rows])
     }
 
@@ -359,8 +371,16 @@ impl ArrayFit {
         let arrays = self.checked(py, Arrays::of(&inputs, None, None))?;
         let (rows, keys) = (arrays.table.rows(), self.model.whitening.keys());
         let numbers = run(py, move |_| {
-            let pieces = Self::of_pieces(&arrays, |_, block| Ok(self.keys(block)?.components.split_off(1)))?;
-            Ok(joined(pieces, keys).concat())
+            let mut numbers = vec![0.0; keys * rows];
+            let pieces = arrays.pieces(PIECE);
+            let places = columns_in_pieces(&mut numbers, rows, &pieces);
+            let write = |scratch: &mut Vec<f64>, (piece, places): (&Range<usize>, Vec<&mut [f64]>)| {
+                let found = self.keys(&arrays.table.block(piece.clone(), scratch)?)?;
+                places.into_iter().zip(&found.components[1..]).for_each(|(place, key)| place.copy_from_slice(key));
+                Ok::<(), Error>(())
+            };
+            pieces.par_iter().zip(places).map_init(Vec::new, write).collect::<Result<(), Error>>()?;
+            Ok(numbers)
         })?;
         PyArray1::from_vec(py, numbers).reshape([keys, rows])
     }
@@ -416,6 +436,19 @@ impl ArrayFit {
     fn from_bytes(_class: &Bound<'_, PyType>, py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
         Ok(Self { model: Model::from_bytes(bytes).map_err(|error| exception(py, &error.into()))? })
     }
+}
+
+/// The places of the pieces in columns of so many rows, piece by piece.
+fn columns_in_pieces<'a>(numbers: &'a mut [f64], rows: usize, pieces: &[Range<usize>]) -> Vec<Vec<&'a mut [f64]>> {
+    let mut places: Vec<Vec<&'a mut [f64]>> = pieces.iter().map(|_| Vec::new()).collect();
+    for mut column in numbers.chunks_exact_mut(rows.max(1)) {
+        for (piece, places) in pieces.iter().zip(&mut places) {
+            let (own, rest) = std::mem::take(&mut column).split_at_mut(piece.len());
+            places.push(own);
+            column = rest;
+        }
+    }
+    places
 }
 
 /// What was found of the pieces, joined: `count` lists of one number a row.

@@ -145,6 +145,15 @@ pub fn run<T: Send>(py: Python<'_>, work: impl FnOnce(&Listener) -> Result<T, Fa
     result.map_err(|failure| exception(py, &failure))
 }
 
+/// [`run`] of work that takes less than a signal would be worth: a thread that listens would take longer.
+pub fn run_briefly<T: Send>(py: Python<'_>, work: impl FnOnce(&Listener) -> Result<T, Failure> + Send) -> PyResult<T> {
+    let (pool, listener) = (pool()?, Listener::default());
+    let result = py.detach(|| catch_unwind(AssertUnwindSafe(|| pool.install(|| work(&listener)))));
+    let result = result.map_err(|_| lost())?;
+    warn(py, &listener)?;
+    result.map_err(|failure| exception(py, &failure))
+}
+
 /// Notes as warnings of the package.
 fn warn(py: Python<'_>, listener: &Listener) -> PyResult<()> {
     let notes = listener.notes.lock().map(|notes| notes.clone()).unwrap_or_default();

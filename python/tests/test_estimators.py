@@ -202,7 +202,7 @@ def test_components_and_automatic_penalties() -> None:
         chosen.predict(X, "confidence")
     with pytest.raises(hattention.DataError, match="ridge and components"):
         LeastSquares(ridge=1.0, components=1).fit(X, Y)
-    with pytest.raises(hattention.DataError, match='ridge is "no"'):
+    with pytest.raises(hattention.DataError, match="ridge is .no."):
         LeastSquares(ridge="no").fit(X, Y)  # type: ignore[arg-type]
     with pytest.raises(hattention.DataError, match="interval is"):
         LeastSquares().fit(X, Y).predict(X, "no")  # type: ignore[arg-type]
