@@ -6,6 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hattention::interrupt::stoppable;
 use hattention_table::regression::{Failure, Pass, Watch};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -70,7 +71,7 @@ fn lost() -> PyErr {
 /// Hears notes, and tells work to stop.
 #[derive(Default)]
 pub struct Listener {
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
     notes: Mutex<Vec<String>>,
 }
 
@@ -115,7 +116,7 @@ pub fn run<T: Send>(py: Python<'_>, work: impl FnOnce(&Listener) -> Result<T, Fa
             let (sender, receiver) = sync_channel(1);
             let (pool, listener) = (&pool, &listener);
             scope.spawn(move || {
-                let result = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(listener))));
+                let result = catch_unwind(AssertUnwindSafe(|| pool.install(|| heard(listener, work))));
                 // (The other side waits until it has heard.)
                 drop(sender.send(result));
             });
@@ -143,6 +144,11 @@ pub fn run<T: Send>(py: Python<'_>, work: impl FnOnce(&Listener) -> Result<T, Fa
     let result = result.and_then(Result::ok).ok_or_else(lost)?;
     warn(py, &listener)?;
     result.map_err(|failure| exception(py, &failure))
+}
+
+/// Work that looks, within its steps as between them, whether it is to stop.
+fn heard<T>(listener: &Listener, work: impl FnOnce(&Listener) -> Result<T, Failure>) -> Result<T, Failure> {
+    stoppable(&listener.stop, || work(listener)).unwrap_or_else(|_| Err(Failure::interrupted()))
 }
 
 /// [`run`] of work that takes less than a signal would be worth: a thread that listens would take longer.

@@ -51,6 +51,7 @@ pub mod fit;
 pub mod groups;
 pub mod hopfield;
 pub mod in_memory;
+pub mod interrupt;
 mod lanes;
 mod linalg;
 pub mod matrix;

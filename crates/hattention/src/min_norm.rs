@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::exact::float::Float;
 use crate::exact::ldl::{Ldl, Verdict};
+use crate::interrupt::checked;
 
 /// Rows of `Mᵀ (M Mᵀ)⁻¹` by column, over the kept ones, where `X = X_kept M`: among all coefficients with the same
 /// fitted values these have the smallest norm. `None` if columns differ so much in length that it takes more bits.
@@ -39,8 +40,9 @@ pub(crate) fn spread<const N: usize>(
         };
         (0..=a).map(entry).collect()
     };
-    let gram = (0..rank).into_par_iter().map(row).collect::<Vec<_>>().concat();
+    let gram = (0..rank).into_par_iter().map(checked(row)).collect::<Vec<_>>().concat();
     // M Mᵀ is the identity plus a square, and the bits hold both: no pivot can fail.
     let factor = Ldl::factor(&gram, rank, |_, _, _, _| Verdict::Keep)?;
-    Some(columns.par_iter().enumerate().map(|(i, column)| (i, factor.solve(column))).collect())
+    let solve = |(i, column): (usize, &Vec<Float<N>>)| (i, factor.solve(column));
+    Some(columns.par_iter().enumerate().map(checked(solve)).collect())
 }

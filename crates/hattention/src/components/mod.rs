@@ -5,6 +5,7 @@ mod refined;
 use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::exact::float::Float;
+use crate::interrupt::Stop;
 
 /// Columns from which on eigenvectors in doubles, refined, are faster than rotations of all bits.
 const REFINED_FROM: usize = 24;
@@ -74,12 +75,13 @@ pub(crate) fn keys<const N: usize>(
 fn jacobi<const N: usize>(mut a: Vec<Vec<Float<N>>>) -> Result<(Vec<Float<N>>, Vec<Vec<Float<N>>>), Error> {
     const SWEEPS: usize = 60;
     let size = a.len();
-    let one = Float::<N>::from_f64(1.0);
+    let (one, stop) = (Float::<N>::from_f64(1.0), Stop::current());
     let mut vectors: Vec<Vec<Float<N>>> =
         (0..size).map(|i| (0..size).map(|j| if i == j { one } else { Float::ZERO }).collect()).collect();
     for _ in 0..SWEEPS {
         let mut rotated = false;
         for p in 0..size {
+            stop.check();
             for q in p + 1..size {
                 // Negligible beside both diagonal entries: graded matrices keep the digits of small eigenvalues.
                 let geometric = (a[p][p].exponent() + a[q][q].exponent()) / 2;

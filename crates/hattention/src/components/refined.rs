@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use crate::dense::kernel::{add_product, dot};
 use crate::double_double::DoubleDouble;
 use crate::exact::float::Float;
+use crate::interrupt::checked;
 use crate::linalg::symmetric_eigen;
 
 /// Eigenvalues and eigenvectors of length one, the largest first.
@@ -48,7 +49,7 @@ pub(super) fn largest_pairs<const N: usize>(matrix: &[Vec<Float<N>>], count: usi
     }
     let table = Table { high: &high, low: &low, values: &values, vectors: &vectors };
     let refined: Vec<(DoubleDouble, Vec<DoubleDouble>, f64)> =
-        (0..count).into_par_iter().map(|k| table.refine(k, gap(k))).collect();
+        (0..count).into_par_iter().map(checked(|k| table.refine(k, gap(k)))).collect();
     let rounding = 2f64.powi(-100) * size as f64 * values[0] / values[count - 1];
     let error = refined.iter().map(|(_, _, error)| *error).fold(rounding, f64::max);
     let unit = error.log2().ceil() as i64 + 2;

@@ -4,16 +4,22 @@ use rayon::prelude::*;
 
 use super::Panels;
 use super::kernel::{PANEL, Row, TILE, ZERO_TILE, add_rows, multiply, substitute};
+use crate::interrupt::Stop;
 
 /// Panels worth a trip to other threads.
 const PARALLEL_FROM: usize = 4;
 
 /// Runs `work` on every panel from the given one, on all threads if that pays. The result does not depend on it.
 pub(crate) fn on_panels(panels: &mut [Row], inner: usize, work: impl Fn(usize, &mut [Row]) + Sync + Send) {
+    let stop = Stop::current();
+    let work = |(q, panel): (usize, &mut [Row])| {
+        stop.check();
+        work(q, panel);
+    };
     if panels.len() / inner.max(1) >= PARALLEL_FROM {
-        panels.par_chunks_mut(inner).enumerate().for_each(|(q, panel)| work(q, panel));
+        panels.par_chunks_mut(inner).enumerate().for_each(work);
     } else {
-        panels.chunks_mut(inner.max(1)).enumerate().for_each(|(q, panel)| work(q, panel));
+        panels.chunks_mut(inner.max(1)).enumerate().for_each(work);
     }
 }
 

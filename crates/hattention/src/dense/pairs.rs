@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::rows::Shifted;
 use super::{PANEL, Panels};
+use crate::interrupt::Stop;
 use crate::strided::{Run, Strided, runs, spacing};
 
 /// Columns up to which the pairs are faster than panels.
@@ -45,12 +46,14 @@ pub(super) fn products(columns: &[Shifted<'_>], rows: usize) -> Panels {
     let runs = runs(&values);
     let (chunk, span) = (chunk_rows(columns.len()), span_rows(columns.len()));
     let spacing = spacing(chunk);
+    let stop = Stop::current();
     let starts: Vec<usize> = (0..rows).step_by(span).collect();
     let parts: Vec<Vec<f64>> = starts
         .into_par_iter()
         .map_init(
             || vec![0.0; groups * SIDE * spacing],
             |columns, first| {
+                stop.check();
                 let mut tiles = vec![[[0.0; LANES]; SIDE * SIDE]; groups * (groups + 1) / 2];
                 for start in (first..rows.min(first + span)).step_by(chunk) {
                     let rows = start..rows.min(start + chunk);

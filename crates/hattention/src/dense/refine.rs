@@ -3,6 +3,7 @@
 use super::factor::{cholesky, inverse_by_columns, lower_product, on_panels};
 use super::kernel::{PANEL, TILE, ZERO_TILE, multiply_doubled};
 use super::{Panels, Row};
+use crate::interrupt::Stop;
 
 /// A symmetric matrix in pairs of doubles, by rows, padded to whole panels with ones on the diagonal.
 pub(crate) struct Doubled {
@@ -85,5 +86,9 @@ fn conjugate(matrix: &Doubled, map: &Panels) -> Panels {
 
 fn on_pairs(pairs: &mut [(Row, Row)], inner: usize, work: impl Fn(usize, &mut [(Row, Row)]) + Sync + Send) {
     use rayon::prelude::*;
-    pairs.par_chunks_mut(inner.max(1)).enumerate().for_each(|(q, panel)| work(q, panel));
+    let stop = Stop::current();
+    pairs.par_chunks_mut(inner.max(1)).enumerate().for_each(|(q, panel)| {
+        stop.check();
+        work(q, panel);
+    });
 }

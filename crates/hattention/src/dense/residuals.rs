@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::kernel::add_product;
 use super::rows::Shifted;
 use crate::double_double::{DoubleDouble, two_product, two_sum};
+use crate::interrupt::Stop;
 use crate::strided::{Strided, gather, runs};
 
 /// What the residuals of a target add up to.
@@ -64,10 +65,12 @@ pub(crate) fn residual_sums(
     let chunk = chunk_rows(columns.len());
     let all: Vec<Strided<'_>> = columns.iter().copied().chain([target.values]).collect();
     let runs = runs(&all);
+    let stop = Stop::current();
     let spans: Vec<usize> = (0..rows).step_by(chunk * CHUNKS).collect();
     let parts: Vec<Vec<DoubleDouble>> = spans
         .into_par_iter()
         .map_init(Vec::new, |scratch, first| {
+            stop.check();
             let mut sums = vec![DoubleDouble::ZERO; columns.len() + OWN];
             let mut chains = vec![Chains::default(); columns.len() + OWN];
             for start in (first..rows.min(first + chunk * CHUNKS)).step_by(chunk) {
@@ -290,7 +293,10 @@ mod tests {
             ];
             for (got, expected) in found[0].iter().zip(along.chain(own)) {
                 let size = 1e3 * rows as f64;
-                assert!((*got - expected).to_f64().abs() < 1e-28 * size * (1 + count * count) as f64, "{count} columns, {rows} rows: {got:?}");
+                assert!(
+                    (*got - expected).to_f64().abs() < 1e-28 * size * (1 + count * count) as f64,
+                    "{count} columns, {rows} rows: {got:?}"
+                );
             }
         }
     }

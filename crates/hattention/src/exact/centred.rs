@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::accumulator::Accumulator;
 use super::float::Float;
 use super::wide;
+use crate::interrupt::checked;
 use crate::moments::{Moments, Taken};
 
 /// A column formed of those of the state's table: `Σ factor · column`.
@@ -94,7 +95,7 @@ impl<'a, const N: usize> Centred<'a, N> {
         parts.dedup();
         let row = |i: usize| -> Vec<Float<N>> { (0..=i).map(|j| self.stored_product(parts[i], parts[j])).collect() };
         let rows: Vec<Vec<Float<N>>> = if parts.len() >= PARALLEL_FROM {
-            (0..parts.len()).into_par_iter().map(row).collect()
+            (0..parts.len()).into_par_iter().map(checked(row)).collect()
         } else {
             (0..parts.len()).map(row).collect()
         };

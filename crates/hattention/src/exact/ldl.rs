@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::float::Float;
+use crate::interrupt::{Stop, checked};
 
 /// A factor `A = L D Lᵀ` over the columns that were not found dependent.
 pub(crate) struct Ldl<const N: usize> {
@@ -53,7 +54,9 @@ impl<const N: usize> Ldl<N> {
             reciprocals: vec![Float::ZERO; size],
         };
         let block_rows = if size >= PARALLEL_FROM { BLOCK_ROWS } else { 1 };
+        let stop = Stop::current();
         for block in (0..size).step_by(block_rows) {
+            stop.check();
             let rows = block..(block + block_rows).min(size);
             // Rows of a block meet the rows before it on all threads, and then each other one by one.
             let begin = |i: usize| factor.substitute(&lower[i * (i + 1) / 2..], Vec::with_capacity(i), block.min(i));
@@ -200,7 +203,7 @@ impl<const N: usize> Ldl<N> {
             x
         };
         if self.size >= PARALLEL_FROM {
-            (0..self.size).into_par_iter().map(column).collect()
+            (0..self.size).into_par_iter().map(checked(column)).collect()
         } else {
             (0..self.size).map(column).collect()
         }

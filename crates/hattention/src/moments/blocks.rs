@@ -10,6 +10,7 @@ use crate::exact::chunk::Chunk;
 use crate::exact::kernel::{Kernel, PLANE_ROWS};
 use crate::exact::levels::Levels;
 use crate::exact::planes::{Digits, integer_and_exponent};
+use crate::interrupt::Stop;
 use crate::strided::{Strided, gather, runs};
 
 /// Adds (or subtracts) all products of a block's columns, chunks in parallel; `None`, with nothing added, if a number is
@@ -35,7 +36,9 @@ pub(super) fn add_strided(
     weights: Option<Strided<'_>>,
 ) -> Option<()> {
     let size = Size { rows, columns: columns.len(), factors: false };
+    let stop = Stop::current();
     add_chunks(into, size, false, |range, into, negate| {
+        stop.check();
         strided_chunk(columns, weights, range).deposit(kernel, into, negate)
     })
 }

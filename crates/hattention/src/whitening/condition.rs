@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::job::PARALLEL_FROM;
 use crate::dense::kernel::{add_rows, dot};
 use crate::exact::centred::Centred;
+use crate::interrupt::{Stop, checked};
 
 /// What the condition is read from: the correlations of the columns (the constant among them) and their inverse.
 pub(crate) struct Correlations {
@@ -45,8 +46,8 @@ impl Correlations {
             return Self { direct: (0..size).map(row).collect(), inverse: (0..size).map(inverse).collect() };
         }
         Self {
-            direct: (0..size).into_par_iter().map(row).collect(),
-            inverse: (0..size).into_par_iter().map(inverse).collect(),
+            direct: (0..size).into_par_iter().map(checked(row)).collect(),
+            inverse: (0..size).into_par_iter().map(checked(inverse)).collect(),
         }
     }
 
@@ -96,7 +97,9 @@ fn largest_eigenvalue(size: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> f64 {
     let mut previous = vec![0.0; size];
     let (mut diagonal, mut beside) = (Vec::new(), Vec::new());
     let mut value = 0.0;
+    let stop = Stop::current();
     for _ in 0..STEPS {
+        stop.check();
         let mut next = apply(&vector);
         let along: f64 = next.iter().zip(&vector).map(|(a, b)| a * b).sum();
         let back = beside.last().copied().unwrap_or(0.0);

@@ -13,6 +13,7 @@ use crate::error::{Dependence, Error};
 use crate::exact::centred::Centred;
 use crate::exact::float::Float;
 use crate::exact::ldl::{Ldl, Verdict};
+use crate::interrupt::checked;
 use crate::moments::{Moments, Precision};
 
 pub(super) struct Job<'a> {
@@ -455,7 +456,7 @@ impl<const N: usize> Spectrum<N> {
         };
         let size = table.len();
         let rows: Vec<Vec<Float<N>>> = if size >= PARALLEL_FROM {
-            (0..size).into_par_iter().map(row).collect()
+            (0..size).into_par_iter().map(checked(row)).collect()
         } else {
             (0..size).map(row).collect()
         };

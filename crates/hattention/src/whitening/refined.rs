@@ -16,6 +16,7 @@ use crate::design::{Aliased, Filter};
 use crate::error::Error;
 use crate::exact::centred::Centred;
 use crate::exact::float::Float;
+use crate::interrupt::checked;
 use crate::moments::Moments;
 
 /// What the rung works in.
@@ -248,7 +249,7 @@ fn doubled(gram: &[Wide], size: usize) -> Doubled {
     let (mut hi, mut lo) = (Panels::zero(padded, padded), Panels::zero(padded, padded));
     let rows: Vec<Vec<_>> = (0..size)
         .into_par_iter()
-        .map(|i| gram[i * (i + 1) / 2..][..=i].iter().map(|x| x.to_double_double()).collect())
+        .map(checked(|i: usize| gram[i * (i + 1) / 2..][..=i].iter().map(|x| x.to_double_double()).collect()))
         .collect();
     for (i, row) in rows.iter().enumerate() {
         for (j, pair) in row.iter().enumerate() {
@@ -358,7 +359,7 @@ impl Refined {
             let upper = (i + 1..x.len()).map(|j| (&self.gram[j * (j + 1) / 2 + i], &x[j]));
             lower.chain(upper).fold(right[i], |sum, (a, b)| sum - *a * *b)
         };
-        (0..x.len()).into_par_iter().map(row).collect()
+        (0..x.len()).into_par_iter().map(checked(row)).collect()
     }
 
     /// Bounds of the errors of a solution, and the exponent of `‖M r‖`:

@@ -8,6 +8,7 @@ use super::random::Generator;
 use crate::attention::Keys;
 use crate::dense::kernel::{PANEL, Row, TILE, Tile, multiply};
 use crate::error::Error;
+use crate::interrupt::{Stop, checked};
 
 use pooled::{Pooled, Statistics};
 
@@ -212,9 +213,11 @@ impl Permutations {
         let (first, rows) = (self.seen, self.waiting);
         let total = self.training_rows + self.rows;
         let block = &self.block;
+        let stop = Stop::current();
         self.groups.par_iter_mut().for_each_init(
             || (Vec::with_capacity(rows), vec![Vec::with_capacity(rows); block.len()]),
             |(taken, packed), group| {
+                stop.check();
                 group.pick.draw(first..first + rows as u64, total, taken);
                 group.add(block, taken, packed);
             },
@@ -248,7 +251,9 @@ impl Permutations {
         }
         let splits: Vec<&[Tile]> = self.groups[1..].iter().map(|group| group.sums.as_slice()).collect();
         let spreads = pooled.spreads(&splits);
-        Ok(rank(&splits.par_iter().map(|sums| pooled.statistics(sums, &spreads)).collect::<Vec<_>>()))
+        Ok(rank(
+            &splits.par_iter().map(checked(|sums: &&[Tile]| pooled.statistics(sums, &spreads))).collect::<Vec<_>>(),
+        ))
     }
 }
 
