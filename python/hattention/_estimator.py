@@ -146,6 +146,23 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), optional
             Observation weights, as R's analytic weights: errors have the variance σ²/w.
+
+        Returns
+        -------
+        LeastSquares
+            The estimator itself.
+
+        Raises
+        ------
+        DataError
+            If parameters are none that there are; `ValueError` of scikit-learn if the arrays are not.
+        NoAnswerError
+            If columns depend on others and ``aliased="error"``, or there are fewer rows than ``components``.
+
+        Notes
+        -----
+        ``n p²/2`` operations and one more read of the rows for each target, in doubles; the exact sums, at about ten times
+        the cost, for weights, penalties, components, and where doubles fall short.
         """
         with self._undone_if_it_fails():
             rows, target, weights = self._checked(X, y, sample_weight, reset=True, finite=False)
@@ -163,7 +180,11 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         return self
 
     def partial_fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
-        """Add rows to those of earlier calls, and to those that `fit` was given, exactly; and fit all of them."""
+        """Add rows to those of earlier calls, and to those that `fit` was given, exactly; and fit all of them.
+
+        Parameters, errors and result are those of `fit`. Calls of several threads wait for each other. No warning tells of
+        columns that depend on each other while there are no more rows than columns.
+        """
         with self._undone_if_it_fails():
             first = not hasattr(self, "_fit")
             rows, target, weights = self._checked(X, y, sample_weight, reset=first)
@@ -175,7 +196,15 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         return self
 
     def remove(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
-        """Take rows of earlier calls of `partial_fit` out: the sums are, in bits, those that never saw them."""
+        """Take rows of earlier calls of `partial_fit` out: the sums are, in bits, those that never saw them.
+
+        Raises
+        ------
+        DataError
+            If the estimator was not fitted by `partial_fit`, or these rows cannot be among those it saw.
+        NoAnswerError
+            If no rows are left. The estimator is as before then.
+        """
         with self._undone_if_it_fails():
             state = self._need_state("remove")
             rows, target, weights = self._checked(X, y, sample_weight, reset=False)
@@ -184,7 +213,13 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         return self
 
     def merge(self, other: LeastSquares) -> LeastSquares:
-        """Add the rows of another estimator that was fitted by `partial_fit`, exactly, and fit all of them."""
+        """Add the rows of another estimator that was fitted by `partial_fit`, exactly, and fit all of them.
+
+        Raises
+        ------
+        DataError
+            If one of both was not fitted by `partial_fit`, or features or targets are not the same.
+        """
         if not isinstance(other, LeastSquares):
             raise TypeError(f"merge takes a LeastSquares, not {type(other).__name__}")
         with self._undone_if_it_fails():
@@ -214,7 +249,13 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         Returns
         -------
         predictions : array of shape (n_samples,) or (n_samples, n_targets)
-            With ``interval`` a tuple of predictions, lower and upper ends.
+            With ``interval`` a tuple of predictions, lower and upper ends: ``ŷ ± t · σ √(w⁻¹ + h)``, without the ``w⁻¹``
+            for the expected value, as ``predict.lm`` in R.
+
+        Raises
+        ------
+        DataError
+            If an interval is asked of a fit by ridge or components.
         """
         check_is_fitted(self)
         X = self._inputs(X)

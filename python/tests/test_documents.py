@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -46,3 +48,10 @@ def test_the_recipes_of_the_document_are_those_tested(root: Path) -> None:
     for line in ("parts = [dask.delayed(sum)(parts[at : at + 2]) for at in range(0, len(parts), 2)]", "state = sum(State.from_bytes(bytes(row.state)) for row in rows)"):
         assert line in document and line in tests
     assert os.path.exists(root / "python/docs/quickstart.ipynb")
+
+
+def test_the_reference_is_that_of_the_docstrings(root: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, root / "python/docs/api.py"], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert (root / "docs/python-api.md").read_text() == made.stdout, "write it again, as its first lines say"
