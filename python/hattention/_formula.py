@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from . import _hattention
 from ._result import Result
-from ._tables import table
+from ._tables import named, table
+from .errors import DataTypeError
 
 __all__ = ["fit"]
 
@@ -29,7 +30,13 @@ def asked(
 ) -> dict[str, Any]:
     """The arguments of a fit as the compiled part takes them."""
     if not isinstance(vcov, str):
-        raise TypeError(f"vcov is {vcov!r}, expected text such as \"HC1\" or \"cluster:firm\"")
+        raise DataTypeError(f'vcov is {named(vcov)}, expected text such as "HC1" or "cluster:firm"')
+    for argument, given in (("weights", weights), ("order", order)):
+        if not (given is None or isinstance(given, str)):
+            raise DataTypeError(
+                f"{argument} is {named(given)}, expected the name of a column",
+                f'make it a column of the data, and name that: {argument}="…"',
+            )
     return {
         "weights": weights,
         "vcov": vcov,
@@ -43,6 +50,8 @@ def asked(
 
 def used_columns(formula: str, arguments: dict[str, Any]) -> list[str] | None:
     """The columns that a fit reads, where the formula names them all."""
+    if not isinstance(formula, str):
+        raise DataTypeError(f"the formula is {named(formula)}, expected text", 'the formula comes first: fit("y ~ x", data)')
     names = _hattention.formula_columns(formula)
     if names is None:
         return None

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::formula::variable::Function;
 use crate::source::SourceError;
 
 /// Everything that can go wrong between a formula, a source and a block of design rows.
@@ -230,9 +231,9 @@ impl TableError {
     /// The way out, if there is one to name: lower case, no full stop.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Formula { .. } => {
+            Self::Formula { formula, offset, .. } => elsewhere(formula.get(*offset..).unwrap_or_default()).unwrap_or_else(|| {
                 "a formula reads `target ~ a + b`, with `a:b`, `a*b`, `(a + b)^2`, `.`, `- a`, `I(a^2)`, `log(a)`, `poly(a, 3)`, `C(g)`".into()
-            }
+            }),
             Self::UnknownColumn { nearest, columns, .. } => match (nearest.first(), columns.len()) {
                 (Some(name), _) => format!("did you mean `{name}`?"),
                 (None, 0) => "the table has no columns".into(),
@@ -276,6 +277,21 @@ impl TableError {
         };
         Some(hint)
     }
+}
+
+/// How a formula says what other languages of formulas say here: `np.log(x)` and `Q('odd name')`.
+fn elsewhere(text: &str) -> Option<String> {
+    if let Some((function, _)) =
+        text.strip_prefix("np.").or(text.strip_prefix("numpy.")).and_then(|t| t.split_once('('))
+    {
+        let function = function.trim();
+        return Function::named(function)
+            .map(|_| format!("functions have no module before their name: write {function}(…)"));
+    }
+    let quoted = text.strip_prefix("Q(")?.trim_start();
+    let quote = quoted.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let (name, _) = quoted[1..].split_once(quote)?;
+    Some(format!("a name that is more than letters and digits stands in backticks: write `{name}`"))
 }
 
 /// `, nearest are a, b` or nothing.
