@@ -19,7 +19,7 @@ _NUMBERS = (int, float, np.integer, np.floating, decimal.Decimal)
 def named(value: Any) -> str:
     """What a message calls an object: `a Series`, `an int`."""
     kind = type(value).__name__
-    return f"an {kind}" if kind[:1].lower() in "aeiou" else f"a {kind}"
+    return f"an {kind}" if kind[:1].lower() in "aeiou" or kind == "ndarray" else f"a {kind}"
 
 
 def package_of(value: Any) -> str:
@@ -30,8 +30,8 @@ def package_of(value: Any) -> str:
 def column_of(name: str, values: Any) -> Any:
     """One column, in one of the forms that the compiled part knows.
 
-    - an array of numpy: doubles, 64-bit integers, truth values, days, times or durations from seconds to nanoseconds, or objects that
-      are text or None
+    - an array of numpy: doubles, 64-bit integers, truth values, days, times or durations from seconds to nanoseconds, or
+      objects that are text or None
     - an array of Arrow
     - ``(codes, categories)``: 32-bit integers, negative where a value is missing, and a column
     - ``(missing, values)``: truth values, and a column
@@ -142,7 +142,8 @@ def _times(name: str, array: Any) -> Any:
     fits |= np.isnat(array)
     if not fits.all():
         row = int(np.argmin(fits)) + 1
-        raise DataError(f"row {row}: {_column(name)} is {array[row - 1]!s}, which is out of range in units of {to}", row=row)
+        got = f"{array[row - 1]!s}, which is out of range in units of {to}"
+        raise DataError(f"row {row}: {_column(name)} is {got}", row=row)
     return held
 
 
@@ -175,8 +176,10 @@ def _objects(name: str, array: Any) -> Any:
         return filled(_times(name, np.array([_moment(one) for one in given])))
     if all_are(datetime.date) and not any(isinstance(one, datetime.datetime) for one in given):
         return filled(np.array(given, dtype="datetime64[D]"))
-    if all_are(np.datetime64) or all_are(datetime.timedelta, np.timedelta64):
-        return filled(_times(name, np.array([getattr(one, "asm8", one) for one in given])))
+    if all_are(np.datetime64):
+        return filled(_times(name, np.array(list(given))))
+    if all_are(datetime.timedelta, np.timedelta64):
+        return filled(_times(name, np.array([getattr(one, "asm8", np.timedelta64(one)) for one in given])))
     labels = np.empty(len(array), dtype=object)
     for at in np.flatnonzero(~missing):
         labels[at] = _text(name, int(at) + 1, array[at])
@@ -203,7 +206,8 @@ def _text(name: str, row: int, one: Any) -> str:
         try:
             return one.decode()
         except UnicodeDecodeError as error:
-            raise DataError(f"row {row}: {_column(name)} is {one!r}, which is no UTF-8", "decode the column", row) from error
+            message = f"row {row}: {_column(name)} is {one!r}, which is no UTF-8"
+            raise DataError(message, "decode the column", row) from error
     raise DataTypeError(
         f"row {row}: {_column(name)} holds an object of type {type(one).__name__}, expected text",
         "convert the column to numbers, text or times: all its values need one type",

@@ -14,7 +14,8 @@ from .errors import DataError, DataTypeError
 __all__ = ["named", "table"]
 
 _EXPECTED = (
-    "a table (polars, pandas, pyarrow, DuckDB, or anything with __arrow_c_stream__), a mapping of names to arrays, or a path"
+    "a table (polars, pandas, pyarrow, DuckDB, or anything with __arrow_c_stream__), a mapping of names to arrays, "
+    "or a path"
 )
 
 

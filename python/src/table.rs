@@ -45,11 +45,14 @@ impl Rows {
             return Ok(Self::Table(schema, vec![batch], name.to_owned()));
         }
         let (py, kind) = (data.py(), data.get_type().name()?);
-        let table = data.extract::<AnyRecordBatch>().and_then(|table| Ok(table.into_table()?.into_inner()));
-        let (batches, schema) = table.map_err(|error| {
+        let unreadable = |class, hint, error: PyErr| {
             let message = format!("{name}: cannot read the {kind} as a table of Arrow: {}", error.value(py));
-            data_error(py, WRONG_TYPE, &message, Some("convert its columns to numbers, text or times"), None)
-        })?;
+            data_error(py, class, &message, hint, None)
+        };
+        let table = data.extract::<AnyRecordBatch>();
+        let hint = Some("convert it to a table whose columns are numbers, text or times");
+        let table = table.map_err(|error| unreadable(WRONG_TYPE, hint, error))?.into_table();
+        let (batches, schema) = table.map_err(|error| unreadable(WRONG_DATA, None, error.into()))?.into_inner();
         if batches.is_empty() && data.hasattr("read_next_batch")? {
             let message = format!("{name}: the {kind} has no rows, or gave them before: a reader gives its rows once");
             return Err(data_error(

@@ -279,7 +279,7 @@ impl TableError {
     }
 }
 
-/// How a formula says what other languages of formulas say here: `np.log(x)` and `Q('odd name')`.
+/// How a formula says what other languages of formulas say here: `np.log(x)`, `relevel(g, …)`, `Q('odd name')`.
 fn elsewhere(text: &str) -> Option<String> {
     if let Some((function, _)) =
         text.strip_prefix("np.").or(text.strip_prefix("numpy.")).and_then(|t| t.split_once('('))
@@ -287,6 +287,9 @@ fn elsewhere(text: &str) -> Option<String> {
         let function = function.trim();
         return Function::named(function)
             .map(|_| format!("functions have no module before their name: write {function}(…)"));
+    }
+    if text.starts_with("relevel(") || text.starts_with("i(") {
+        return Some("a factor with a reference level is `C(g, ref = \"level\")`".into());
     }
     let quoted = text.strip_prefix("Q(")?.trim_start();
     let quote = quoted.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
@@ -370,6 +373,15 @@ mod tests {
         let dollar = lines[1].chars().position(|c| c == '$').unwrap();
         assert_eq!(lines[2].chars().position(|c| c == '^').unwrap(), dollar);
         assert!(lines[1].chars().count() < 130, "{}", lines[1]);
+    }
+
+    #[test]
+    fn what_other_languages_say_is_told_in_this_one() {
+        assert!(elsewhere("np.log(x) + z").is_some_and(|hint| hint.ends_with("write log(…)")));
+        assert!(elsewhere("numpy.sqrt(x)").is_some_and(|hint| hint.ends_with("write sqrt(…)")));
+        assert!(elsewhere("Q('odd name') + z").is_some_and(|hint| hint.ends_with("write `odd name`")));
+        assert!(elsewhere("relevel(g, \"b\")").is_some_and(|hint| hint.contains("ref =")));
+        assert_eq!((elsewhere("np.where(x, 1, 2)"), elsewhere("Q(x)"), elsewhere("ä")), (None, None, None));
     }
 
     #[test]

@@ -167,3 +167,24 @@ fn cast_to(column: &ArrayRef, target: &DataType) -> Result<ArrayRef, String> {
         _ => cast(column, target),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dictionary(values: DataType) -> DataType {
+        DataType::Dictionary(Box::new(DataType::UInt8), Box::new(values))
+    }
+
+    #[test]
+    fn categories_of_numbers_stay_categories() {
+        assert_eq!(leaving_type(&dictionary(DataType::LargeUtf8)), text_type());
+        assert_eq!(leaving_type(&dictionary(DataType::Boolean)), DataType::Boolean);
+        let (whole, doubles) =
+            (leaving_type(&dictionary(DataType::Int16)), leaving_type(&dictionary(DataType::Float32)));
+        assert_eq!((&whole, &doubles), (&category_type(DataType::Int64), &category_type(DataType::Float64)));
+        assert_eq!(common_type(&whole, &doubles), Some(doubles));
+        assert_eq!(common_type(&whole, &DataType::Int64), None);
+        assert_eq!(common_type(&whole, &text_type()), None);
+    }
+}
