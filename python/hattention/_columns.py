@@ -30,8 +30,8 @@ def package_of(value: Any) -> str:
 def column_of(name: str, values: Any) -> Any:
     """One column, in one of the forms that the compiled part knows.
 
-    - an array of numpy: doubles, 64-bit integers, truth values, days, times or durations from seconds to nanoseconds, or
-      objects that are text or None
+    - an array of numpy: doubles, 64-bit integers, truth values, days, times or durations from seconds to nanoseconds,
+      or objects that are text or None
     - an array of Arrow
     - ``(codes, categories)``: 32-bit integers, negative where a value is missing, and a column
     - ``(missing, values)``: truth values, and a column
@@ -50,7 +50,7 @@ def _of_pandas(name: str, values: Any) -> Any:
     """A series, index or array of pandas: what numpy holds is not copied."""
     import pandas as pd
 
-    series = values if isinstance(values, pd.Series) else pd.Series(values)
+    series: Any = values if isinstance(values, pd.Series) else pd.Series(values)
     if isinstance(series.dtype, pd.SparseDtype):
         series = series.sparse.to_dense()
     kind = series.dtype
@@ -155,11 +155,14 @@ def _is_missing(one: Any) -> bool:
 
 def _objects(name: str, array: Any) -> Any:
     """A column of objects: truth values, numbers, dates, times or durations if all of them are; otherwise text."""
+    if set(map(type, array)) <= {str, type(None)}:
+        return array
     missing = np.fromiter((_is_missing(one) for one in array), dtype=bool, count=len(array))
     given = array[~missing]
+    held_kinds = set(map(type, given))
 
     def all_are(*kinds: type) -> bool:
-        return len(given) > 0 and all(isinstance(one, kinds) for one in given)
+        return len(held_kinds) > 0 and all(issubclass(kind, kinds) for kind in held_kinds)
 
     def filled(values: Any) -> Any:
         held = np.zeros(len(array), dtype=values.dtype)
@@ -168,13 +171,13 @@ def _objects(name: str, array: Any) -> Any:
 
     if all_are(bool, np.bool_):
         return filled(given.astype(np.bool_))
-    if all_are(*_NUMBERS) and not any(isinstance(one, (bool, np.bool_)) for one in given):
+    if all_are(*_NUMBERS) and bool not in held_kinds:
         held = np.full(len(array), np.nan)
         held[~missing] = [float(one) for one in given]
         return held
     if all_are(datetime.datetime):
         return filled(_times(name, np.array([_moment(one) for one in given])))
-    if all_are(datetime.date) and not any(isinstance(one, datetime.datetime) for one in given):
+    if all_are(datetime.date) and not any(issubclass(kind, datetime.datetime) for kind in held_kinds):
         return filled(np.array(given, dtype="datetime64[D]"))
     if all_are(np.datetime64):
         return filled(_times(name, np.array(list(given))))
