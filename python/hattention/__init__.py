@@ -12,7 +12,7 @@ from ._hattention import __version__, get_threads, set_threads
 from ._reports import Drift, Explanation, Explanations
 from ._result import Result, load
 from ._states import State, load_state
-from .errors import DataError, HattentionError, HattentionWarning, NoAnswerError
+from .errors import DataError, DataTypeError, HattentionError, HattentionWarning, NoAnswerError
 
 if TYPE_CHECKING:
     from ._drift import DriftDetector
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataError",
+    "DataTypeError",
     "Drift",
     "DriftDetector",
     "Explanation",

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from . import _hattention
 from ._result import Result
-from ._tables import table
+from ._tables import named, table
+from .errors import DataTypeError
 
 __all__ = ["fit"]
 
@@ -29,7 +30,13 @@ def asked(
 ) -> dict[str, Any]:
     """The arguments of a fit as the compiled part takes them."""
     if not isinstance(vcov, str):
-        raise TypeError(f"vcov is {vcov!r}, expected text such as \"HC1\" or \"cluster:firm\"")
+        raise DataTypeError(f"vcov is {named(vcov)}, expected text", 'for example vcov="HC1" or vcov="cluster:firm"')
+    for argument, given in (("weights", weights), ("order", order)):
+        if not (given is None or isinstance(given, str)):
+            raise DataTypeError(
+                f"{argument} is {named(given)}, expected the name of a column",
+                f'make it a column of the data, and name that: {argument}="…"',
+            )
     return {
         "weights": weights,
         "vcov": vcov,
@@ -43,6 +50,9 @@ def asked(
 
 def used_columns(formula: str, arguments: dict[str, Any]) -> list[str] | None:
     """The columns that a fit reads, where the formula names them all."""
+    if not isinstance(formula, str):
+        hint = 'the formula comes first: fit("y ~ x", data)'
+        raise DataTypeError(f"the formula is {named(formula)}, expected text", hint)
     names = _hattention.formula_columns(formula)
     if names is None:
         return None
@@ -75,8 +85,9 @@ def fit(
         As in R: ``y ~ a + b*c + poly(x, 3) + C(g)``; several targets as ``cbind(y1, y2)``; effects that are taken out stand
         behind ``|``, as in fixest: ``y ~ x | firm + year``.
     data : table or path
-        A table of polars, pandas, pyarrow, DuckDB or anything else that speaks the Arrow PyCapsule protocol, which is not
-        copied; a mapping of names to arrays; or a path, glob, folder or address (or a list of them), which is streamed.
+        A table of polars, pandas, pyarrow, DuckDB or anything else that speaks the Arrow PyCapsule protocol, of which doubles
+        that lie side by side are not copied; a mapping of names to arrays; or a path, glob, folder or address (or a list of
+        them), which is streamed.
     vcov : str
         Covariance of the coefficients: ``"iid"``, ``"HC0"``, ``"HC1"``, ``"HC2"``, ``"HC3"``, ``"HAC:lag"``,
         ``"cluster:firm"`` or ``"cluster:firm+year"``.
@@ -104,7 +115,8 @@ def fit(
     Raises
     ------
     DataError
-        If the data or the arguments are wrong; a `ValueError`, with ``message``, ``hint`` and ``row``.
+        If the data or the arguments are wrong; a `ValueError`, with ``message``, ``hint`` and ``row``. A `DataTypeError`, which
+        is a `TypeError` too, if it is the type of an object or a column.
     NoAnswerError
         If there is no answer: dependent columns, too few rows, no convergence; a `ValueError` too.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from . import _hattention
-from ._files import write
+from ._files import read, write
 from ._frames import frame, framed, named
 from ._reports import Drift, Explanations
 from ._summary import Summary
@@ -395,8 +395,7 @@ class Result:
 
 def load(path: str | os.PathLike[str]) -> Result:
     """Read a model that `Result.save` or ``hat fit -o`` wrote."""
-    with open(path, "rb") as file:
-        return Result(_hattention.Model.from_bytes(file.read()))
+    return Result(_hattention.Model.from_bytes(read(path)))
 
 
 def _tests(text: str) -> Any:

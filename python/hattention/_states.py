@@ -6,7 +6,7 @@ import os
 from typing import Any, Literal
 
 from . import _hattention
-from ._files import write
+from ._files import read, write
 from ._formula import asked, used_columns
 from ._result import Result
 from ._tables import table
@@ -152,5 +152,4 @@ class State:
 
 def load_state(path: str | os.PathLike[str]) -> State:
     """Read a state that `State.save` or ``hat fit --state-out`` wrote."""
-    with open(path, "rb") as file:
-        return State.from_bytes(file.read())
+    return State.from_bytes(read(path))

@@ -1,147 +1,165 @@
-"""Tables as the compiled part takes them: paths, Arrow's tables, columns of numpy."""
+"""Tables as the compiled part takes them: paths, Arrow's tables, columns by name."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["table"]
+from ._columns import column_of, named, package_of
+from .errors import DataError, DataTypeError
+
+__all__ = ["named", "table"]
+
+_EXPECTED = (
+    "a table (polars, pandas, pyarrow, DuckDB, or anything with __arrow_c_stream__), a mapping of names to arrays, "
+    "or a path"
+)
 
 
 def table(data: Any, name: str = "data", columns: Collection[str] | None = None) -> Any:
-    """What the compiled part reads rows from; of frames of pandas and mappings only these columns, where they are known.
+    """What the compiled part reads rows from; only these columns, where they are known.
 
     - a path, or a list of paths, globs, folders and addresses: they are streamed, never held in memory
-    - anything with ``__arrow_c_stream__`` or ``__arrow_c_array__`` (polars, pandas, pyarrow, DuckDB): not copied
-    - a mapping of names to one-dimensional arrays
-    - a frame of pandas where pyarrow is not installed
+    - anything with ``__arrow_c_stream__`` or ``__arrow_c_array__`` (polars, pyarrow, DuckDB): not copied
+    - a mapping of names to one-dimensional arrays, or a frame of pandas: a dictionary of columns
+
+    If one of the columns is missing, the others are handed over beside them: what was meant may be among them.
     """
     if isinstance(data, (str, os.PathLike)):
-        return [os.fspath(data)]
+        return [_path(data)]
     if isinstance(data, (list, tuple)) and data and all(isinstance(one, (str, os.PathLike)) for one in data):
-        return [os.fspath(one) for one in data]
-    package = type(data).__module__.split(".")[0].lstrip("_")
-    if package == "polars" and hasattr(data, "collect"):
-        names = data.collect_schema().names()
-        return data.select(_wanted(names, columns)).collect()
+        return [_path(one) for one in data]
+    package = package_of(data)
+    if package in ("pandas", "polars") and type(data).__name__ == "Series":
+        raise DataTypeError(
+            f"{name} is a Series, expected {_EXPECTED}",
+            "a row of a frame is a frame as frame[at : at + 1], and a column as frame[[name]]",
+        )
+    if package == "polars" and hasattr(data, "collect_schema"):
+        return _polars(data, name, columns)
     if package == "duckdb" and hasattr(data, "project"):
-        return data.project(", ".join('"' + one.replace('"', '""') + '"' for one in _wanted(data.columns, columns)))
+        return _duckdb(data, columns)
     if package == "pandas" and hasattr(data, "columns"):
-        return _pandas(data, name, columns)
+        names = [str(column) for column in data.columns]
+        return _by_name(name, names, [data.iloc[:, at] for at in range(len(names))], columns, len(data))
+    if package == "pyarrow" and hasattr(data, "num_rows") and hasattr(data, "select"):
+        return _pyarrow(data, name, columns)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         return data
     if isinstance(data, Mapping):
-        wanted = _wanted([str(column) for column in data], columns)
-        return {
-            str(column): _column(f"{name}: column `{column}`", values)
-            for column, values in data.items()
-            if str(column) in wanted
-        }
-    raise TypeError(
-        f"{name} is {_a(type(data).__name__)}, expected a table (polars, pandas, pyarrow, DuckDB, or anything with "
-        "__arrow_c_stream__), a mapping of names to arrays, or a path"
-    )
+        values = list(data.values())
+        _expect_one_index(name, data, columns)
+        rows = len(values[0]) if values and hasattr(values[0], "__len__") else 0
+        return _by_name(name, [str(column) for column in data], values, columns, rows)
+    raise DataTypeError(f"{name} is {named(data)}, expected {_EXPECTED}")
 
 
-def _wanted(names: list[str], columns: Collection[str] | None) -> list[str]:
-    """The columns that are read, of those there are; all, if one is missing: what was meant may be among them."""
-    if columns is None or not set(columns) <= set(names):
-        return list(names)
-    return [name for name in names if name in set(columns)]
+def _path(path: str | os.PathLike[str]) -> str:
+    return os.path.expanduser(os.fspath(path))
 
 
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[:1].lower() in "aeiou" else f"a {kind}"
+def _rows_alone(rows: int) -> dict[str, Any]:
+    """A table that is read for the number of its rows."""
+    return {"rows": rows}
 
 
-def _pandas(frame: Any, name: str, columns: Collection[str] | None) -> Any:
-    names = [str(column) for column in frame.columns]
-    wanted = _wanted(names, columns)
-    places = [at for at, column in enumerate(names) if column in wanted]
-    kept = [names[at] for at in places]
-    twice = {column for column in kept if kept.count(column) > 1}
-    if twice:
-        raise ValueError(f"{name}: two columns are called `{sorted(twice)[0]}`; rename one of them")
-    # (By itself a frame would copy what numpy holds, and refuse columns of mixed objects whether they are used or not.)
-    return {names[at]: _series(f"{name}: column `{names[at]}`", frame.iloc[:, at]) for at in places}
+def _wanted(name: str, names: Sequence[str], columns: Collection[str] | None) -> list[int]:
+    """The places of the columns that are read, of those there are; all, if one is missing.
+
+    Raises
+    ------
+    DataError
+        If two of those that are to be read have one name.
+    """
+    known = set(columns) if columns is not None else set(names)
+    places = [at for at, one in enumerate(names) if one in known]
+    seen: set[str] = set()
+    for at in places:
+        if names[at] in seen:
+            raise DataError(f"{name}: two columns are called `{names[at]}`", "rename one of them")
+        seen.add(names[at])
+    if not known <= seen:
+        for at, one in enumerate(names):
+            if one not in seen:
+                seen.add(one)
+                places.append(at)
+    return places
 
 
-def _series(name: str, series: Any) -> Any:
-    """A column of pandas: what numpy holds is not copied."""
-    kind = series.dtype
-    if isinstance(kind, np.dtype):
-        return _column(name, series.to_numpy())
-    import pandas as pd
-
-    if isinstance(kind, pd.CategoricalDtype):
-        categories = series.cat.categories
-        if categories.dtype.kind in "iuf":
-            return _column(name, series.astype(categories.dtype if not series.hasnans else float).to_numpy())
-        return series.cat.codes.to_numpy(dtype=np.int32), [str(one) for one in categories]
-    if isinstance(kind, pd.DatetimeTZDtype):
-        return _column(name, series.dt.tz_convert(None).to_numpy())
-    if isinstance(kind, (pd.ArrowDtype, pd.StringDtype)):
+def _by_name(
+    name: str, names: Sequence[str], values: Sequence[Any], columns: Collection[str] | None, rows: int
+) -> dict[str, Any]:
+    """Columns by name. Those that nobody asked for come without their values if these cannot be read."""
+    wanted = _wanted(name, names, columns)
+    if not wanted and columns is not None:
+        return _rows_alone(rows)
+    taken: dict[str, Any] = {}
+    for at in wanted:
         try:
-            import pyarrow as pa
-
-            return pa.array(series.array) if isinstance(kind, pd.StringDtype) else series.array.__arrow_array__()
-        except ImportError:
-            return series.to_numpy(dtype=object)
-    if pd.api.types.is_bool_dtype(kind):
-        if series.hasnans:
-            labels = series.astype(object).where(series.notna(), None)
-            return np.array([None if one is None else str(bool(one)) for one in labels], dtype=object)
-        return series.to_numpy(dtype=bool)
-    if pd.api.types.is_integer_dtype(kind) and not series.hasnans:
-        return _column(name, series.to_numpy(dtype=f"{'u' if 'u' in kind.name.lower()[:1] else ''}int64"))
-    if pd.api.types.is_numeric_dtype(kind):
-        return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    return series.to_numpy(dtype=object)
+            taken[names[at]] = column_of(f"{name}: column `{names[at]}`", values[at])
+        except (TypeError, ValueError):
+            if columns is None or names[at] in columns:
+                raise
+            taken[names[at]] = rows
+    return taken
 
 
-def _column(name: str, values: Any) -> np.ndarray[Any, Any]:
-    """A column as one of the types that the compiled part knows."""
-    array: Any = np.ma.asanyarray(values) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"{name} has {array.ndim} dimensions, expected one number or label a row")
-    if isinstance(array, np.ma.MaskedArray):
-        array = np.ma.filled(array.astype(float), np.nan)
-    kind = array.dtype.kind
-    if kind == "f":
-        return np.asarray(array, dtype=np.float64)
-    if kind == "i":
-        return np.asarray(array, dtype=np.int64)
-    if kind == "u":
-        if array.size and array.max() > np.iinfo(np.int64).max:
-            return np.asarray(array, dtype=np.float64)
-        return np.asarray(array, dtype=np.int64)
-    if kind == "b":
-        return np.asarray(array, dtype=np.bool_)
-    if kind == "M":
-        return np.ascontiguousarray(array.astype("datetime64[ns]"))
-    if kind in "UTS":
-        return np.asarray(array, dtype=object)
-    if kind == "O":
-        return _objects(array)
-    raise TypeError(f"{name} is of type {array.dtype}, expected numbers, truth values, text or times")
+def _expect_one_index(name: str, data: Mapping[Any, Any], columns: Collection[str] | None) -> None:
+    """Refuses series of pandas whose rows have other labels: by position they would be paired at random."""
+    first: tuple[str, Any] | None = None
+    for column, values in data.items():
+        if package_of(values) != "pandas" or type(values).__name__ != "Series":
+            continue
+        if columns is not None and str(column) not in columns:
+            continue
+        if first is None:
+            first = (str(column), values.index)
+        elif not (first[1] is values.index or first[1].equals(values.index)):
+            raise DataError(
+                f"{name}: the series `{first[0]}` and `{column}` have different indexes",
+                "make a pandas.DataFrame of them, which pairs rows by index, or take .to_numpy() of each",
+            )
 
 
-def _objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """A column of objects: numbers if all of them are, otherwise as it is."""
-    given = [one for one in array if one is not None]
-    if given and all(isinstance(one, (bool, np.bool_)) for one in given) and len(given) == len(array):
-        return array.astype(np.bool_)
-    numbers = (int, float, np.integer, np.floating)
-    if given and all(isinstance(one, numbers) and not isinstance(one, (bool, np.bool_)) for one in given):
-        return np.array([np.nan if one is None else float(one) for one in array], dtype=np.float64)
-    try:
-        from decimal import Decimal
+def _polars(data: Any, name: str, columns: Collection[str] | None) -> Any:
+    """A frame of polars, lazy or not, as polars hands it to Arrow."""
+    import polars as pl
 
-        if given and all(isinstance(one, (*numbers, Decimal)) for one in given):
-            return np.array([np.nan if one is None else float(one) for one in array], dtype=np.float64)
-    except (TypeError, ValueError):
-        pass
-    return array
+    schema = data.collect_schema()
+    names = schema.names()
+    wanted = [names[at] for at in _wanted(name, names, columns)]
+    if not wanted and columns is not None:
+        return _rows_alone(_collected(data.select(pl.len())).item())
+    # (Arrow's crate and polars lay out columns without values in different ways.)
+    empty = [one for one in wanted if schema[one] == pl.Null]
+    unknown = [one for one in wanted if schema[one] == pl.Object or str(schema[one]) in ("Int128", "UInt128")]
+    for one in unknown:
+        if columns is None or one in columns:
+            raise DataTypeError(
+                f"{name}: column `{one}` is of type {schema[one]}, expected numbers, truth values, text or times",
+                "cast it to a type of at most 64 bits" if schema[one] != pl.Object else "convert it to numbers or text",
+            )
+    kept = data.select([one for one in wanted if one not in unknown])
+    return _collected(kept.with_columns([pl.col(one).cast(pl.Float64) for one in empty]))
+
+
+def _collected(frame: Any) -> Any:
+    return frame.collect() if hasattr(frame, "collect") else frame
+
+
+def _duckdb(data: Any, columns: Collection[str] | None) -> Any:
+    names = [str(one) for one in data.columns]
+    wanted = [names[at] for at in _wanted("data", names, columns)]
+    if not wanted and columns is not None:
+        return _rows_alone(int(data.aggregate("count(*)").fetchall()[0][0]))
+    return data.project(", ".join('"' + one.replace('"', '""') + '"' for one in wanted))
+
+
+def _pyarrow(data: Any, name: str, columns: Collection[str] | None) -> Any:
+    wanted = _wanted(name, data.schema.names, columns)
+    if not wanted and columns is not None:
+        return _rows_alone(data.num_rows)
+    return data.select(wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-__all__ = ["DataError", "HattentionError", "HattentionWarning", "NoAnswerError"]
+__all__ = ["DataError", "DataTypeError", "HattentionError", "HattentionWarning", "NoAnswerError"]
 
 
 class HattentionError(Exception):
@@ -32,6 +32,10 @@ class HattentionError(Exception):
 
 class DataError(HattentionError, ValueError):
     """The data, or what was asked for, are wrong."""
+
+
+class DataTypeError(DataError, TypeError):
+    """An object, or a column, is of a type that cannot be read."""
 
 
 class NoAnswerError(HattentionError, ValueError):

@@ -18,11 +18,26 @@ pub fn exception(py: Python<'_>, failure: &Failure) -> PyErr {
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
+/// The exception of data that are wrong: `DataError`, or `DataTypeError` where their type is.
+pub fn data_error(py: Python<'_>, class: &str, message: &str, hint: Option<&str>, row: Option<usize>) -> PyErr {
+    let made = py.import("hattention.errors").and_then(|errors| errors.getattr(class)?.call1((message, hint, row)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// What only a command line has, and what stands in its place.
+const OF_THE_SHELL: [(&str, &str); 4] = [
+    ("; quote the pattern in the shell", ""),
+    (", or join them with --sql", ""),
+    (", or CAST it with --sql", ""),
+    ("`hat fit 'y ~ x' data.csv`", "`hattention.fit(\"y ~ x\", \"data.csv\")`"),
+];
+
 /// A message of the program with its options as Python has them: `--vcov` is `vcov`, `` `--aliased drop` `` is
 /// `` `aliased="drop"` ``.
 pub fn in_python(text: &str) -> String {
+    let text = OF_THE_SHELL.iter().fold(text.to_owned(), |text, (shell, here)| text.replace(shell, here));
     let mut words = String::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_str();
     while let Some(at) = option_at(rest) {
         let (before, after) = rest.split_at(at);
         words.push_str(before);
@@ -61,6 +76,7 @@ mod tests {
         assert_eq!(in_python("drop them, or use `--aliased drop`"), "drop them, or use `aliased=\"drop\"`");
         assert_eq!(in_python("--vcov HC3 with --with-hc"), "vcov HC3 with hc");
         assert_eq!(in_python("a -- b, `x--y`, --"), "a -- b, `x--y`, --");
+        assert_eq!(in_python("a bracket; quote the pattern in the shell"), "a bracket");
         assert_eq!(in_python("let `--unseen null` leave"), "let `unseen=\"null\"` leave");
     }
 }

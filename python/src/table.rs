@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
-    RecordBatchOptions, StringArray, TimestampNanosecondArray, new_empty_array,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, NullArray, RecordBatch,
+    RecordBatchOptions, StringArray, UInt64Array, new_empty_array,
 };
 use arrow::buffer::{Buffer, ScalarBuffer};
-use arrow::compute::concat;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::compute::{cast, concat, nullif};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use hattention_table::arrow;
 use hattention_table::error::TableError;
 use hattention_table::formula::Formula;
 use hattention_table::regression::{Failure, fit};
 use hattention_table::source::{Source, SourceOptions};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
 use pyo3_arrow::input::{AnyArray, AnyRecordBatch};
+
+use crate::failure::data_error;
+
+/// What the data, or an object that should hold them, are not.
+const WRONG_DATA: &str = "DataError";
+const WRONG_TYPE: &str = "DataTypeError";
 
 /// Rows, before it is known which columns are labels.
 pub enum Rows {
@@ -39,7 +44,25 @@ impl Rows {
             let (schema, batch) = batch_of(columns, name)?;
             return Ok(Self::Table(schema, vec![batch], name.to_owned()));
         }
-        let (batches, schema) = data.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
+        let (py, kind) = (data.py(), data.get_type().name()?);
+        let unreadable = |class, hint, error: PyErr| {
+            let message = format!("{name}: cannot read the {kind} as a table of Arrow: {}", error.value(py));
+            data_error(py, class, &message, hint, None)
+        };
+        let table = data.extract::<AnyRecordBatch>();
+        let hint = Some("convert it to a table whose columns are numbers, text or times");
+        let table = table.map_err(|error| unreadable(WRONG_TYPE, hint, error))?.into_table();
+        let (batches, schema) = table.map_err(|error| unreadable(WRONG_DATA, None, error.into()))?.into_inner();
+        if batches.is_empty() && data.hasattr("read_next_batch")? {
+            let message = format!("{name}: the {kind} has no rows, or gave them before: a reader gives its rows once");
+            return Err(data_error(
+                py,
+                WRONG_DATA,
+                &message,
+                Some("make a new reader, or keep the rows in a table"),
+                None,
+            ));
+        }
         Ok(Self::Table(schema, batches, name.to_owned()))
     }
 
@@ -69,7 +92,7 @@ fn batch_of(columns: &Bound<'_, PyDict>, name: &str) -> PyResult<(SchemaRef, Rec
     let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
     for (column, values) in columns {
         let column: String = column.extract()?;
-        let array = array_of(&column, &values)?;
+        let array = array_of(name, &column, &values)?;
         if let Some(first) = arrays.first().filter(|first| first.len() != array.len()) {
             let message = format!(
                 "{name}: column `{column}` has {} rows, and `{}` has {}",
@@ -77,7 +100,7 @@ fn batch_of(columns: &Bound<'_, PyDict>, name: &str) -> PyResult<(SchemaRef, Rec
                 fields[0].name(),
                 first.len()
             );
-            return Err(PyValueError::new_err(message));
+            return Err(data_error(columns.py(), WRONG_DATA, &message, None, None));
         }
         fields.push(Field::new(column, array.data_type().clone(), true));
         arrays.push(array);
@@ -86,23 +109,36 @@ fn batch_of(columns: &Bound<'_, PyDict>, name: &str) -> PyResult<(SchemaRef, Rec
     let schema = Arc::new(Schema::new(fields));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options);
-    Ok((schema, batch.map_err(|error| PyValueError::new_err(error.to_string()))?))
+    Ok((schema, batch.map_err(|error| data_error(columns.py(), WRONG_DATA, &format!("{name}: {error}"), None, None))?))
 }
 
-/// One column: an array of numpy, or codes and categories.
-fn array_of(column: &str, values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+/// One column: an array of numpy or Arrow; codes and categories; which rows are missing, and the values; or the number of
+/// rows, all missing.
+fn array_of(name: &str, column: &str, values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        let message = format!("{name}: column `{column}`: {error}");
+        data_error(values.py(), WRONG_TYPE, &message, Some("convert it to numbers, text or times"), None)
+    };
     if let Ok(pair) = values.cast::<PyTuple>() {
-        let (codes, categories): (PyReadonlyArray1<'_, i32>, Vec<String>) = pair.extract()?;
+        let (first, second) = (pair.get_item(0)?, array_of(name, column, &pair.get_item(1)?)?);
+        if let Ok(missing) = first.cast::<PyArray1<bool>>() {
+            let missing = BooleanArray::from_iter(missing.readonly().as_array().iter().map(|one| Some(*one)));
+            return nullif(&second, &missing).map_err(|error| wrong(&error));
+        }
+        let codes: PyReadonlyArray1<'_, i32> = first.extract()?;
         let codes = codes.as_array().iter().map(|code| (*code >= 0).then_some(*code)).collect::<Int32Array>();
-        let labels = DictionaryArray::try_new(codes, Arc::new(StringArray::from(categories)));
-        return Ok(Arc::new(labels.map_err(|error| PyValueError::new_err(format!("column `{column}`: {error}")))?));
+        return Ok(Arc::new(DictionaryArray::try_new(codes, second).map_err(|error| wrong(&error))?));
+    }
+    if let Ok(rows) = values.cast::<PyInt>() {
+        return Ok(Arc::new(NullArray::new(rows.extract()?)));
     }
     if values.hasattr("__arrow_c_stream__")? || values.hasattr("__arrow_c_array__")? {
-        let (chunks, field) = values.extract::<AnyArray>()?.into_chunked_array()?.into_inner();
+        let array = values.extract::<AnyArray>().and_then(|array| Ok(array.into_chunked_array()?.into_inner()));
+        let (chunks, field) = array.map_err(|error| wrong(error.value(values.py())))?;
         let chunks: Vec<&dyn Array> = chunks.iter().map(|chunk| &**chunk).collect();
         return match chunks.as_slice() {
             [] => Ok(new_empty_array(field.data_type())),
-            chunks => concat(chunks).map_err(|error| PyValueError::new_err(format!("column `{column}`: {error}"))),
+            chunks => concat(chunks).map_err(|error| wrong(&error)),
         };
     }
     if let Ok(doubles) = values.cast::<PyArray1<f64>>() {
@@ -111,17 +147,42 @@ fn array_of(column: &str, values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
     if let Ok(integers) = values.cast::<PyArray1<i64>>() {
         return Ok(Arc::new(Int64Array::from_iter_values(integers.readonly().as_array().iter().copied())));
     }
+    if let Ok(integers) = values.cast::<PyArray1<u64>>() {
+        return Ok(Arc::new(UInt64Array::from_iter_values(integers.readonly().as_array().iter().copied())));
+    }
     if let Ok(truths) = values.cast::<PyArray1<bool>>() {
         return Ok(Arc::new(truths.readonly().as_array().iter().map(|truth| Some(*truth)).collect::<BooleanArray>()));
     }
-    if values.getattr("dtype")?.getattr("kind")?.extract::<char>()? == 'M' {
+    let dtype = values.getattr("dtype")?;
+    if let Some(data_type) = time_type(&dtype.getattr("str")?.extract::<String>()?) {
         let numbers = values.call_method1("view", ("i8",))?;
         let numbers = numbers.cast::<PyArray1<i64>>()?.readonly();
-        let numbers = numbers.as_array();
-        let times = numbers.iter().map(|time| (*time != i64::MIN).then_some(*time));
-        return Ok(Arc::new(times.collect::<TimestampNanosecondArray>()));
+        let steps = numbers.as_array().iter().map(|step| (*step != i64::MIN).then_some(*step)).collect::<Int64Array>();
+        let steps: ArrayRef = match data_type {
+            DataType::Date32 => cast(&steps, &DataType::Int32).map_err(|error| wrong(&error))?,
+            _ => Arc::new(steps),
+        };
+        return cast(&steps, &data_type).map_err(|error| wrong(&error));
     }
     labels_of(column, values)
+}
+
+/// The type of a numpy type of times, in the units that `hattention._tables` leaves: days, and from seconds to nanoseconds.
+fn time_type(dtype: &str) -> Option<DataType> {
+    let (kind, unit) = dtype.get(1..)?.strip_suffix(']')?.split_once('[')?;
+    let unit = match unit {
+        "D" => return (kind == "M8").then_some(DataType::Date32),
+        "s" => TimeUnit::Second,
+        "ms" => TimeUnit::Millisecond,
+        "us" => TimeUnit::Microsecond,
+        "ns" => TimeUnit::Nanosecond,
+        _ => return None,
+    };
+    match kind {
+        "M8" => Some(DataType::Timestamp(unit, None)),
+        "m8" => Some(DataType::Duration(unit)),
+        _ => None,
+    }
 }
 
 /// A column of objects: text, with `None` or NaN where it is missing.
@@ -135,11 +196,9 @@ fn labels_of(column: &str, values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
             labels.push(None);
         } else {
             let kind = value.get_type().name()?;
-            return Err(PyTypeError::new_err(format!(
-                "row {}: column `{column}` holds an object of type {kind}, expected text; convert the column to numbers \
-                 or text",
-                row + 1
-            )));
+            let message = format!("row {}: column `{column}` holds an object of type {kind}, expected text", row + 1);
+            let hint = "convert the column to numbers, text or times: all its values need one type";
+            return Err(data_error(values.py(), WRONG_TYPE, &message, Some(hint), Some(row + 1)));
         }
     }
     Ok(Arc::new(StringArray::from(labels)))

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import hattention
-from hattention import DataError, HattentionError, NoAnswerError
+from hattention import DataError, DataTypeError, HattentionError, NoAnswerError
 
 GOOD = {"y": [1.0, 2.0, 4.0, 3.0], "x": [1.0, 2.0, 3.0, 4.0], "g": ["a", "b", "a", "b"]}
 
@@ -166,8 +167,10 @@ def test_types_of_columns() -> None:
 
 def test_columns_that_are_no_numbers() -> None:
     y = [1.0, 2.0, 4.0, 3.0]
-    with pytest.raises(TypeError, match=r"row 2: column `x` holds an object of type dict"):
+    with pytest.raises(TypeError, match=r"row 2: column `x` holds an object of type dict") as error:
         hattention.fit("y ~ x", {"y": y, "x": np.array(["a", {}, 1, 2], dtype=object)})
+    assert isinstance(error.value, DataTypeError) and isinstance(error.value, ValueError)
+    assert (error.value.row, error.value.message.count("\n")) == (2, 0) and error.value.hint is not None
     # A column that is not used does no harm.
     assert hattention.fit("y ~ z", pd.DataFrame({"y": y, "z": [1, 2, 3, 5], "x": [{}, [], 1, 2]})).nobs == 4
     with pytest.raises(TypeError, match="complex"):
@@ -190,6 +193,98 @@ def test_no_such_column_names_the_closest() -> None:
     with pytest.raises(DataError) as error:
         hattention.fit("y ~ wieght", {"y": [1.0, 2.0], "weight": [1.0, 2.0]})
     assert error.value.hint == "did you mean `weight`?"
+
+
+def test_a_missing_column_is_told_before_the_type_of_another() -> None:
+    result = hattention.fit("y ~ x", GOOD)
+    for data in (pd.DataFrame({"X": [1.0], "meta": [{}]}), {"X": [1.0], "meta": [{}]}, {"X": [1.0], "meta": 3}):
+        with pytest.raises(DataError, match="unknown column `x`") as error:
+            result.predict(data)
+        assert error.value.hint == "did you mean `X`?"
+
+
+def test_columns_are_named_and_not_handed_over() -> None:
+    frame = pd.DataFrame({**GOOD, "w": [1.0, 2.0, 1.0, 2.0]})
+    for given, kind in ((frame.w, "a Series"), (frame.w.to_numpy(), "an ndarray"), ([1.0, 2.0], "a list")):
+        for fitted in (hattention.fit, hattention.State):
+            with pytest.raises(TypeError, match=f"weights is {kind}, expected the name of a column") as error:
+                fitted("y ~ x", frame, weights=given)
+            assert "name" in error.value.hint
+    with pytest.raises(TypeError, match="order is a Series"):
+        hattention.fit("y ~ x", frame, vcov="HAC:1", order=frame.x)
+    with pytest.raises(TypeError, match="the formula is a DataFrame"):
+        hattention.fit(frame, "y ~ x")
+
+
+def test_objects_that_are_no_tables() -> None:
+    frame = pd.DataFrame(GOOD)
+    result = hattention.fit("y ~ x", frame)
+    for row in (frame.iloc[0], frame["x"], pl.from_pandas(frame)["x"]):
+        with pytest.raises(DataTypeError, match="data is a Series, expected a table") as error:
+            result.predict(row)
+        assert error.value.hint is not None
+    for array in (pa.array([1.0]), pa.chunked_array([[1.0]])):
+        with pytest.raises(DataTypeError, match="as a table"):
+            result.predict(array)
+    with pytest.raises(DataTypeError, match="column `x`"):
+        result.predict({"x": pl.Series([1], dtype=pl.Int128)})
+
+    def lost() -> Any:
+        yield pa.record_batch({"y": [1.0], "x": [1.0]})
+        raise RuntimeError("lost")
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema({"y": pa.float64(), "x": pa.float64()}), lost())
+    with pytest.raises(DataError, match="lost"):
+        hattention.fit("y ~ x", reader)
+
+
+def test_a_reader_is_read_once() -> None:
+    reader = pa.table(GOOD).to_reader()
+    result = hattention.fit("y ~ x", reader)
+    for again in (lambda: hattention.fit("y ~ x", reader), lambda: result.predict(reader)):
+        with pytest.raises(DataError, match="a reader gives its rows once") as error:
+            again()
+        assert error.value.hint is not None
+
+
+def test_series_of_other_indexes_are_not_paired_by_position() -> None:
+    frame = pd.DataFrame(GOOD)
+    other = frame["x"][::-1]
+    with pytest.raises(DataError, match="`y` and `x` have different indexes"):
+        hattention.fit("y ~ x", {"y": frame["y"], "x": other})
+    expected = hattention.fit("y ~ x", frame).to_dict()
+    assert hattention.fit("y ~ x", {"y": frame["y"], "x": frame["x"], "other": other}).to_dict() == expected
+    assert hattention.fit("y ~ x", {"y": frame["y"], "x": other.to_numpy()[::-1]}).to_dict() == expected
+
+
+@pytest.mark.parametrize(
+    ("formula", "hint"),
+    [
+        ("y ~ np.log(x)", "write log(…)"),
+        ("y ~ I(numpy.sqrt(x) + 1)", "write sqrt(…)"),
+        ("y ~ Q('odd name')", "write `odd name`"),
+        ('y ~ relevel(g, ref="b")', 'C(g, ref = "level")'),
+    ],
+)
+def test_what_other_formulas_say_is_told_in_this_language(formula: str, hint: str) -> None:
+    with pytest.raises(DataError) as error:
+        hattention.fit(formula, GOOD)
+    assert error.value.hint is not None and hint in error.value.hint
+
+
+def test_paths_in_the_words_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pd.DataFrame(GOOD).to_csv(tmp_path / "d.csv", index=False)
+    result = hattention.fit("y ~ x", "~/d.csv")
+    assert result.to_dict() == hattention.fit("y ~ x", ["~/d.csv"]).to_dict() == hattention.fit("y ~ x", Path("~/d.csv")).to_dict()
+    result.save("~/m.hat")
+    assert hattention.load("~/m.hat").to_dict() == result.to_dict()
+    state = hattention.State("y ~ x", "~/d.csv")
+    state.save("~/s.state")
+    assert hattention.load_state("~/s.state") == state and (tmp_path / "s.state").exists()
+    with pytest.raises(DataError) as error:
+        hattention.fit("y ~ x", str(tmp_path / "no*.csv"))
+    assert error.value.hint is not None and "shell" not in error.value.hint
 
 
 def test_levels_never_seen() -> None:

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::formula::variable::Function;
 use crate::source::SourceError;
 
 /// Everything that can go wrong between a formula, a source and a block of design rows.
@@ -230,9 +231,9 @@ impl TableError {
     /// The way out, if there is one to name: lower case, no full stop.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Formula { .. } => {
+            Self::Formula { formula, offset, .. } => elsewhere(formula.get(*offset..).unwrap_or_default()).unwrap_or_else(|| {
                 "a formula reads `target ~ a + b`, with `a:b`, `a*b`, `(a + b)^2`, `.`, `- a`, `I(a^2)`, `log(a)`, `poly(a, 3)`, `C(g)`".into()
-            }
+            }),
             Self::UnknownColumn { nearest, columns, .. } => match (nearest.first(), columns.len()) {
                 (Some(name), _) => format!("did you mean `{name}`?"),
                 (None, 0) => "the table has no columns".into(),
@@ -276,6 +277,24 @@ impl TableError {
         };
         Some(hint)
     }
+}
+
+/// How a formula says what other languages of formulas say here: `np.log(x)`, `relevel(g, …)`, `Q('odd name')`.
+fn elsewhere(text: &str) -> Option<String> {
+    if let Some((function, _)) =
+        text.strip_prefix("np.").or(text.strip_prefix("numpy.")).and_then(|t| t.split_once('('))
+    {
+        let function = function.trim();
+        return Function::named(function)
+            .map(|_| format!("functions have no module before their name: write {function}(…)"));
+    }
+    if text.starts_with("relevel(") || text.starts_with("i(") {
+        return Some("a factor with a reference level is `C(g, ref = \"level\")`".into());
+    }
+    let quoted = text.strip_prefix("Q(")?.trim_start();
+    let quote = quoted.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let (name, _) = quoted[1..].split_once(quote)?;
+    Some(format!("a name that is more than letters and digits stands in backticks: write `{name}`"))
 }
 
 /// `, nearest are a, b` or nothing.
@@ -354,6 +373,15 @@ mod tests {
         let dollar = lines[1].chars().position(|c| c == '$').unwrap();
         assert_eq!(lines[2].chars().position(|c| c == '^').unwrap(), dollar);
         assert!(lines[1].chars().count() < 130, "{}", lines[1]);
+    }
+
+    #[test]
+    fn what_other_languages_say_is_told_in_this_one() {
+        assert!(elsewhere("np.log(x) + z").is_some_and(|hint| hint.ends_with("write log(…)")));
+        assert!(elsewhere("numpy.sqrt(x)").is_some_and(|hint| hint.ends_with("write sqrt(…)")));
+        assert!(elsewhere("Q('odd name') + z").is_some_and(|hint| hint.ends_with("write `odd name`")));
+        assert!(elsewhere("relevel(g, \"b\")").is_some_and(|hint| hint.contains("ref =")));
+        assert_eq!((elsewhere("np.where(x, 1, 2)"), elsewhere("Q(x)"), elsewhere("ä")), (None, None, None));
     }
 
     #[test]

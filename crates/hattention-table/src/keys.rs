@@ -74,7 +74,11 @@ impl Keys {
             let Some((_, field)) = schema.column_with_name(name) else {
                 return Err(unknown_column(name, schema.fields().iter().map(|field| field.name().as_str())));
             };
-            let data_type = field.data_type().clone();
+            // (Equal numbers may stand in a dictionary twice: there are two zeros.)
+            let data_type = match field.data_type() {
+                DataType::Dictionary(_, values) if values.is_numeric() => values.as_ref().clone(),
+                other => other.clone(),
+            };
             if RowConverter::supports_fields(&[SortField::new(data_type.clone())]) {
                 return Ok(data_type);
             }

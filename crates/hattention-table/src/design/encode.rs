@@ -98,7 +98,8 @@ impl Encoder<'_> {
             };
             // An extra column is handed on as it is, so any type will do; a column of nulls fits every kind.
             let used = input.role.term || input.role.weight || input.role.target;
-            if used && field.data_type() != &DataType::Null && ColumnKind::of(field.data_type()) != Some(input.kind) {
+            let fits = || ColumnKind::of(field.data_type()).is_some_and(|kind| input.kind.takes(kind));
+            if used && field.data_type() != &DataType::Null && !fits() {
                 return Err(wrong_type(&input.name, input.kind.name(), field.data_type()));
             }
             Ok(Some(Arc::clone(batch.column(at))))

@@ -236,7 +236,7 @@ pub(super) fn check_input(schema: &Schema, input: &Input) -> Result<(), TableErr
     };
     let only_handed_on = !(input.role.term || input.role.target || input.role.weight);
     let null = field.data_type() == &arrow::datatypes::DataType::Null;
-    if only_handed_on || null || ColumnKind::of(field.data_type()) == Some(input.kind) {
+    if only_handed_on || null || ColumnKind::of(field.data_type()).is_some_and(|kind| input.kind.takes(kind)) {
         return Ok(());
     }
     Err(wrong_type(&input.name, input.kind.name(), field.data_type()))

@@ -285,7 +285,7 @@ impl Builder<'_> {
             Use::Weight => {
                 input.role.weight = true;
                 input.numeric = true;
-                if input.kind != ColumnKind::Number {
+                if !ColumnKind::Number.takes(input.kind) {
                     return Err(not_a_number(name, "a number to weigh with", input.kind));
                 }
             }

@@ -24,6 +24,8 @@ pub enum ColumnKind {
     Text,
     /// Booleans: a factor with the levels FALSE and TRUE; 0 and 1 in arithmetic.
     Boolean,
+    /// Dictionaries of numbers or times: a factor; the numbers in arithmetic.
+    Category,
 }
 
 impl ColumnKind {
@@ -32,7 +34,10 @@ impl ColumnKind {
         match data_type {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Self::Text),
             DataType::Boolean => Some(Self::Boolean),
-            DataType::Dictionary(_, values) => Self::of(values),
+            DataType::Dictionary(_, values) => Self::of(values).map(|kind| match kind {
+                Self::Number => Self::Category,
+                other => other,
+            }),
             DataType::Null | DataType::Decimal32(..) | DataType::Decimal64(..) => Some(Self::Number),
             DataType::Decimal128(..) | DataType::Decimal256(..) => Some(Self::Number),
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Some(Self::Number),
@@ -42,12 +47,19 @@ impl ColumnKind {
         }
     }
 
+    /// Whether a column of the other kind can stand for one of this: the levels of a category are numbers.
+    pub(crate) fn takes(self, other: Self) -> bool {
+        let plain = |kind| if kind == Self::Category { Self::Number } else { kind };
+        plain(self) == plain(other)
+    }
+
     /// How a message names the kind.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Number => "number",
             Self::Text => "text",
             Self::Boolean => "boolean",
+            Self::Category => "category",
         }
     }
 }
@@ -258,7 +270,7 @@ fn exact_pair(value: i128) -> Option<DoubleDouble> {
 pub(crate) fn wrong_type(column: &str, expected: &str, got: &DataType) -> TableError {
     // Text is a dictionary on its way; nobody asked for one.
     let got = match ColumnKind::of(got) {
-        Some(ColumnKind::Text) => ColumnKind::Text.name().to_owned(),
+        Some(kind @ (ColumnKind::Text | ColumnKind::Category)) => kind.name().to_owned(),
         _ => got.to_string(),
     };
     TableError::ColumnType { column: column.to_owned(), expected: expected.to_owned(), got }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::error::SourceError;
 use super::files::no_column;
-use super::schema::{conform, expect_distinct, leaving_schema};
+use super::schema::{category_values, conform, expect_distinct, leaving_schema};
 use super::work::Decoded;
 
 /// A table in memory.
@@ -119,14 +119,15 @@ impl BatchScan {
     }
 }
 
-/// The batch with the values of its dictionaries as plain text: once, and not for every slice of its rows.
+/// The batch with the values of its dictionaries as they leave: converted once, and not for every slice of its rows.
 fn with_plain_labels(batch: &RecordBatch) -> Result<RecordBatch, String> {
     let columns = batch.columns().iter().map(|column| match column.as_any_dictionary_opt() {
-        Some(dictionary) if matches!(dictionary.values().data_type(), DataType::LargeUtf8 | DataType::Utf8View) => {
-            let values = cast(dictionary.values(), &DataType::Utf8).map_err(|error| error.to_string())?;
+        Some(dictionary) => {
+            let leaving = category_values(dictionary.values().data_type());
+            let values = cast(dictionary.values(), &leaving).map_err(|error| error.to_string())?;
             Ok(dictionary.with_values(values))
         }
-        _ => Ok(Arc::clone(column)),
+        None => Ok(Arc::clone(column)),
     });
     let columns = columns.collect::<Result<Vec<ArrayRef>, String>>()?;
     let fields = batch.schema_ref().fields().iter().zip(&columns);

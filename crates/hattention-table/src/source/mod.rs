@@ -7,7 +7,8 @@
 //!
 //! # What leaves a source
 //! Numbers as `Float64`, `Int64` or `UInt64`; truth values as `Boolean`; text as `Dictionary(Int32, Utf8)`, one
-//! dictionary a batch; columns without any value as `Null`; all else (dates, lists, …) as the file has it.
+//! dictionary a batch; categories of numbers as a `Dictionary` of them; columns without any value as `Null`; all else (dates,
+//! lists, …) as the file has it.
 //!
 //! # Partitions
 //! A folder `year=2013` below a directory, or in a path or glob as it is written, is a column `year` of the files in it:

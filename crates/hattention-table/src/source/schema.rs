@@ -2,7 +2,8 @@
 //!
 //! Sources bring dozens of Arrow types; a regression knows numbers, truth values and labels. What leaves a source is
 //! therefore one of `Int64`, `UInt64`, `Float64`, `Boolean`, `Dictionary(Int32, Utf8)`, `Null`, or, unchanged, a type
-//! that is none of these (dates, lists, …).
+//! that is none of these (dates, lists, …). Categories of numbers and times stay dictionaries of such a type, since they are
+//! factors.
 
 use std::sync::Arc;
 
@@ -17,6 +18,19 @@ pub(crate) fn text_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
+/// The type of categories that are numbers or times.
+fn category_type(values: DataType) -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(values))
+}
+
+/// The type of the values of a dictionary of these values, as it leaves the source.
+pub(crate) fn category_values(values: &DataType) -> DataType {
+    match values {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        other => leaving_type(other),
+    }
+}
+
 /// The type as which a column of this type leaves the source.
 pub(crate) fn leaving_type(data_type: &DataType) -> DataType {
     match data_type {
@@ -27,6 +41,9 @@ pub(crate) fn leaving_type(data_type: &DataType) -> DataType {
             DataType::Float64
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => text_type(),
+        DataType::Dictionary(_, values) if values.is_numeric() || values.is_temporal() => {
+            category_type(leaving_type(values))
+        }
         DataType::Dictionary(_, values) => leaving_type(values),
         other => other.clone(),
     }
@@ -46,6 +63,7 @@ pub(crate) fn common_type(left: &DataType, right: &DataType) -> Option<DataType>
         (DataType::Null, other) | (other, DataType::Null) => Some(other.clone()),
         (DataType::Int64 | DataType::UInt64, DataType::Float64)
         | (DataType::Float64, DataType::Int64 | DataType::UInt64) => Some(DataType::Float64),
+        (DataType::Dictionary(_, left), DataType::Dictionary(_, right)) => common_type(left, right).map(category_type),
         _ => None,
     }
 }
@@ -56,6 +74,7 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Int64 | DataType::UInt64 => "an integer".into(),
         DataType::Float64 => "a number".into(),
         DataType::Boolean => "true or false".into(),
+        DataType::Dictionary(_, values) if !values.is_string() => "categories".into(),
         DataType::Dictionary(..) => "text".into(),
         DataType::Null => "empty".into(),
         DataType::Date32 | DataType::Date64 => "a date".into(),
@@ -146,5 +165,26 @@ fn cast_to(column: &ArrayRef, target: &DataType) -> Result<ArrayRef, String> {
             cast(&cast(column, &DataType::Utf8)?, target)
         }
         _ => cast(column, target),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dictionary(values: DataType) -> DataType {
+        DataType::Dictionary(Box::new(DataType::UInt8), Box::new(values))
+    }
+
+    #[test]
+    fn categories_of_numbers_stay_categories() {
+        assert_eq!(leaving_type(&dictionary(DataType::LargeUtf8)), text_type());
+        assert_eq!(leaving_type(&dictionary(DataType::Boolean)), DataType::Boolean);
+        let (whole, doubles) =
+            (leaving_type(&dictionary(DataType::Int16)), leaving_type(&dictionary(DataType::Float32)));
+        assert_eq!((&whole, &doubles), (&category_type(DataType::Int64), &category_type(DataType::Float64)));
+        assert_eq!(common_type(&whole, &doubles), Some(doubles));
+        assert_eq!(common_type(&whole, &DataType::Int64), None);
+        assert_eq!(common_type(&whole, &text_type()), None);
     }
 }

@@ -42,6 +42,29 @@ fn targets_may_be_several_and_transformed() {
 }
 
 #[test]
+fn categories_of_numbers_are_factors_and_numbers_in_arithmetic() {
+    let category: DictionaryArray<Int32Type> =
+        DictionaryArray::new(vec![Some(1), Some(0), Some(2), None].into(), integers(&[2, 10, 2]));
+    let batch = table(&[("y", doubles(&[1.0, 2.0, 3.0, 4.0])), ("c", Arc::new(category) as ArrayRef)]);
+    let (design, block) = scanned("y ~ c", &batch);
+    assert_eq!((block.rows(), design.spec().columns[1].1), (3, ColumnKind::Category));
+    assert_eq!(design.coding().unwrap().names(), ["(Intercept)", "c10"]);
+    let (_, block) = scanned("c ~ I(c^2)", &batch);
+    assert_eq!(dense(block.targets()[0], 3), [10.0, 2.0, 2.0]);
+    assert_eq!(dense(block.columns()[0].1, 3), [100.0, 4.0, 4.0]);
+    // A frozen design takes plain numbers for them, and no text.
+    let frozen = Frozen::new(&design.layout()).unwrap();
+    let plain = table(&[("c", integers(&[10]))]);
+    let encoder = frozen.encoder(&plain.schema(), &FrozenOptions::default()).unwrap();
+    assert_eq!(encoder.encode(&plain, 0).unwrap().rows(), 1);
+    let text = table(&[("c", texts(&["10"]))]);
+    assert!(matches!(
+        frozen.encoder(&text.schema(), &FrozenOptions::default()),
+        Err(TableError::ColumnType { expected, .. }) if expected == "category"
+    ));
+}
+
+#[test]
 fn rows_with_missing_values_are_dropped_and_counted_by_column() {
     let batch = table(&[
         ("y", doubles(&[Some(1.0), None, Some(3.0), Some(4.0), Some(5.0)])),
