@@ -43,6 +43,8 @@ def asked(
 
 def used_columns(formula: str, arguments: dict[str, Any]) -> list[str] | None:
     """The columns that a fit reads, where the formula names them all."""
+    if not isinstance(formula, str):
+        raise TypeError(f'formula is {formula!r}, expected text such as "y ~ x"')
     names = _hattention.formula_columns(formula)
     if names is None:
         return None

@@ -36,7 +36,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         [] => GLIBC,
         [one] if one == "--help" || one == "-h" => return help(HELP),
         [flag, version] if flag == "--glibc" && is_version(version) => version,
-        _ => return Err(Failure::usage("expected --wheel or nothing, then nothing or --glibc VERSION, such as 2.28", HELP)),
+        _ => {
+            return Err(Failure::usage(
+                "expected --wheel or nothing, then nothing or --glibc VERSION, such as 2.28",
+                HELP,
+            ));
+        }
     };
     let target = target_folder()?;
     if wheel {

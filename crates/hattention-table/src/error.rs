@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::formula::Formula;
+use crate::formula::syntax::name_label;
 use crate::source::SourceError;
 
 /// Everything that can go wrong between a formula, a source and a block of design rows.
@@ -249,9 +251,7 @@ impl TableError {
             Self::TargetAmongTerms { term } => format!("remove `{term}` from the right-hand side"),
             Self::TooManyTerms { .. } => "use fewer columns or a smaller power".into(),
             Self::TooManyColumns { .. } => "use fewer terms, or raise the limit on columns".into(),
-            Self::TooManyLevels { factor, .. } => format!(
-                "if `{factor}` is an identifier, leave it out, or absorb its effects: y ~ x | {factor}; if it is a number read as text, convert it; else group its rare levels or raise the limit on columns"
-            ),
+            Self::TooManyLevels { factor, .. } => many_levels(factor),
             Self::UnknownReference { nearest, .. } => match nearest.first() {
                 Some(name) => format!("did you mean ref = \"{name}\"?"),
                 None => "leave `ref` out to take the first level".into(),
@@ -275,6 +275,19 @@ impl TableError {
             Self::Source(error) => return error.hint(),
         };
         Some(hint)
+    }
+}
+
+/// The way out where a factor, or a term of factors, has too many levels.
+fn many_levels(factor: &str) -> String {
+    let terms = Formula::parse(&format!("`a target` ~ {factor}")).and_then(|formula| formula.expand(&[]));
+    match terms.map(|terms| terms.columns()).as_deref() {
+        Ok([column]) => format!(
+            "if `{column}` is an identifier, leave it out, or absorb its effects: y ~ x | {}; if it is a number read as text, \
+             convert it; else group its rare levels or raise the limit on columns",
+            name_label(column)
+        ),
+        _ => format!("leave `{factor}` out, group the rare levels of its factors, or raise the limit on columns"),
     }
 }
 
@@ -354,6 +367,18 @@ mod tests {
         let dollar = lines[1].chars().position(|c| c == '$').unwrap();
         assert_eq!(lines[2].chars().position(|c| c == '^').unwrap(), dollar);
         assert!(lines[1].chars().count() < 130, "{}", lines[1]);
+    }
+
+    #[test]
+    fn too_many_levels_hint_at_a_formula_that_parses() {
+        for (factor, effect) in [("k", "k"), ("C(k)", "k"), ("C(`a b`, ref = \"1\")", "`a b`")] {
+            let hint = TableError::TooManyLevels { factor: factor.into(), levels: 9, limit: 8 }.hint().unwrap();
+            let formula = hint.split("absorb its effects: ").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+            assert_eq!(formula, format!("y ~ x | {effect}"));
+            assert!(Formula::parse(formula).is_ok(), "{formula}");
+        }
+        let hint = TableError::TooManyLevels { factor: "g:h".into(), levels: 9, limit: 8 }.hint().unwrap();
+        assert!(hint.starts_with("leave `g:h` out"), "{hint}");
     }
 
     #[test]

@@ -252,10 +252,8 @@ mod tests {
         for (count, rows) in [(2, 1), (5, 4097), (40, 3000), (192, 3100)] {
             // Whole numbers: every sum is exact, whatever its order.
             let values: Vec<f64> = numbers(rows * count).iter().map(|x| (64.0 * x).round()).collect();
-            let columns: Vec<Shifted<'_>> = values
-                .chunks(rows)
-                .map(|column| Shifted { values: Strided::from(column), shift: 2.0 })
-                .collect();
+            let columns: Vec<Shifted<'_>> =
+                values.chunks(rows).map(|column| Shifted { values: Strided::from(column), shift: 2.0 }).collect();
             let sums = products(&columns, rows);
             for (i, j) in (0..count).step_by(3).flat_map(|i| (0..=i).step_by(5).map(move |j| (i, j))) {
                 let pairs = values[i * rows..(i + 1) * rows].iter().zip(&values[j * rows..(j + 1) * rows]);

@@ -143,12 +143,8 @@ impl Residuals<'_> {
         let (y0, y1, y2, y3) = (ys[0], ys[1], ys[2], ys[3]);
         let (along, own) = self.chains.split_at_mut(self.columns.len());
         // The target about its shift first.
-        let (t0, t1, t2, t3) = (
-            simd.sub_f64s(y0, shift),
-            simd.sub_f64s(y1, shift),
-            simd.sub_f64s(y2, shift),
-            simd.sub_f64s(y3, shift),
-        );
+        let (t0, t1, t2, t3) =
+            (simd.sub_f64s(y0, shift), simd.sub_f64s(y1, shift), simd.sub_f64s(y2, shift), simd.sub_f64s(y3, shift));
         let one = simd.splat_f64s(1.0);
         let zeros = [zero; HELD];
         add_to(simd, &mut own[2], first, [one; HELD], ([t0, t1, t2, t3], zeros));
@@ -268,8 +264,7 @@ mod tests {
             let mut found: Vec<Vec<DoubleDouble>> = Vec::new();
             for machine in machines() {
                 let mut chains = vec![Chains::default(); count + OWN];
-                let work =
-                    Residuals { columns: &slices, y: &y, shift, constant, slopes: &slopes, chains: &mut chains };
+                let work = Residuals { columns: &slices, y: &y, shift, constant, slopes: &slopes, chains: &mut chains };
                 machine.dispatch(work);
                 found.push(chains.iter().map(Chains::sum).collect());
             }

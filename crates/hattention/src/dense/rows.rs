@@ -16,11 +16,8 @@ const CHAIN: usize = 256;
 /// Roundings that the product of two of so many columns may have suffered, in units of `u ‖a‖ ‖b‖`: those of the two
 /// subtractions of shifts, of a chain, and of the sums of chains.
 pub(crate) fn roundings(rows: usize, columns: usize) -> f64 {
-    let sums = if columns <= pairs::FEW {
-        pairs::roundings(rows, columns)
-    } else {
-        CHAIN.min(rows) + rows.div_ceil(CHAIN)
-    };
+    let sums =
+        if columns <= pairs::FEW { pairs::roundings(rows, columns) } else { CHAIN.min(rows) + rows.div_ceil(CHAIN) };
     (sums + 4) as f64
 }
 
@@ -45,10 +42,7 @@ pub(crate) fn products(columns: &[Shifted<'_>], rows: usize) -> Panels {
     let mut packed = vec![[0.0; PANEL]; panels.len() * CHAIN];
     for start in (0..rows).step_by(CHAIN) {
         let depth = CHAIN.min(rows - start);
-        packed
-            .par_chunks_mut(CHAIN)
-            .zip(&panels)
-            .for_each(|(packed, panel)| panel.pack(start, &mut packed[..depth]));
+        packed.par_chunks_mut(CHAIN).zip(&panels).for_each(|(packed, panel)| panel.pack(start, &mut packed[..depth]));
         on_panels(&mut sums.data, size, |q, panel| add_chain(&packed, depth, q, panel));
     }
     sums
@@ -125,4 +119,3 @@ fn add_chain(packed: &[Row], depth: usize, q: usize, sums: &mut [Row]) {
         }
     }
 }
-
