@@ -22,8 +22,8 @@ def texts(hypotheses: Sequence[Hypothesis], names: Sequence[str]) -> list[str] |
         if isinstance(one, str):
             found.append(one)
         elif isinstance(one, Mapping):
-            found += [f"{_written(name, names)} = {_number(name, value)!r}" for name, value in one.items()]
-        elif isinstance(one, (list, tuple, set, frozenset)) and all(isinstance(text, str) for text in one):
+            found += [f"{_written(name, names)} = {_number(name, value)}" for name, value in one.items()]
+        elif isinstance(one, (list, tuple)) and all(isinstance(text, str) for text in one):
             found += one
         else:
             return None
@@ -37,9 +37,10 @@ def _written(name: Any, names: Sequence[str]) -> str:
     return f"`{name}`" if name not in names and f"`{name}`" in names else name
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Any) -> str:
+    """A number as text that reads back to the same bits."""
     try:
-        return float(value)
+        return repr(float(value)).removesuffix(".0")
     except (TypeError, ValueError):
         raise TypeError(f"the value of {name!r} is {value!r}, expected a number") from None
 

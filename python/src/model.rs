@@ -1,7 +1,6 @@
 //! Fitted formulas.
 
 use hattention::Aliased;
-use hattention::absorb::Solution;
 use hattention::codec::Weights;
 use hattention::codec::onnx::{self, Precision};
 use hattention::fit::Vcov;
@@ -23,6 +22,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use serde_json::{Value, json};
 
+use crate::beside;
 use crate::failure::{at_least, exception, in_python, not_in};
 use crate::table::Rows;
 use crate::work::{Listener, run};
@@ -164,6 +164,12 @@ impl Model {
         Ok(Self { model, formula, inflation: None, vcov, absorption: None, extras: Vec::new() })
     }
 
+    /// Whether the formula has several targets, of which this may be the model of one.
+    fn several(&self) -> bool {
+        self.model.model.fits.len() > 1
+            || Formula::parse(&self.formula).is_ok_and(|formula| formula.targets().len() > 1)
+    }
+
     fn with_context<T>(&self, level: f64, of: impl FnOnce(&Context<'_>) -> T) -> T {
         let vcov = self.vcov.to_string();
         of(&Context {
@@ -232,7 +238,7 @@ impl Model {
     /// The tables of the fit, as the program prints them.
     fn text(&self, level: f64) -> String {
         let fits = &self.model.model.fits;
-        let several = fits.len() > 1;
+        let several = self.several();
         let table = |fit| self.with_context(level, |c| render::table(c, &self.model.model.whitening, fit, several));
         format!("{}\n\n{}", self.formula, fits.iter().map(table).collect::<Vec<_>>().join("\n"))
     }
@@ -419,16 +425,7 @@ impl Model {
 
     /// What files do not keep: variance inflation, and what is told of effects that were taken out.
     fn beside(&self) -> String {
-        let inflation =
-            self.inflation.as_ref().map(|all| all.iter().map(|one| one.map(f64::to_bits)).collect::<Vec<_>>());
-        let absorption = self.absorption.as_ref().map(|of| {
-            let Solution { tolerance, reached, steps } = of.solution;
-            json!({
-                "effects": of.effects, "coefficients": of.coefficients, "parts": of.parts,
-                "tolerance": tolerance.to_bits(), "reached": reached.to_bits(), "steps": steps,
-            })
-        });
-        json!({"inflation": inflation, "absorption": absorption}).to_string()
+        beside::text_of(self.inflation.as_deref(), self.absorption.as_ref())
     }
 
     /// A model of the program's files, and what they do not keep.
@@ -437,39 +434,11 @@ impl Model {
     fn from_bytes(_class: &Bound<'_, PyType>, py: Python<'_>, bytes: &[u8], beside: Option<&str>) -> PyResult<Self> {
         let mut model = Self::loaded(bytes).map_err(|failure| exception(py, &failure))?;
         if let Some(beside) = beside {
-            let told: Option<Beside> = serde_json::from_str(beside).ok().and_then(|value| told(&value));
             let damaged = || exception(py, &Failure::usage("what was kept beside the model cannot be read", ""));
-            (model.inflation, model.absorption) = told.ok_or_else(damaged)?;
+            (model.inflation, model.absorption) = beside::read(beside).ok_or_else(damaged)?;
         }
         Ok(model)
     }
-}
-
-type Beside = (Option<Vec<Option<f64>>>, Option<Absorption>);
-
-/// Reads what [`Model::beside`] wrote.
-fn told(value: &Value) -> Option<Beside> {
-    let count = |value: &Value| value.as_u64().map(|count| count as usize);
-    let inflation = match &value["inflation"] {
-        Value::Null => None,
-        all => Some(all.as_array()?.iter().map(|one| one.as_u64().map(f64::from_bits)).collect()),
-    };
-    let absorption = match &value["absorption"] {
-        Value::Null => None,
-        of => {
-            let effect = |one: &Value| Some((one[0].as_str()?.to_owned(), count(&one[1])?, one[2].as_bool()?));
-            let number = |key: &str| of[key].as_u64().map(f64::from_bits);
-            let solution =
-                Solution { tolerance: number("tolerance")?, reached: number("reached")?, steps: count(&of["steps"])? };
-            Some(Absorption {
-                effects: of["effects"].as_array()?.iter().map(effect).collect::<Option<_>>()?,
-                coefficients: count(&of["coefficients"])?,
-                parts: count(&of["parts"])?,
-                solution,
-            })
-        }
-    };
-    Some((inflation, absorption))
 }
 
 fn predicted(

@@ -125,27 +125,19 @@ impl Reader<'_> {
 
     /// A coefficient (and 1), or a number.
     fn operand(&mut self) -> Result<(Option<usize>, f64), Failure> {
-        let mut longest: Vec<(usize, usize)> = Vec::new();
+        // (The longest name, and of equally long ones the one that is written as it is.)
+        let mut best: Option<(usize, bool, usize)> = None;
+        let mut several = false;
         for (k, name) in self.names.iter().enumerate() {
-            let Some(length) = length_of(self.rest, name) else { continue };
-            if longest.first().is_none_or(|(known, _)| length > *known) {
-                longest.clear();
-            }
-            if longest.first().is_none_or(|(known, _)| length == *known) {
-                longest.push((length, k));
+            let Some((length, plain)) = length_of(self.rest, name) else { continue };
+            let known = best.map(|(length, plain, _)| (length, plain));
+            several = known == Some((length, plain)) || several && known > Some((length, plain));
+            if known.is_none_or(|known| known < (length, plain)) {
+                best = Some((length, plain, k));
             }
         }
-        match longest[..] {
-            [(length, k)] => {
-                self.rest = self.rest[length..].trim_start();
-                Ok((Some(k), 1.0))
-            }
-            [] => {
-                let (number, rest) = leading_number(self.rest).ok_or_else(|| self.unknown())?;
-                self.rest = rest.trim_start();
-                Ok((None, number))
-            }
-            [(length, _), ..] => Err(Failure::usage(
+        match best {
+            Some((length, _, _)) if several => Err(Failure::usage(
                 format!(
                     "`{}` in the hypothesis `{}` is the name of several coefficients",
                     &self.rest[..length],
@@ -153,6 +145,15 @@ impl Reader<'_> {
                 ),
                 "rename a column so that their names differ",
             )),
+            Some((length, _, k)) => {
+                self.rest = self.rest[length..].trim_start();
+                Ok((Some(k), 1.0))
+            }
+            None => {
+                let (number, rest) = leading_number(self.rest).ok_or_else(|| self.unknown())?;
+                self.rest = rest.trim_start();
+                Ok((None, number))
+            }
         }
     }
 
@@ -171,11 +172,16 @@ fn nameless(text: &str) -> Failure {
     Failure::usage(format!("`{text}` names no coefficient"), "write for example `x = 0` or `a - b = 1`")
 }
 
-/// How much of the text is a coefficient's name: as it is, within backticks, or as statsmodels writes it.
-fn length_of(text: &str, name: &str) -> Option<usize> {
+/// How much of the text is a coefficient's name, and whether it is written as it is: else it is within backticks, or as
+/// statsmodels writes it.
+fn length_of(text: &str, name: &str) -> Option<(usize, bool)> {
+    if text.starts_with(name) {
+        return Some((name.len(), true));
+    }
     let quoted = || text.strip_prefix('`')?.strip_prefix(name)?.starts_with('`').then_some(name.len() + 2);
     let constant = || (name == hattention::INTERCEPT && text.starts_with("Intercept")).then_some("Intercept".len());
-    if text.starts_with(name) { Some(name.len()) } else { quoted().or_else(constant).or_else(|| treatment(text, name)) }
+    let length = quoted().or_else(constant).or_else(|| treatment(text, name))?;
+    Some((length, false))
 }
 
 /// The same for levels as statsmodels writes them: `g[T.b]` is `gb`, `b[T.True]` is `bTRUE`.
