@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "load"]
 
-# Rows that `explain` explains unless it is asked for more.
-_LIMIT = 1000
+_LIMIT = 1000  # rows that `explain` explains unless it is asked for more
 
 
 class Result:
@@ -398,16 +397,14 @@ class Result:
         -----
         It equals ``linearHypothesis`` of R's car, and ``f_test`` (``t_test`` squared) in statsmodels with ``use_t=True``.
         """
-        if not hypotheses:
-            raise DataError("no hypothesis", 'for example: result.test("x = 1")')
         told = self._all()
         names = [one["name"] for one in told.get("targets", [told])[0]["coefficients"]]
         written = texts(hypotheses, names)
-        if written == []:
+        if written is None:
+            return tests(self._model.test_rows(*matrix(hypotheses, names)))
+        if not written:
             raise DataError("no hypothesis", 'for example: result.test("x = 1")')
-        if written is not None:
-            return tests(self._model.test(written))
-        return tests(self._model.test_rows(*matrix(hypotheses, names)))
+        return tests(self._model.test(written))
 
     def anova(self) -> Frame:
         """One F test a term of the formula, each given all others, by the covariance of the fit.
