@@ -22,7 +22,8 @@ package](python.md).
 
 ORDER = [
     "fit", "Result", "load", "State", "load_state", "LeastSquares", "DriftDetector", "plots", "Drift", "Explanations",
-    "Explanation", "HattentionError", "DataError", "NoAnswerError", "HattentionWarning", "set_threads", "get_threads",
+    "Explanation", "HattentionError", "DataError", "DataTypeError", "NotThereError", "NoAnswerError",
+    "HattentionWarning", "set_threads", "get_threads",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from ._hattention import __version__, get_threads, set_threads
 from ._reports import Drift, Explanation, Explanations
 from ._result import Result, load
 from ._states import State, load_state
-from .errors import DataError, DataTypeError, HattentionError, HattentionWarning, NoAnswerError
+from .errors import DataError, DataTypeError, HattentionError, HattentionWarning, NoAnswerError, NotThereError
 
 if TYPE_CHECKING:
     from ._drift import DriftDetector
@@ -29,6 +29,7 @@ __all__ = [
     "HattentionWarning",
     "LeastSquares",
     "NoAnswerError",
+    "NotThereError",
     "Result",
     "State",
     "__version__",

@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import _hattention
 from ._reports import Explanation
-from .errors import DataError, _warn
+from .errors import DataError, DataTypeError, NotThereError, _warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,7 +221,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
             If one of both was not fitted by `partial_fit`, or features or targets are not the same.
         """
         if not isinstance(other, LeastSquares):
-            raise TypeError(f"merge takes a LeastSquares, not {type(other).__name__}")
+            raise DataTypeError(f"merge takes a LeastSquares, not {type(other).__name__}")
         with self._undone_if_it_fails():
             own, more = self._need_state("merge"), other._need_state("merge")
             for what, get in _SAME_IN_PARTS.items():
@@ -328,7 +328,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         check_is_fitted(self)
         for what, count in (("top", top), ("target", target)):
             if not isinstance(count, Integral) or count < 0:
-                raise DataError(f"{what} is {count!r}, expected a whole number from 0 on")
+                raise DataError(f"{what} is {count!r}, expected a whole number of at least 0")
         if target >= len(self._target_names):
             raise DataError(f"target is {target}, and there are {len(self._target_names)}, counted from 0")
         if train is None:
@@ -443,7 +443,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     def _rows(self, what: str) -> tuple[Any, Any, Any]:
         check_is_fitted(self)
         if self._training is None:
-            raise _NoRowsError(
+            raise NotThereError(
                 f"{what} needs the training rows, which are not there: `partial_fit` and pickles keep none",
                 "give `train=(X, y)` to `explain`, or use `leverage` and `predict` with them",
             )
@@ -491,10 +491,6 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         new.__dict__.update(kept)
         new.__dict__.update({name: deepcopy(value, memo) for name, value in self.__dict__.items() if name not in kept})
         return new
-
-
-class _NoRowsError(DataError, AttributeError):
-    """What needs the training rows is not there without them: no such attribute."""
 
 
 _CHANGING = threading.RLock()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from ._frames import frame
+from ._frames import Frame, frame
 
 __all__ = ["Drift", "Explanation", "Explanations"]
 
@@ -26,12 +27,16 @@ class Explanations(Sequence["Explanation"]):
     def __len__(self) -> int:
         return len(self._all)
 
-    def __getitem__(self, at: Any) -> Any:
+    @overload
+    def __getitem__(self, at: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Explanation]: ...
+    def __getitem__(self, at: int | slice) -> Explanation | list[Explanation]:
         return self._all[at]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``hat explain --json``."""
-        return self._told
+        return copy.deepcopy(self._told)
 
     def __repr__(self) -> str:
         return self._text
@@ -89,7 +94,7 @@ class Explanation:
         self.query_norm = number("query_norm")
         self.extrapolates: bool = told["extrapolates"]
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> Frame:
         """The named training rows as a table: ``row``, ``weight``, ``target``, ``contribution``, and their columns."""
         cells: dict[str, Any] = {
             "row": self.rows, "weight": self.weights, "target": self.targets,
@@ -130,16 +135,16 @@ class Drift:
     @property
     def columns(self) -> list[dict[str, Any]]:
         """What is told of each column: ``name``, ``moved``, ``mean_shift``, ``scale_ratio`` and their tests."""
-        return list(self._told["columns"])
+        return copy.deepcopy(list(self._told["columns"]))
 
     @property
     def directions(self) -> list[dict[str, Any]]:
         """Principal axes of the batch in whitened units, by ascending variance."""
-        return list(self._told["directions"])
+        return copy.deepcopy(list(self._told["directions"]))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``hat drift --json``."""
-        return self._told
+        return copy.deepcopy(self._told)
 
     def __repr__(self) -> str:
         return self._text

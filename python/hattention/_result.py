@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from . import _hattention
 from ._files import read, write
-from ._frames import frame, framed, named
+from ._frames import Column, Frame, frame, framed, named, tests
 from ._reports import Drift, Explanations
+from ._restrictions import Hypothesis, matrix, texts
 from ._summary import Summary
 from ._tables import table
-from .errors import DataError
+from .errors import DataError, NotThereError, _warn, between, expect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Result", "load"]
+
+_LIMIT = 1000  # rows that `explain` explains unless it is asked for more
 
 
 class Result:
@@ -29,13 +34,14 @@ class Result:
     Names are those of statsmodels' results. ``params``, ``bse``, ``tvalues`` and ``pvalues`` are series of pandas where
     pandas is installed, and dictionaries elsewhere. With several targets, ``result["y1"]`` is the result of one of them.
 
-    A result can be pickled, and holds no data then; `save` writes what the program ``hat`` reads, and the other way round.
+    It knows the rows it was fitted on, does not copy them, and looks whether they are still the same when it uses them. A
+    copy, deep or not, has the same rows. A pickle has none, and all else; `save` writes what the program ``hat`` reads, and
+    the other way round: a file keeps neither rows nor variance inflation nor what is told of effects that were taken out.
     """
 
-    def __init__(self, model: _hattention.Model, data: Any = None, target: int | None = None) -> None:
+    def __init__(self, model: _hattention.Model, data: Any = None) -> None:
         self._model = model
         self._data = data
-        self._target = target
         self._cached: dict[float, dict[str, Any]] = {}
 
     # What is told of a fit.
@@ -47,19 +53,24 @@ class Result:
 
     def _one(self, level: float = 0.95) -> dict[str, Any]:
         found = self._all(level)
-        targets = found.get("targets")
-        if targets is None:
+        if "targets" not in found:
             return found
-        if self._target is None:
-            names = ", ".join(f'"{target["name"]}"' for target in targets)
-            raise DataError(f"the result has several targets: {names}", f'take one of them: result["{targets[0]["name"]}"]')
-        return {**{key: value for key, value in found.items() if key != "targets"}, **targets[self._target]}
+        names = ", ".join(f'"{name}"' for name in self.targets)
+        raise NotThereError(f"the result has several targets: {names}", f'take one of them: result["{self.targets[0]}"]')
 
     def __getitem__(self, target: str) -> Result:
-        names = self._model.targets
-        if target not in names:
+        names = self.targets
+        model = self._model.of_target(names.index(target)) if target in names else None
+        if model is None:
             raise KeyError(f"no target {target!r}; there are {names}")
-        return Result(self._model, self._data, names.index(target))
+        return Result(model, self._data)
+
+    def __contains__(self, target: object) -> bool:
+        return target in self.targets
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the targets."""
+        return iter(self.targets)
 
     @property
     def targets(self) -> list[str]:
@@ -72,49 +83,50 @@ class Result:
         return str(self._model.formula)
 
     def to_dict(self, level: float = 0.95) -> dict[str, Any]:
-        """Everything that is told of the fit: the JSON of ``hat fit --json``."""
-        return self._all(level)
+        """Everything that is told of the fit: the JSON of ``hat fit --json``, with intervals of this level."""
+        return copy.deepcopy(self._all(between("level", level)))
 
-    def _column(self, key: str) -> Any:
+    def _column(self, key: str) -> Column:
         coefficients = self._one()["coefficients"]
         return named([one["name"] for one in coefficients], [one[key] for one in coefficients])
 
     @property
-    def params(self) -> Any:
+    def params(self) -> Column:
         """Coefficients. NaN where a column was left out."""
         return self._column("estimate")
 
     @property
-    def bse(self) -> Any:
+    def bse(self) -> Column:
         """Standard errors, by the covariance that was asked for."""
         return self._column("std_error")
 
     @property
-    def tvalues(self) -> Any:
+    def tvalues(self) -> Column:
         """Coefficients in units of their standard errors."""
         return self._column("t")
 
     @property
-    def pvalues(self) -> Any:
+    def pvalues(self) -> Column:
         """Two-sided p-values of t tests."""
         return self._column("p")
 
     @property
-    def digits(self) -> Any:
+    def digits(self) -> Column:
         """Correct decimal digits of each coefficient, against the numbers that were given."""
         return self._column("digits")
 
     @property
-    def vif(self) -> Any:
+    def vif(self) -> Column:
         """Variance inflation factors, if they were asked for."""
         if "vif" not in self._one()["coefficients"][0]:
-            raise DataError("the fit has no variance inflation factors", "fit with vif=True")
+            raise NotThereError(
+                "the result has no variance inflation factors", "fit with vif=True (files of models do not keep them)"
+            )
         return self._column("vif")
 
-    def conf_int(self, alpha: float = 0.05) -> Any:
-        """Confidence intervals, columns 0 and 1 as in statsmodels."""
-        if not 0 < alpha < 1:
-            raise DataError(f"alpha is {alpha}, expected a number between 0 and 1")
+    def conf_int(self, alpha: float = 0.05) -> Frame:
+        """Confidence intervals of level ``1 - alpha``, one row a coefficient; columns 0 and 1, as in statsmodels."""
+        alpha = between("alpha", alpha)
         coefficients = self._one(1 - alpha)["coefficients"]
         low, high = ([one[key] for one in coefficients] for key in ("ci_low", "ci_high"))
         names = [one["name"] for one in coefficients]
@@ -123,15 +135,15 @@ class Result:
             frame.columns = [0, 1]
         return frame
 
-    def cov_params(self) -> Any:
-        """Covariance of the coefficients."""
-        matrix = self._model.covariance(self._target or 0)
+    def cov_params(self) -> Frame:
+        """Covariance of the coefficients, an array where pandas is not installed. Shape: ``(coefficients, coefficients)``."""
         names = [one["name"] for one in self._one()["coefficients"]]
+        covariance = self._model.covariance(0)
         try:
             import pandas as pd
         except ImportError:
-            return matrix
-        return pd.DataFrame(matrix, index=names, columns=names)
+            return covariance
+        return pd.DataFrame(covariance, index=names, columns=names)
 
     def _number(self, key: str) -> float:
         value = self._one()[key]
@@ -234,9 +246,14 @@ class Result:
 
     # What is shown.
 
-    def summary(self, alpha: float = 0.05) -> Summary:
-        """The table of the fit, as ``summary(lm)`` in R prints it; a notebook shows it as a table."""
-        return Summary(self._model.text(1 - alpha), self._all(1 - alpha))
+    def summary(self, alpha: float | None = None) -> Summary:
+        """The table of the fit, as ``summary(lm)`` in R prints it; a notebook shows it as a table.
+
+        With ``alpha``, the text has confidence intervals of level ``1 - alpha`` too; the notebook's table has always, by
+        default of 95 percent.
+        """
+        used = 0.05 if alpha is None else between("alpha", alpha)
+        return Summary(self._model.text(1 - used), self._all(1 - used), used, intervals=alpha is not None)
 
     def __repr__(self) -> str:
         return self._model.text(0.95)
@@ -273,42 +290,61 @@ class Result:
             One number a row, NaN where a value is missing. With an interval or several targets, ``prediction``, ``low``
             and ``high`` by name: a frame of pandas where pandas is installed.
 
+        Raises
+        ------
+        DataError
+            If a column is missing or of another type, a level is new, the level of the interval is none, the fit has no
+            errors for an interval (ridge, components, effects behind ``|``), or the rows of the fit have changed.
+
         Notes
         -----
-        It equals ``predict(fit, new, interval=...)`` in R.
+        It equals ``predict(fit, new, interval=...)`` in R, and ``predict`` and ``get_prediction(...).summary_frame()`` in
+        statsmodels. Intervals have the covariance of the fit. After clustering their quantile is Student's with as many
+        degrees of freedom as there are clusters less one, as in fixest; statsmodels takes the residual degrees of freedom.
         """
         columns = self._columns(data, interval, level, unseen, augment=False)
         return columns["prediction"] if list(columns) == ["prediction"] else frame(columns)
 
-    def augment(self, data: Any = None) -> Any:
-        """Prediction, standard error, residual, leverage, leave-one-out residual and Cook's distance of training rows.
+    def augment(self, data: Any = None) -> Frame:
+        """Rows of the fit by ``prediction, std_error, residual, leverage, loo_residual, cooks_distance``, one row a row.
 
-        Equals ``broom::augment`` in R, and ``get_influence()`` in statsmodels.
+        With effects behind ``|`` there are ``prediction`` and ``residual`` only. Values are NaN where one is missing.
+
+        Equals ``broom::augment`` in R, and in statsmodels ``get_influence()``, whose ``resid_press`` are the leave-one-out
+        residuals.
+
+        Raises
+        ------
+        DataError
+            As `predict`.
         """
         return frame(self._columns(data, None, 0.95, "error", augment=True))
 
     def _columns(self, data: Any, interval: str | None, level: float, unseen: str, augment: bool) -> dict[str, Any]:
-        rows = self._rows(data, "data", trained=augment)
-        found = dict(self._model.predict(rows, "data", interval, level, unseen, augment))
-        if self._target is not None:
-            prefix = f"{self._model.targets[self._target]}."
-            found = {name.removeprefix(prefix): values for name, values in found.items() if name.startswith(prefix)}
-        return found
+        rows = self._fitted_rows("data") if data is None else self._rows(data, "data", trained=augment)
+        return dict(self._model.predict(rows, "data", interval, level, unseen, augment))
+
+    def _of_fit(self, name: str) -> NDArray[np.float64]:
+        self._one()
+        try:
+            return np.asarray(self._columns(None, None, 0.95, "error", augment=name == "residual")[name])
+        except DataError as error:
+            raise NotThereError(error.message, error.hint, error.row) from None
 
     @property
     def fittedvalues(self) -> NDArray[np.float64]:
-        """Predictions of the rows of the fit, in their order; NaN for rows that were left out."""
-        return np.asarray(self._columns(None, None, 0.95, "error", augment=False)["prediction"])
+        """Predictions of the rows of the fit, in their order; NaN for rows that were left out. Shape: ``(rows,)``."""
+        return self._of_fit("prediction")
 
     @property
     def resid(self) -> NDArray[np.float64]:
-        """Residuals of the rows of the fit, in their order; NaN for rows that were left out."""
-        return np.asarray(self._columns(None, None, 0.95, "error", augment=True)["residual"])
+        """Residuals of the rows of the fit, in their order; NaN for rows that were left out. Shape: ``(rows,)``."""
+        return self._of_fit("residual")
 
-    def explain(self, data: Any, *, train: Any = None, top: int = 5, limit: int = 1000) -> Explanations:
+    def explain(self, data: Any, *, train: Any = None, top: int = 5, limit: int | None = _LIMIT) -> Explanations:
         """The training rows behind predictions: their weights, and what these say of the prediction.
 
-        A prediction is ``Σ weight · target`` over the training rows.
+        A prediction is ``Σ weight · target`` over the training rows. Every row that is explained meets every training row.
 
         Parameters
         ----------
@@ -318,30 +354,79 @@ class Result:
             The rows of the fit; by default those that `fit` was given.
         top : int
             Training rows to name for each prediction.
-        limit : int
-            Rows to explain, from the first.
+        limit : int or None
+            Rows to explain, from the first; None for all. By default 1000, with a warning if there are more.
+
+        Raises
+        ------
+        DataError
+            If the fit has several targets (``result["y"].explain(...)`` explains one) or effects behind ``|``, the rows of
+            the fit are not there or have changed, or an argument cannot be.
+        NoAnswerError
+            If there is no row to explain.
         """
-        rows, training = self._rows(data, "the queries"), self._rows(train, "the training rows", trained=True)
-        found, text = self._model.explain(rows, training, top, limit)
+        rows = self._rows(data, "the queries")
+        name = "the training rows"
+        training = self._fitted_rows(name) if train is None else self._rows(train, name, trained=True)
+        found, text, more = self._model.explain(rows, training, top, limit)
+        if more and limit == _LIMIT:
+            _warn(f"the first {limit} rows are explained, and there are more; limit=None explains all")
         return Explanations(json.loads(found), text)
 
-    def test(self, *hypotheses: str) -> Any:
-        """Test hypotheses together, such as ``"x = 1"`` or ``"a - 2*b = 0"``: an F test.
+    def test(self, *hypotheses: Hypothesis) -> Frame:
+        """Test hypotheses together: an F test, of one hypothesis the square of a t test.
 
-        Equals ``linearHypothesis`` of R's car, and ``f_test`` in statsmodels.
+        Parameters
+        ----------
+        *hypotheses
+            Texts such as ``"x = 1"``, ``"a - 2*b = 0"``, ``"x = z = 0"`` or ``"x = 1, z"``, where ``Intercept`` is
+            ``(Intercept)`` and ``g[T.b]`` is ``gb``; or mappings of coefficients to values, ``{"x": 1}``; or a matrix ``R``
+            with a row a restriction and a column a coefficient, or a tuple ``(R, q)``, for ``R params = q``.
+
+        Returns
+        -------
+        frame
+            ``statistic, df1, df2, p``; one row, or one a target.
+
+        Raises
+        ------
+        DataError
+            If a hypothesis cannot be read, restrictions depend on each other, or the fit has no tests (ridge, components).
+
+        Notes
+        -----
+        It equals ``linearHypothesis`` of R's car, and ``f_test`` (``t_test`` squared) in statsmodels with ``use_t=True``.
         """
-        texts = [text for one in hypotheses for text in ([one] if isinstance(one, str) else one)]
-        if not texts:
+        told = self._all()
+        names = [one["name"] for one in told.get("targets", [told])[0]["coefficients"]]
+        written = texts(hypotheses, names)
+        if written is None:
+            return tests(self._model.test_rows(*matrix(hypotheses, names)))
+        if not written:
             raise DataError("no hypothesis", 'for example: result.test("x = 1")')
-        return _tests(self._model.test(texts))
+        return tests(self._model.test(written))
 
-    def anova(self) -> Any:
-        """One F test a term of the formula, each given all others."""
-        return _tests(self._model.test_terms())
+    def anova(self) -> Frame:
+        """One F test a term of the formula, each given all others, by the covariance of the fit.
 
-    def compare(self, other: Result) -> Any:
-        """The F test of a nested model, whichever of the two is the larger. Equals ``anova(small, large)`` in R."""
-        return _tests(self._model.test_against(other._model))
+        Equals ``anova_lm(fit, typ=3)`` in statsmodels with treatment contrasts: a term is tested beside the interactions that
+        contain it. (``drop1`` in R does not test such terms.)
+        """
+        return tests(self._model.test_terms())
+
+    def compare(self, other: Result) -> Frame:
+        """The F test of a nested model, whichever of the two is the larger, by residual sums of squares.
+
+        Equals ``anova(small, large)`` in R, ``anova_lm(small, large)`` in statsmodels. It is the classical test whatever the
+        covariance of the fits, and warns where that is another; `test` uses the covariance.
+
+        Raises
+        ------
+        DataError
+            If targets, rows or weights differ, or neither model is larger.
+        """
+        expect("other", other, Result)
+        return tests(self._model.test_against(other._model))
 
     def drift(
         self, data: Any, *, train: Any = None, level: float = 0.05, permutations: int = 999, seed: int = 1
@@ -359,7 +444,11 @@ class Result:
     # What is kept of it.
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as ``hat fit -o`` does: a file of safetensors, which ``hat`` and `load` read."""
+        """Write the model as ``hat fit -o`` does: a file of safetensors, which ``hat`` and `load` read.
+
+        It keeps all that predictions and tests need, and neither rows, nor variance inflation, nor what is told of effects
+        that were taken out (``absorbed`` and ``absorption`` of `to_dict`).
+        """
         write(path, self._model.to_bytes())
 
     def to_onnx(self, path: str | os.PathLike[str], *, dtype: Literal["f64", "f32"] = "f64") -> None:
@@ -378,27 +467,32 @@ class Result:
         """Write the regression as a transformer, as ``hat transformer build`` does."""
         write(path, self._model.to_safetensors(layout, heads))
 
+    def __copy__(self) -> Result:
+        return Result(self._model, self._data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Result:
+        # (The model cannot be changed, and rows that are told to be those of the fit stay so.)
+        return Result(self._model, self._data)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self._model.to_bytes(), "told": self._all(), "target": self._target}
+        return {"model": self._model.to_bytes(), "beside": self._model.beside()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(_hattention.Model.from_bytes(state["model"]), None, state["target"])  # type: ignore[misc]
-        self._cached[0.95] = state["told"]
+        self.__init__(_hattention.Model.from_bytes(state["model"], state["beside"]))  # type: ignore[misc]
 
     def _rows(self, data: Any, name: str, trained: bool = False) -> Any:
-        if data is None:
-            data = self._data
-        if data is None:
-            raise DataError(f"{name} are not there: a result that was loaded, or is of a reader, holds no data", "give the rows")
         return table(data, name, columns=self._model.columns(trained))
+
+    def _fitted_rows(self, name: str) -> Any:
+        """The rows that `fit` was given, if they still are those of the fit."""
+        if self._data is None:
+            what = f"{name} are not there: a result that was loaded or unpickled, or is of a state or a reader, holds no data"
+            raise DataError(what, "give the rows")
+        rows = self._rows(self._data, name, trained=True)
+        self._model.check_rows(rows, name)
+        return rows
 
 
 def load(path: str | os.PathLike[str]) -> Result:
-    """Read a model that `Result.save` or ``hat fit -o`` wrote."""
+    """Read a model that `Result.save` or ``hat fit -o`` wrote. See `Result.save` for what it keeps."""
     return Result(_hattention.Model.from_bytes(read(path)))
-
-
-def _tests(text: str) -> Any:
-    rows = json.loads(text)
-    names = [row["name"] for row in rows]
-    return framed(names, {key: [row[key] for row in rows] for key in ("statistic", "df1", "df2", "p")})

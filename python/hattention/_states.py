@@ -1,4 +1,4 @@
-"""States: everything a fit needs to know of its rows, in a few kilobytes that merge exactly."""
+"""States: everything a fit needs to know of its rows, in sums that merge exactly."""
 
 from __future__ import annotations
 
@@ -40,6 +40,17 @@ class State:
         Keep what HC0 and HC1 need too: sums of products of four columns, for at most 50 columns.
     na : {"drop", "fail"}
         Rows with missing values: left out, or refused.
+
+    Raises
+    ------
+    DataError
+        If the data or the arguments are wrong, the formula has effects behind ``|``, or ``hc`` would keep more than 50
+        columns.
+
+    Notes
+    -----
+    Its size grows with the square of the columns and not with the rows. It equals ``biglm`` in R, but for rows that are taken
+    out again; statsmodels has ``DistributedModel``, whose joined estimates are approximations.
     """
 
     def __init__(
@@ -77,11 +88,13 @@ class State:
         return str(self._state.formula)
 
     def update(self, data: Any, *, na: Literal["drop", "fail"] = "drop") -> State:
-        """The state with further rows."""
+        """The state with further rows. Raises `DataError` if their columns are others."""
         return self + State._of(self._more(data, na))
 
     def remove(self, data: Any, *, na: Literal["drop", "fail"] = "drop") -> State:
-        """The state without rows that are in it: in bits one that never saw them."""
+        """The state without rows that are in it: in bits one that never saw them.
+
+        Raises `DataError` if it can be seen that they are not all in it."""
         return self - State._of(self._more(data, na))
 
     def _more(self, data: Any, na: str) -> _hattention.State:
@@ -114,8 +127,17 @@ class State:
         aliased: Literal["error", "drop", "min-norm"] = "error",
         vif: bool = False,
     ) -> Result:
-        """The fit of the rows: the same bits as `hattention.fit` of all of them. ``vcov`` is ``"iid"``, or ``"HC0"`` or
-        ``"HC1"`` of states made with ``hc=True``."""
+        """The fit of the rows: the same bits as `hattention.fit` of all of them, without their rows.
+
+        ``vcov`` is ``"iid"``, or ``"HC0"`` or ``"HC1"`` of states made with ``hc=True``; the rest is as in `hattention.fit`.
+
+        Raises
+        ------
+        DataError
+            If the covariance needs rows, or sums that the state does not have.
+        NoAnswerError
+            If there are no rows, too few, or columns that depend on each other.
+        """
         arguments = asked(
             vcov=vcov, ridge=ridge, components=components, standardize=standardize, aliased=aliased, vif=vif
         )

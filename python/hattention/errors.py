@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from typing import SupportsFloat
 
-__all__ = ["DataError", "DataTypeError", "HattentionError", "HattentionWarning", "NoAnswerError"]
+__all__ = [
+    "DataError",
+    "DataTypeError",
+    "HattentionError",
+    "HattentionWarning",
+    "NoAnswerError",
+    "NotThereError",
+    "between",
+    "expect",
+]
 
 
 class HattentionError(Exception):
@@ -35,7 +45,11 @@ class DataError(HattentionError, ValueError):
 
 
 class DataTypeError(DataError, TypeError):
-    """An object, or a column, is of a type that cannot be read."""
+    """An object, an argument or a column is of a type that cannot be read."""
+
+
+class NotThereError(DataError, AttributeError):
+    """An attribute has no value; an `AttributeError` too, so that ``hasattr`` is false."""
 
 
 class NoAnswerError(HattentionError, ValueError):
@@ -44,6 +58,22 @@ class NoAnswerError(HattentionError, ValueError):
 
 class HattentionWarning(UserWarning):
     """Something that should be known, and that is no error."""
+
+
+def expect(name: str, value: object, kind: type, hint: str = "") -> None:
+    """Raise `DataTypeError` if an argument is of another kind."""
+    if not isinstance(value, kind):
+        got = "None" if value is None else f"of type {type(value).__name__}"
+        raise DataTypeError(f"{name} is {got}, expected {kind.__name__}{hint and ': ' + hint}")
+
+
+def between(name: str, value: object) -> float:
+    """The number, which must be between 0 and 1."""
+    if not isinstance(value, SupportsFloat) or isinstance(value, bool) or hasattr(value, "__len__"):
+        raise DataTypeError(f"{name} is {value!r}, expected a number between 0 and 1")
+    if not 0 < float(value) < 1:
+        raise DataError(f"{name} is {value}, expected a number between 0 and 1")
+    return float(value)
 
 
 def _warn(text: str) -> None:

@@ -5,22 +5,27 @@ Every function takes the axes to draw on, and makes new ones where it is given n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import DataError
+from ._reports import Drift, Explanation
+from ._result import Result
+from .errors import DataError, expect
 
 if TYPE_CHECKING:
-    from ._reports import Drift, Explanation
-    from ._result import Result
+    from matplotlib.axes import Axes
 
 __all__ = ["attention", "coefficients", "directions", "leverage", "residuals"]
 
 _BLUE, _RED, _GREY = "#2b6cb0", "#c05621", "#a0aec0"
 
+# Shifts of means in standard deviations: of none but rounding, and of little.
+_NO_SHIFT, _LITTLE_SHIFT = 1e-12, 0.1
 
-def _axes(ax: Any) -> Any:
+
+def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
     try:
@@ -28,14 +33,16 @@ def _axes(ax: Any) -> Any:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plots need Matplotlib: pip install matplotlib") from error
-    return pyplot.subplots()[1]
+    made: Axes = pyplot.subplots()[1]
+    return made
 
 
 def _only_target(result: Result) -> None:
+    expect("result", result, Result)
     result._one()
 
 
-def coefficients(result: Result, *, level: float = 0.95, intercept: bool = False, ax: Any = None) -> Any:
+def coefficients(result: Result, *, level: float = 0.95, intercept: bool = False, ax: Axes | None = None) -> Axes:
     """Coefficients with their confidence intervals, in the order of the formula, from the top.
 
     Parameters
@@ -47,6 +54,7 @@ def coefficients(result: Result, *, level: float = 0.95, intercept: bool = False
         Whether the intercept is drawn too.
     ax : matplotlib.axes.Axes, optional
     """
+    _only_target(result)
     told = [
         one
         for one in result._one(level)["coefficients"]
@@ -69,7 +77,7 @@ def coefficients(result: Result, *, level: float = 0.95, intercept: bool = False
     return ax
 
 
-def residuals(result: Result, data: Any = None, *, ax: Any = None) -> Any:
+def residuals(result: Result, data: Any = None, *, ax: Axes | None = None) -> Axes:
     """Residuals against predictions, of the rows of the fit by default; many rows as a density."""
     _only_target(result)
     columns = result._columns(data, None, 0.95, "error", augment=True)
@@ -82,26 +90,36 @@ def residuals(result: Result, data: Any = None, *, ax: Any = None) -> Any:
     return ax
 
 
-def leverage(result: Result, data: Any = None, *, ax: Any = None) -> Any:
+def leverage(result: Result, data: Any = None, *, ax: Axes | None = None) -> Axes:
     """Leave-one-out residuals, in units of the residual standard error, against leverages, of the rows of the fit by default.
 
     The broken line is twice the mean leverage.
     """
     _only_target(result)
     columns = result._columns(data, None, 0.95, "error", augment=True)
-    ax = _axes(ax)
+    if "leverage" not in columns:
+        raise DataError(
+            "leverages of a model with absorbed effects", "fit it with the effects as factors among the terms: y ~ x + C(g)"
+        )
     there = ~np.isnan(columns["loo_residual"])
-    leverages = columns["leverage"][there]
-    _points(ax, leverages, columns["loo_residual"][there] / result.sigma)
+    if not there.any():
+        raise DataError("there are no leave-one-out residuals to draw", "give rows with their targets")
+    ax = _axes(ax)
+    leverages, sigma = columns["leverage"][there], result.sigma
+    # (A perfect fit has no residual standard error to divide by.)
+    scaled = sigma > 0
+    _points(ax, leverages, columns["loo_residual"][there] / (sigma if scaled else 1.0))
     ax.axhline(0, color=_RED, linewidth=1)
     ax.axvline(2 * leverages.mean(), color=_GREY, linewidth=1, linestyle="--")
     ax.set_xlabel("leverage: a row's attention to itself")
-    ax.set_ylabel("leave-one-out residual / residual standard error")
+    ax.set_ylabel("leave-one-out residual" + (" / residual standard error" if scaled else ""))
     return ax
 
 
-def attention(explanation: Explanation, *, ax: Any = None) -> Any:
+def attention(explanation: Explanation, *, ax: Axes | None = None) -> Axes:
     """The training rows behind a prediction: their weights, the largest at the top."""
+    hint = "one of them: explanations[0]" if isinstance(explanation, Sequence) else ""
+    expect("explanation", explanation, Explanation, hint)
     ax = _axes(ax)
     places = np.arange(len(explanation.weights))[::-1]
     colors = [_BLUE if weight >= 0 else _RED for weight in explanation.weights]
@@ -115,15 +133,20 @@ def attention(explanation: Explanation, *, ax: Any = None) -> Any:
     return ax
 
 
-def directions(drift: Drift, *, most: int = 10, ax: Any = None) -> Any:
+def directions(drift: Drift, *, most: int = 10, ax: Axes | None = None) -> Axes:
     """What moved: shifts of columns in training standard deviations, those that moved most at the top; marked ones are
     beyond chance."""
+    expect("drift", drift, Drift)
     told = sorted(drift.columns, key=lambda one: -abs(one["mean_shift"] or 0.0))[:most]
     if not told:
         raise DataError("there are no columns to draw: the rows could not be compared")
     ax = _axes(ax)
     places = np.arange(len(told))[::-1]
     shifts = [one["mean_shift"] or 0.0 for one in told]
+    # Shifts that are roundings, or little and by chance, do not fill the axes.
+    shifts = [shift if abs(shift) > _NO_SHIFT else 0.0 for shift in shifts]
+    if not any(one["moved"] for one in told) and max(map(abs, shifts)) < _LITTLE_SHIFT:
+        ax.set_xlim(-_LITTLE_SHIFT, _LITTLE_SHIFT)
     ax.barh(places, shifts, color=[_RED if one["moved"] else _BLUE for one in told], height=0.7)
     ax.axvline(0, color=_GREY, linewidth=1)
     ax.set_yticks(places, [one["name"] for one in told])

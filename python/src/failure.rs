@@ -32,6 +32,21 @@ const OF_THE_SHELL: [(&str, &str); 4] = [
     ("`hat fit 'y ~ x' data.csv`", "`hattention.fit(\"y ~ x\", \"data.csv\")`"),
 ];
 
+/// A whole number that must not be less than `least`.
+///
+/// # Errors
+/// By the name of the argument.
+pub fn at_least(name: &str, value: i64, least: i64) -> PyResult<i64> {
+    let allowed = || format!("a whole number of at least {least}");
+    if value >= least { Ok(value) } else { Err(not_in(name, &value.to_string(), &allowed())) }
+}
+
+/// A value that an argument cannot have.
+pub fn not_in(name: &str, got: &str, expected: &str) -> PyErr {
+    let failure = Failure::usage(format!("{name} is {got}, expected {expected}"), "");
+    Python::attach(|py| exception(py, &failure))
+}
+
 /// A message of the program with its options as Python has them: `--vcov` is `vcov`, `` `--aliased drop` `` is
 /// `` `aliased="drop"` ``.
 pub fn in_python(text: &str) -> String {

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::arrays::Arrays;
-use crate::failure::exception;
+use crate::failure::{at_least, exception};
 use crate::model::Solving;
 use crate::work::{Listener, run, run_briefly};
 
@@ -395,9 +395,10 @@ impl ArrayFit {
         inputs: Matrix<'py>,
         targets: Matrix<'py>,
         weights: Option<Vector<'py>>,
-        target: usize,
-        top: usize,
+        target: i64,
+        top: i64,
     ) -> PyResult<String> {
+        let (target, top) = (at_least("target", target, 0)? as usize, at_least("top", top, 0)? as usize);
         let asked = self.checked(py, Arrays::of(&queries, None, None))?;
         let arrays = self.checked(py, Arrays::of(&inputs, Some(&targets), weights.as_ref()))?;
         run(py, move |listener| {

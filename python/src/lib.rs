@@ -9,6 +9,7 @@
 //! `hattention.errors`; panics do not cross.
 
 mod arrays;
+mod beside;
 mod failure;
 mod least_squares;
 mod model;

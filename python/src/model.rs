@@ -14,14 +14,16 @@ use hattention_table::regression::fit::{self, FitOptions, SolveOptions, Trained}
 use hattention_table::regression::hypothesis::{self, NamedTest};
 use hattention_table::regression::predict::{Interval, PredictOptions, Predictor};
 use hattention_table::regression::render::{self, Context};
-use hattention_table::regression::{Amount, Failure, Number, TableModel, hc};
+use hattention_table::regression::restriction::Restriction;
+use hattention_table::regression::{Amount, Failure, Number, TableModel, hc, rows};
 use hattention_table::source::ScanOrder;
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use serde_json::{Value, json};
 
-use crate::failure::{exception, in_python};
+use crate::beside;
+use crate::failure::{at_least, exception, in_python, not_in};
 use crate::table::Rows;
 use crate::work::{Listener, run};
 
@@ -143,13 +145,15 @@ pub struct Model {
     inflation: Option<Vec<Option<f64>>>,
     vcov: Vcov,
     absorption: Option<Absorption>,
+    /// Columns that the fit read beside the formula's: rows that miss one of them were left out.
+    extras: Vec<String>,
 }
 
 impl Model {
-    /// A model of what was trained.
-    pub fn of(trained: Trained, formula: String) -> Self {
+    /// A model of what was trained, whose fit read these columns beside the formula's.
+    pub fn of(trained: Trained, formula: String, extras: Vec<String>) -> Self {
         let Trained { model, inflation, vcov, absorption } = trained;
-        Self { model, formula, inflation, vcov, absorption }
+        Self { model, formula, inflation, vcov, absorption, extras }
     }
 
     fn loaded(bytes: &[u8]) -> Result<Self, Failure> {
@@ -157,7 +161,13 @@ impl Model {
         let kind = |fit: &hattention::Fit| fit.covariance.as_ref().map(|covariance| covariance.kind.clone());
         let vcov = model.model.fits.first().and_then(kind).unwrap_or(Vcov::Iid);
         let formula = model.frozen.spec().formula.clone();
-        Ok(Self { model, formula, inflation: None, vcov, absorption: None })
+        Ok(Self { model, formula, inflation: None, vcov, absorption: None, extras: Vec::new() })
+    }
+
+    /// Whether the formula has several targets, of which this may be the model of one.
+    fn several(&self) -> bool {
+        self.model.model.fits.len() > 1
+            || Formula::parse(&self.formula).is_ok_and(|formula| formula.targets().len() > 1)
     }
 
     fn with_context<T>(&self, level: f64, of: impl FnOnce(&Context<'_>) -> T) -> T {
@@ -199,7 +209,8 @@ pub fn fit_formula(
     run(py, move |listener| {
         let (formula, options) = (Formula::parse(formula)?, asked.options()?);
         let source = rows.open_for(&formula)?;
-        Ok(Model::of(fit::fit(&formula, &source, &options, listener)?, formula.text().to_owned()))
+        let extras = fit::extras(&options.vcov, options.order.as_deref());
+        Ok(Model::of(fit::fit(&formula, &source, &options, listener)?, formula.text().to_owned(), extras))
     })
 }
 
@@ -227,7 +238,7 @@ impl Model {
     /// The tables of the fit, as the program prints them.
     fn text(&self, level: f64) -> String {
         let fits = &self.model.model.fits;
-        let several = fits.len() > 1;
+        let several = self.several();
         let table = |fit| self.with_context(level, |c| render::table(c, &self.model.model.whitening, fit, several));
         format!("{}\n\n{}", self.formula, fits.iter().map(table).collect::<Vec<_>>().join("\n"))
     }
@@ -243,7 +254,25 @@ impl Model {
         let (spec, effects) = (self.model.frozen.spec(), self.model.effects.iter().map(|effect| effect.column.clone()));
         let dot: Vec<&str> = spec.dot.iter().map(String::as_str).collect();
         let terms = if trained { None } else { Formula::parse(&spec.formula).and_then(|f| f.expand(&dot)).ok() };
-        terms.map_or_else(|| columns_of(spec), |terms| terms.columns()).into_iter().chain(effects).collect()
+        let extras = if trained { &self.extras[..] } else { &[] };
+        let columns = terms.map_or_else(|| columns_of(spec), |terms| terms.columns()).into_iter();
+        columns.chain(effects).chain(extras.iter().cloned()).collect()
+    }
+
+    /// Refuses rows that are not those of the fit.
+    fn check_rows(&self, py: Python<'_>, data: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
+        let rows = Rows::of(data, name)?;
+        run(py, |listener| {
+            let source = rows.open(&self.model.labels(), rayon::current_num_threads())?;
+            rows::check(&self.model, &source, &self.extras, listener)
+        })
+    }
+
+    /// The model of one of the targets; `None` if there is no such target.
+    fn of_target(&self, target: usize) -> Option<Self> {
+        let model = self.model.of_target(target)?;
+        let (formula, inflation, vcov) = (self.formula.clone(), self.inflation.clone(), self.vcov.clone());
+        Some(Self { model, formula, inflation, vcov, absorption: self.absorption.clone(), extras: self.extras.clone() })
     }
 
     /// The targets.
@@ -295,29 +324,39 @@ impl Model {
         Ok(found.into_iter().map(|(name, values)| (name, PyArray1::from_vec(py, values))).collect())
     }
 
-    /// The training rows behind predictions: as JSON, and as the program prints them.
+    /// The training rows behind predictions: as JSON, as the program prints them, and whether there are more beyond the
+    /// limit.
     #[pyo3(signature = (queries, train, top, limit))]
     fn explain(
         &self,
         py: Python<'_>,
         queries: &Bound<'_, PyAny>,
         train: &Bound<'_, PyAny>,
-        top: usize,
-        limit: usize,
-    ) -> PyResult<(String, String)> {
+        top: i64,
+        limit: Option<i64>,
+    ) -> PyResult<(String, String, bool)> {
+        let top = at_least("top", top, 0)? as usize;
+        let limit = limit.map_or(Ok(usize::MAX), |limit| at_least("limit", limit, 1).map(|limit| limit as usize))?;
         let (queries, train) = (Rows::of(queries, "the queries")?, Rows::of(train, "the training rows")?);
         run(py, |listener| {
             let model = self.model.clone().without_effects("an explanation")?;
             let (labels, threads) = (model.labels(), rayon::current_num_threads());
             let (queries, train) = (queries.open(&labels, threads)?, train.open(&labels, threads)?);
             let explained = explain(&model, &queries, &train, ExplainOptions { top, limit }, listener)?;
-            Ok((explained.json().to_string(), explained.text()))
+            Ok((explained.json().to_string(), explained.text(), explained.more))
         })
     }
 
     /// The joint test of hypotheses, as JSON.
     fn test(&self, py: Python<'_>, hypotheses: Vec<String>) -> PyResult<String> {
         run(py, |_| Ok(tests_json(&hypothesis::joint(&self.model, &hypotheses)?)))
+    }
+
+    /// The joint test of restrictions, as JSON: rows of factors, and right sides.
+    fn test_rows(&self, py: Python<'_>, rows: Vec<Vec<f64>>, right: Vec<f64>) -> PyResult<String> {
+        let restrictions = rows.into_iter().zip(right).map(|(row, right)| Restriction { row, right });
+        let restrictions: Vec<Restriction> = restrictions.collect();
+        run(py, |_| Ok(tests_json(&hypothesis::restricted(&self.model, &restrictions)?)))
     }
 
     /// One F test a term, as JSON.
@@ -338,9 +377,11 @@ impl Model {
         data: &Bound<'_, PyAny>,
         train: Option<&Bound<'_, PyAny>>,
         level: f64,
-        permutations: usize,
-        seed: u64,
+        permutations: i64,
+        seed: i128,
     ) -> PyResult<(String, String)> {
+        let permutations = at_least("permutations", permutations, 1)? as usize;
+        let seed = u64::try_from(seed).map_err(|_| not_in("seed", &seed.to_string(), "0 to 2**64 - 1"))?;
         let batch = Rows::of(data, "the batch")?;
         let train = train.map(|train| Rows::of(train, "the training rows")).transpose()?;
         run(py, |listener| {
@@ -364,7 +405,8 @@ impl Model {
     }
 
     /// The regression as a transformer, as safetensors.
-    fn to_safetensors<'py>(&self, py: Python<'py>, layout: &str, heads: usize) -> PyResult<Bound<'py, PyBytes>> {
+    fn to_safetensors<'py>(&self, py: Python<'py>, layout: &str, heads: i64) -> PyResult<Bound<'py, PyBytes>> {
+        let heads = at_least("heads", heads, 1)? as usize;
         let bytes = run(py, |_| {
             let transformer = self.transformer(layout, heads)?;
             let mut model = self.model.clone();
@@ -381,10 +423,21 @@ impl Model {
         Ok(PyBytes::new(py, &bytes))
     }
 
-    /// A model of the program's files.
+    /// What files do not keep: variance inflation, and what is told of effects that were taken out.
+    fn beside(&self) -> String {
+        beside::text_of(self.inflation.as_deref(), self.absorption.as_ref())
+    }
+
+    /// A model of the program's files, and what they do not keep.
     #[classmethod]
-    fn from_bytes(_class: &Bound<'_, PyType>, py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
-        Self::loaded(bytes).map_err(|failure| exception(py, &failure))
+    #[pyo3(signature = (bytes, beside=None))]
+    fn from_bytes(_class: &Bound<'_, PyType>, py: Python<'_>, bytes: &[u8], beside: Option<&str>) -> PyResult<Self> {
+        let mut model = Self::loaded(bytes).map_err(|failure| exception(py, &failure))?;
+        if let Some(beside) = beside {
+            let damaged = || exception(py, &Failure::usage("what was kept beside the model cannot be read", ""));
+            (model.inflation, model.absorption) = beside::read(beside).ok_or_else(damaged)?;
+        }
+        Ok(model)
     }
 }
 

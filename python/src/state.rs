@@ -121,7 +121,7 @@ impl State {
                 ));
             }
             let trained = fit::finish(&self.state, None, &options, listener)?;
-            Ok(Model::of(trained, self.state.formula()?.text().to_owned()))
+            Ok(Model::of(trained, self.state.formula()?.text().to_owned(), Vec::new()))
         })
     }
 

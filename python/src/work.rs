@@ -18,7 +18,7 @@ use crate::failure::exception;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Threads that can be asked for.
-const MOST_THREADS: usize = 1024;
+const MOST_THREADS: i64 = 1024;
 
 /// The threads that compute, of the process that made them: a forked child has none of its parent's.
 struct Threads {
@@ -31,13 +31,13 @@ static THREADS: Mutex<Threads> = Mutex::new(Threads { wanted: None, pool: None }
 /// Sets the number of threads that compute; `None` is one for each processor.
 #[pyfunction]
 #[pyo3(signature = (threads=None))]
-pub fn set_threads(threads: Option<usize>) -> PyResult<()> {
+pub fn set_threads(threads: Option<i64>) -> PyResult<()> {
     if let Some(count) = threads.filter(|count| !(1..=MOST_THREADS).contains(count)) {
         let message = format!("threads is {count}, expected 1 to {MOST_THREADS}, or None for all cores");
         return Err(PyValueError::new_err(message));
     }
     let mut current = THREADS.lock().map_err(|_| lost())?;
-    *current = Threads { wanted: threads, pool: None };
+    *current = Threads { wanted: threads.map(|count| count as usize), pool: None };
     Ok(())
 }
 

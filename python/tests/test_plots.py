@@ -67,3 +67,32 @@ def test_what_cannot_be_drawn(flights: str) -> None:
     with pytest.raises(hattention.DataError, match="several targets"):
         plots.residuals(hattention.fit("cbind(arr_delay, air_time) ~ distance", flights))
     pyplot.close("all")
+
+
+def test_effects_perfect_fits_and_no_drift() -> None:
+    rng = np.random.default_rng(2)
+    rows = {"x": rng.normal(size=50), "y": rng.normal(size=50), "g": np.arange(50) % 5}
+    effects = hattention.fit("y ~ x | g", rows)
+    np.testing.assert_array_equal(plots.residuals(effects).lines[0].get_ydata(), effects.resid)
+    with pytest.raises(hattention.DataError, match="leverages of a model with absorbed effects"):
+        plots.leverage(effects)
+    # (A warning would be an error here.)
+    perfect = hattention.fit("y ~ x", {"x": [1.0, 2, 3, 4], "y": [2.0, 4, 6, 8]})
+    assert plots.leverage(perfect).get_ylabel() == "leave-one-out residual"
+    plain = hattention.fit("y ~ x", rows)
+    ax = plots.directions(plain.drift(rows))
+    assert ax.get_title().startswith("no drift") and [bar.get_width() for bar in ax.patches] == [0.0]
+    assert ax.get_xlim() == (-0.1, 0.1)
+    pyplot.close("all")
+
+
+def test_what_is_no_result() -> None:
+    result = hattention.fit("y ~ x", {"x": [1.0, 2, 3, 4], "y": [1.0, 3, 2, 5]})
+    for draw in (plots.coefficients, plots.residuals, plots.leverage):
+        with pytest.raises(TypeError, match="result is of type type, expected Result"):
+            draw(hattention.LeastSquares)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"expected Explanation: one of them: explanations\[0\]"):
+        plots.attention(result.explain({"x": [1.0]}))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="drift is of type Result, expected Drift"):
+        plots.directions(result)  # type: ignore[arg-type]
+    pyplot.close("all")

@@ -1,4 +1,4 @@
-"""What statsmodels tells of its own data sets (reference/statsmodels_sets.py made the numbers)."""
+"""What statsmodels tells of its own data sets (reference/statsmodels_sets.py and statsmodels_tests.py made the numbers)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import hattention
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = json.loads((ROOT / "reference/statsmodels_sets.json").read_text())["models"]
+TESTED = json.loads((ROOT / "reference/statsmodels_tests.json").read_text())["models"]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda one: f"{one['data']}-{one['vcov']}-{one['weights']}")
@@ -58,3 +59,48 @@ def test_numbers_of_statsmodels(model: dict[str, Any]) -> None:
     if model["leverage"] is not None:
         close(told["leverage"][:5], model["leverage"])
         close(told["cooks_distance"][:5], model["cooks_distance"], 1e3)
+
+
+def fitted(model: dict[str, Any]) -> tuple[hattention.Result, pd.DataFrame]:
+    frame = pd.read_csv(ROOT / f"reference/data/{model['data']}.csv")
+    frame = frame.assign(part=np.array(["a", "b", "c"])[np.arange(len(frame)) % 3])
+    return hattention.fit(model["formula"], frame, vcov=model["vcov"]), frame
+
+
+@pytest.mark.parametrize("model", TESTED, ids=lambda one: f"{one['data']}-{one['vcov']}")
+def test_hypotheses_are_those_of_statsmodels(model: dict[str, Any]) -> None:
+    result, _ = fitted(model)
+    names = [name.replace("Intercept", "(Intercept)").replace("[T.", "").replace("]", "") for name in model["names"]]
+    for test in model["tests"]:
+        given = test["hypothesis"]
+        if not isinstance(given, str):
+            matrix = pd.DataFrame(np.array(given), columns=names)[list(result.params.index)]
+            given = (matrix.to_numpy(), np.array([1.0, 0.5]))
+        found = result.test(given).iloc[0]
+        np.testing.assert_allclose(found["statistic"], test["f"], rtol=1e-9, err_msg=str(given))
+        # (The logarithm of a p-value is off by more where it is large.)
+        np.testing.assert_allclose(found["p"], test["p"], rtol=1e-7, err_msg=str(given))
+        assert (found["df1"], found["df2"]) == (test["df1"], test["df2"])
+    # The same as mappings, and as hypotheses side by side.
+    a, b = model["names"][-2:]
+    joint = result.test(f"{a} = 0, {b} = 2")["statistic"].iloc[0]
+    assert joint == result.test({a: 0, b: 2})["statistic"].iloc[0]
+    assert joint == result.test(f"{a} = 0", f"{b} = 2")["statistic"].iloc[0]
+    assert result.test({"C(part)[T.b]": 0})["statistic"].iloc[0] == result.test("C(part)b")["statistic"].iloc[0]
+
+
+@pytest.mark.parametrize("model", TESTED, ids=lambda one: f"{one['data']}-{one['vcov']}")
+def test_intervals_are_those_of_statsmodels_but_for_clusters(model: dict[str, Any]) -> None:
+    from scipy import stats
+
+    result, frame = fitted(model)
+    # As in fixest the quantile is that of clusters less one; statsmodels has n - k here.
+    clusters = frame["firm"].nunique() if model["vcov"] == "cluster:firm" else None
+    df = result.nobs - 5
+    wider = 1.0 if clusters is None else stats.t.ppf(0.975, clusters - 1) / stats.t.ppf(0.975, df)
+    for kind, what in (("confidence", "mean"), ("prediction", "obs")):
+        found = result.predict(frame.head(3), interval=kind)  # type: ignore[arg-type]
+        for end in ("low", "high"):
+            expected = np.array(model["predictions"][f"{what}_ci_{'lower' if end == 'low' else 'upper'}"])
+            half = (expected - found["prediction"]) * wider
+            np.testing.assert_allclose(found[end], found["prediction"] + half, rtol=1e-9, atol=1e-9)

@@ -290,7 +290,8 @@ pub struct PredictArgs {
     /// Levels that training did not have.
     #[arg(long, value_enum, default_value = "error")]
     pub unseen: UnseenArg,
-    /// Add standard error, residual, leverage, leave-one-out residual and Cook's distance (for training rows).
+    /// Add standard error, residual, leverage, leave-one-out residual and Cook's distance (for training rows; with absorbed
+    /// effects the residual alone).
     #[arg(long)]
     pub augment: bool,
 }
@@ -383,7 +384,7 @@ pub struct DriftArgs {
 pub struct TestArgs {
     /// A model written by `hat fit -o`.
     pub model: PathBuf,
-    /// Hypotheses tested together, such as `dep_delay = 1` or `carrierAA = carrierUA`.
+    /// Hypotheses tested together, such as `dep_delay = 1`, `carrierAA = carrierUA` or `hour = distance = 0`.
     pub hypotheses: Vec<String>,
     /// One F test a term of the formula.
     #[arg(long)]

@@ -24,5 +24,8 @@ pub fn run(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
     let train = Source::open(&args.train, &options)?;
     let asked = ExplainOptions { top: args.top, limit: args.limit };
     let explained = explain(&model, &queries, &train, asked, &Terminal { quiet })?;
+    if explained.more && args.limit == ExplainOptions::default().limit && !quiet {
+        eprintln!("note: the first {} queries are explained, and there are more; --limit N explains N", args.limit);
+    }
     output::print(&if args.json { format!("{:#}\n", explained.json()) } else { explained.text() })
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::formula::Formula;
+use crate::formula::syntax::name_label;
 use crate::formula::variable::Function;
 use crate::source::SourceError;
 
@@ -250,9 +252,7 @@ impl TableError {
             Self::TargetAmongTerms { term } => format!("remove `{term}` from the right-hand side"),
             Self::TooManyTerms { .. } => "use fewer columns or a smaller power".into(),
             Self::TooManyColumns { .. } => "use fewer terms, or raise the limit on columns".into(),
-            Self::TooManyLevels { factor, .. } => format!(
-                "if `{factor}` is an identifier, leave it out, or absorb its effects: y ~ x | {factor}; if it is a number read as text, convert it; else group its rare levels or raise the limit on columns"
-            ),
+            Self::TooManyLevels { factor, .. } => many_levels(factor),
             Self::UnknownReference { nearest, .. } => match nearest.first() {
                 Some(name) => format!("did you mean ref = \"{name}\"?"),
                 None => "leave `ref` out to take the first level".into(),
@@ -295,6 +295,19 @@ fn elsewhere(text: &str) -> Option<String> {
     let quote = quoted.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
     let (name, _) = quoted[1..].split_once(quote)?;
     Some(format!("a name that is more than letters and digits stands in backticks: write `{name}`"))
+}
+
+/// The way out where a factor, or a term of factors, has too many levels.
+fn many_levels(factor: &str) -> String {
+    let terms = Formula::parse(&format!("`a target` ~ {factor}")).and_then(|formula| formula.expand(&[]));
+    match terms.map(|terms| terms.columns()).as_deref() {
+        Ok([column]) => format!(
+            "if `{column}` is an identifier, leave it out, or absorb its effects: y ~ x | {}; if it is a number read as text, \
+             convert it; else group its rare levels or raise the limit on columns",
+            name_label(column)
+        ),
+        _ => format!("leave `{factor}` out, group the rare levels of its factors, or raise the limit on columns"),
+    }
 }
 
 /// `, nearest are a, b` or nothing.
@@ -382,6 +395,18 @@ mod tests {
         assert!(elsewhere("Q('odd name') + z").is_some_and(|hint| hint.ends_with("write `odd name`")));
         assert!(elsewhere("relevel(g, \"b\")").is_some_and(|hint| hint.contains("ref =")));
         assert_eq!((elsewhere("np.where(x, 1, 2)"), elsewhere("Q(x)"), elsewhere("ä")), (None, None, None));
+    }
+
+    #[test]
+    fn too_many_levels_hint_at_a_formula_that_parses() {
+        for (factor, effect) in [("k", "k"), ("C(k)", "k"), ("C(`a b`, ref = \"1\")", "`a b`")] {
+            let hint = TableError::TooManyLevels { factor: factor.into(), levels: 9, limit: 8 }.hint().unwrap();
+            let formula = hint.split("absorb its effects: ").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+            assert_eq!(formula, format!("y ~ x | {effect}"));
+            assert!(Formula::parse(formula).is_ok(), "{formula}");
+        }
+        let hint = TableError::TooManyLevels { factor: "g:h".into(), levels: 9, limit: 8 }.hint().unwrap();
+        assert!(hint.starts_with("leave `g:h` out"), "{hint}");
     }
 
     #[test]

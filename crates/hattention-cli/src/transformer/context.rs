@@ -73,6 +73,7 @@ impl Context {
         let mut targets = Matrix::zeros(0, count);
         // As wide as the model: a level that the context lacks is a column of zeros.
         let coding = weights.table.frozen.coding();
+        let places = weights.table.target_places();
         let mut moments = Moments::new(count + coding.columns.len() + coding.auxiliary.len());
         let progress = Progress::new(source.bytes_total(), "reading the context", quiet);
         for batch in source.scan(&owned(&encoder.input_columns()), ScanOrder::File)? {
@@ -80,9 +81,11 @@ impl Context {
             let encoded = encoder
                 .encode(&batch.batch, batch.first_row.unwrap_or(0))
                 .map_err(|error| seen(error.into(), "leave its rows out of the context").placed(&source))?;
-            let (mut ids, block) = encoded.block();
+            let (mut ids, mut block) = encoded.block();
             append(&mut rows, &weights.inputs(&encoded)?);
-            let values = encoded.targets();
+            let values: Vec<Column<'_>> = places.iter().map(|&place| encoded.targets()[place]).collect();
+            block.columns.truncate(ids.len());
+            block.columns.extend(&values);
             append(&mut targets, &Matrix::from_fn(encoded.rows(), count, |i, t| number(&values[t], i)));
             ids.iter_mut().for_each(|id| *id += count);
             ids.extend(0..count);

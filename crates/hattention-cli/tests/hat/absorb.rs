@@ -241,7 +241,6 @@ fn what_does_not_go_with_effects_is_refused_by_name() {
             vec!["predict", "m.hat", "t.csv", "--interval", "confidence"],
             &["--interval of a model with absorbed effects"],
         ),
-        (vec!["predict", "m.hat", "t.csv", "--augment"], &["--augment of a model with absorbed effects"]),
         (vec!["explain", "m.hat", "t.csv", "--train", "t.csv"], &["absorbed effects", "C(g)"]),
         (vec!["drift", "m.hat", "t.csv"], &["absorbed effects", "C(g)"]),
     ];

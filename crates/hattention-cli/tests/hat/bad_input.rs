@@ -228,7 +228,7 @@ fn tests_that_have_no_answer_are_refused() {
     model("weighted.hat", &["--weights", "hp"]);
     assert_eq!(folder.hat(&["fit", "mpg ~ wt + hp", &cars, "-o", "large.hat"]).code, 0);
     assert_eq!(folder.hat(&["test", "large.hat", "--against", "small.hat"]).code, 0);
-    folder.refused(&["test", "large.hat", "--against", "ridge.hat"], 2, &["ridge", "two least-squares fits"]);
+    folder.refused(&["test", "large.hat", "--against", "ridge.hat"], 2, &["ridge", "two fits by least squares"]);
     folder.refused(&["test", "large.hat", "--against", "weighted.hat"], 2, &["same weights"]);
     folder.refused(&["test", "large.hat", "--against", "large.hat"], 2, &["residual degrees of freedom"]);
     folder.file("other.csv", "mpg,wt\n20,2.5\n21,2.75\n25,2\n");

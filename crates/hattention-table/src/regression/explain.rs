@@ -6,14 +6,14 @@ use crate::design::{EncodedBlock, FrozenDesign, FrozenOptions};
 use crate::source::{ScanOrder, Source};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::util::display::array_value_to_string;
+use hattention::Block;
 use hattention::attention::explain::{Explainer, Explanation};
 use hattention::attention::{self, Keys};
-use hattention::{Block, Column};
 use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use super::fit::explain_text;
-use super::model::TableModel;
+use super::model::{TableModel, numbers};
 use super::pass::owned;
 use super::render;
 use super::watch::Watch;
@@ -44,6 +44,8 @@ pub struct Explained {
     pub training_rows: u64,
     /// Queries left out for missing values.
     pub unreadable: usize,
+    /// Whether there are queries beyond the limit.
+    pub more: bool,
     /// Columns of the model, in the order of [`Explained::cells`].
     pub columns: Vec<String>,
     /// The queries.
@@ -72,6 +74,7 @@ struct Queries {
     predictions: Vec<f64>,
     errors: Vec<Option<f64>>,
     unreadable: usize,
+    more: bool,
 }
 
 /// Explains the rows of a source by the rows of another, which the model was fitted on.
@@ -110,6 +113,7 @@ pub fn explain(
     let mut explainer = Explainer::new(&queries.keys, options.top, largest);
     let columns = owned(&encoder.input_columns());
     let mut training_rows = 0u64;
+    let target = model.target_places()[0];
     {
         let pass = watch.pass("attending", train.bytes_total());
         for batch in train.scan(&columns, ScanOrder::File)? {
@@ -117,7 +121,7 @@ pub fn explain(
             let encoded = encoder
                 .encode(&batch.batch, batch.first_row.unwrap_or(0))
                 .map_err(|e| Failure::from(e).placed(train))?;
-            training_rows += attend(&mut explainer, model, &encoded)?;
+            training_rows += attend(&mut explainer, model, target, &encoded)?;
             pass.add(batch.bytes)?;
         }
     }
@@ -130,7 +134,8 @@ pub fn explain(
     let explanations = explainer.finish();
     let cells = rows_of(train, &encoder, &explanations)?;
     if queries.unreadable > 0 {
-        watch.note(&format!("{} of the queries have missing values and were left out", queries.unreadable));
+        let (what, were) = if queries.unreadable == 1 { ("query has", "was") } else { ("queries have", "were") };
+        watch.note(&format!("{} {what} missing values and {were} left out", queries.unreadable));
     }
     let of_query = |(i, explanation): (usize, Explanation)| ExplainedQuery {
         row: queries.rows[i],
@@ -143,6 +148,7 @@ pub fn explain(
         target_mean: fit.target_mean,
         training_rows,
         unreadable: queries.unreadable,
+        more: queries.more,
         columns,
         queries: explanations.into_iter().enumerate().map(of_query).collect(),
         cells,
@@ -236,10 +242,12 @@ fn read_queries(options: ExplainOptions, model: &TableModel, source: &Source) ->
         predictions: Vec::new(),
         errors: Vec::new(),
         unreadable: 0,
+        more: false,
     };
     for batch in source.scan(&owned(&encoder.input_columns()), ScanOrder::File)? {
         let batch = batch?;
         let wanted = options.limit.saturating_sub(queries.rows.len() + queries.unreadable);
+        queries.more = batch.batch.num_rows() > wanted;
         let part = batch.batch.slice(0, wanted.min(batch.batch.num_rows()));
         let encoded = encoder.encode(&part, batch.first_row.unwrap_or(0))?;
         let (ids, block) = encoded.block();
@@ -255,22 +263,23 @@ fn read_queries(options: ExplainOptions, model: &TableModel, source: &Source) ->
         for (all, more) in queries.keys.components.iter_mut().zip(keys.components) {
             all.extend(more);
         }
-        if queries.rows.len() + queries.unreadable >= options.limit {
+        if queries.more {
             break;
         }
     }
     Ok(queries)
 }
 
-fn attend(explainer: &mut Explainer, model: &TableModel, encoded: &EncodedBlock) -> Result<u64, Failure> {
+fn attend(
+    explainer: &mut Explainer,
+    model: &TableModel,
+    target: usize,
+    encoded: &EncodedBlock,
+) -> Result<u64, Failure> {
     let (ids, mut block) = encoded.block();
     block.columns.truncate(ids.len());
     let keys = Keys::of(&model.model.whitening, &block, &ids)?;
-    let targets: Vec<f64> = match encoded.targets()[0] {
-        Column::Dense(values) => values.to_vec(),
-        Column::Pair { hi, lo } => hi.iter().zip(lo).map(|(h, l)| h + l).collect(),
-        _ => return Err(Failure::usage("the target cannot be read as numbers", "")),
-    };
+    let targets = numbers(encoded.targets()[target]);
     let numbers: Vec<u64> = (0..block.rows).map(|row| encoded.row_number(row)).collect();
     explainer.push(&keys, &targets, block.weights, &numbers);
     let Block { weights, rows, .. } = block;

@@ -345,7 +345,8 @@ fn robust(mut trained: Trained, source: &Source, asked: &FitOptions, watch: &dyn
     };
     let encoder = trained.model.frozen.encoder(&source.schema(), &options)?;
     let pass = watch.pass("second pass", source.bytes_total());
-    let covariances = pass::covariances(source, &encoder, whitening, fits, vcov, order, &*pass)?;
+    let (covariances, alone) = pass::covariances(source, &encoder, whitening, fits, vcov, order, &*pass)?;
+    hc::note_alone(alone, vcov, watch);
     for (fit, covariance) in fits.iter_mut().zip(covariances) {
         fit.covariance = Some(covariance);
     }

@@ -27,11 +27,14 @@ pub fn check(vcov: &Vcov) -> Result<(), Failure> {
     ))
 }
 
-/// Reads `--vcov`.
+/// Reads `--vcov`. (`nonrobust` is what statsmodels calls `iid`.)
 ///
 /// # Errors
 /// For an unknown word.
 pub fn parse(text: &str) -> Result<Vcov, Failure> {
+    if text == "nonrobust" {
+        return Ok(Vcov::Iid);
+    }
     Vcov::parse(text).ok_or_else(|| {
         Failure::usage(
             format!("unknown covariance `{text}`"),
@@ -79,6 +82,18 @@ pub fn note_digits(whitening: &Whitening, vcov: &Vcov, watch: &dyn Watch) {
             "{vcov} stands on keys in doubles: {:.0} digits of its errors are sure at this condition (centre or scale \
              the columns, or use poly(x, k), for more)",
             sure.max(0.0).floor()
+        ));
+    }
+}
+
+/// Says that HC2 or HC3 has no value, since so many rows have leverage 1: each has a coefficient to itself and no residual, and
+/// the correction is 0/0. (`car::hccm` in R refuses, `sandwich::vcovHC` is NaN, statsmodels divides rounding by rounding.)
+pub fn note_alone(rows: u64, vcov: &Vcov, watch: &dyn Watch) {
+    if rows > 0 {
+        let (have, what) = if rows == 1 { ("row has", "it has") } else { ("rows have", "each of them has") };
+        watch.note(&format!(
+            "{vcov} has no value: {rows} {have} leverage 1 ({what} a coefficient to itself, so that nothing is known of its \
+             error), and there are no standard errors; use --vcov HC1, or leave such rows out"
         ));
     }
 }

@@ -2,9 +2,13 @@
 
 use super::failure::Failure;
 use super::model::TableModel;
+use super::restriction::{self, Restriction};
 use super::watch::Watch;
 use hattention::fit::tests_of::{self, Hypothesis};
-use hattention::fit::{FTest, Fit};
+use hattention::fit::{FTest, Fit, Vcov};
+
+/// Longest name of a test that is made of its restrictions, in characters.
+const LONGEST_NAME: usize = 80;
 
 /// A test and what it is of.
 #[derive(Clone, Debug)]
@@ -22,7 +26,27 @@ pub struct NamedTest {
 /// # Errors
 /// If a hypothesis cannot be read, or the fit has no tests.
 pub fn joint(model: &TableModel, hypotheses: &[String]) -> Result<Vec<NamedTest>, Failure> {
-    of_targets(model, |fit| Ok(vec![wald(fit, hypotheses)?]))
+    of_targets(model, |fit| {
+        let mut restrictions = Vec::new();
+        for text in hypotheses {
+            restrictions.extend(restriction::parse(text, &fit.names)?);
+        }
+        Ok(vec![wald(fit, hypotheses.join(", "), restrictions)?])
+    })
+}
+
+/// The joint test of restrictions that are given as numbers.
+///
+/// # Errors
+/// If a row is not as long as the list of coefficients, or the fit has no tests.
+pub fn restricted(model: &TableModel, restrictions: &[Restriction]) -> Result<Vec<NamedTest>, Failure> {
+    of_targets(model, |fit| {
+        let texts: Vec<String> = restrictions.iter().map(|one| restriction::text_of(one, &fit.names)).collect();
+        let name = texts.join(", ");
+        let short = name.chars().count() <= LONGEST_NAME;
+        let name = if short { name } else { format!("{} restrictions", restrictions.len()) };
+        Ok(vec![wald(fit, name, restrictions.to_vec())?])
+    })
 }
 
 /// One F test a term of the formula.
@@ -55,14 +79,9 @@ fn of_targets(
     Ok(all)
 }
 
-fn wald(fit: &Fit, hypotheses: &[String]) -> Result<NamedTest, Failure> {
-    let mut hypothesis = Hypothesis { rows: Vec::new(), right: Vec::new() };
-    for text in hypotheses {
-        let (row, right) = parse(text, &fit.names)?;
-        hypothesis.rows.push(row);
-        hypothesis.right.push(right);
-    }
-    Ok(NamedTest { name: hypotheses.join(", "), test: tests_of::wald(fit, &hypothesis)? })
+fn wald(fit: &Fit, name: String, restrictions: Vec<Restriction>) -> Result<NamedTest, Failure> {
+    let (rows, right) = restrictions.into_iter().map(|one| (one.row, one.right)).unzip();
+    Ok(NamedTest { name, test: tests_of::wald(fit, &Hypothesis { rows, right })? })
 }
 
 fn terms_of(model: &TableModel, fit: &Fit) -> Result<Vec<NamedTest>, Failure> {
@@ -95,6 +114,13 @@ fn nested(model: &TableModel, fit: &Fit, other: &TableModel, watch: &dyn Watch) 
     let (small, large) = if same.df_residual > fit.df_residual { (same, fit) } else { (fit, same) };
     let (few, many) = if same.df_residual > fit.df_residual { (other, model) } else { (model, other) };
     let test = tests_of::nested(small, large)?;
+    let robust = |fit: &Fit| fit.covariance.as_ref().map(|of| of.kind.clone()).filter(|kind| *kind != Vcov::Iid);
+    if let Some(kind) = robust(large).or_else(|| robust(small)) {
+        watch.note(&format!(
+            "the F test of nested models is the classical one, by residual sums of squares; for one by {kind}, test that the \
+             coefficients which the smaller model lacks are zero"
+        ));
+    }
     let larger = many.frozen.coding().names();
     if let Some(extra) = few.frozen.coding().names().iter().find(|name| !larger.contains(name)) {
         watch.note(&format!(
@@ -103,100 +129,4 @@ fn nested(model: &TableModel, fit: &Fit, other: &TableModel, watch: &dyn Watch) 
     }
     let name = format!("{} within {}", few.frozen.spec().formula, many.frozen.spec().formula);
     Ok(NamedTest { name, test })
-}
-
-/// Reads `2*a - b + 1 = c`: a row of factors over the coefficients, and the right side.
-fn parse(text: &str, names: &[String]) -> Result<(Vec<f64>, f64), Failure> {
-    let (left, right) = text.split_once('=').unwrap_or((text, "0"));
-    let (mut row, constant) = side(left, text, names)?;
-    let (other, other_constant) = side(right, text, names)?;
-    row.iter_mut().zip(other).for_each(|(a, b)| *a -= b);
-    if row.iter().all(|factor| *factor == 0.0) {
-        return Err(Failure::usage(
-            format!("`{text}` names no coefficient"),
-            "write for example `x = 0` or `a - b = 1`",
-        ));
-    }
-    Ok((row, other_constant - constant))
-}
-
-/// A sum of `factor * name`, names and numbers. Names are matched whole, the longest first, since they may hold signs.
-fn side(text: &str, whole: &str, names: &[String]) -> Result<(Vec<f64>, f64), Failure> {
-    let mut order: Vec<usize> = (0..names.len()).collect();
-    order.sort_by_key(|&k| std::cmp::Reverse(names[k].len()));
-    let (mut row, mut constant) = (vec![0.0; names.len()], 0.0);
-    let mut rest = text.trim();
-    let mut first = true;
-    while !rest.is_empty() {
-        let mut sign = 1.0;
-        if let Some(after) = rest.strip_prefix(['+', '-']) {
-            sign = if rest.starts_with('-') { -1.0 } else { 1.0 };
-            rest = after.trim_start();
-        } else if !first {
-            return Err(unknown(rest, whole, names));
-        }
-        first = false;
-        let mut factor = None;
-        if !rest.starts_with('`') && !order.iter().any(|&k| rest.starts_with(names[k].as_str())) {
-            let (value, after) = leading_number(rest).ok_or_else(|| unknown(rest, whole, names))?;
-            factor = Some(value);
-            rest = after.trim_start();
-            match rest.strip_prefix('*') {
-                Some(after) => rest = after.trim_start(),
-                None => {
-                    constant += sign * value;
-                    continue;
-                }
-            }
-        }
-        let quoted = rest.strip_prefix('`').and_then(|inner| inner.split_once('`'));
-        let (k, after) = match quoted {
-            Some((name, after)) => (names.iter().position(|n| n == name), after),
-            None => match order.iter().find(|&&k| rest.starts_with(names[k].as_str())) {
-                Some(&k) => (Some(k), &rest[names[k].len()..]),
-                None => (None, rest),
-            },
-        };
-        let k = k.ok_or_else(|| unknown(rest, whole, names))?;
-        row[k] += sign * factor.unwrap_or(1.0);
-        rest = after.trim_start();
-    }
-    Ok((row, constant))
-}
-
-fn leading_number(text: &str) -> Option<(f64, &str)> {
-    let end = (1..=text.len()).rev().filter(|&end| text.is_char_boundary(end)).find(|&end| {
-        let candidate = &text[..end];
-        candidate.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-            && candidate.trim_end() == candidate
-            && candidate.parse::<f64>().is_ok()
-    })?;
-    Some((text[..end].parse().ok()?, &text[end..]))
-}
-
-fn unknown(rest: &str, whole: &str, names: &[String]) -> Failure {
-    let shown: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
-    let more = if names.len() > 12 { ", …" } else { "" };
-    Failure::usage(
-        format!("cannot read `{}` in the hypothesis `{whole}`: expected a coefficient or a number", rest.trim()),
-        format!("the coefficients are {}{more}", shown.join(", ")),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hypotheses_are_rows_over_the_coefficients() {
-        let names: Vec<String> = ["(Intercept)", "x", "x:z", "I(x^2)"].map(String::from).into();
-        let row = |text: &str| parse(text, &names).unwrap();
-        assert_eq!(row("x"), (vec![0.0, 1.0, 0.0, 0.0], 0.0));
-        assert_eq!(row("2*x - x:z + 1 = I(x^2)"), (vec![0.0, 2.0, -1.0, -1.0], -1.0));
-        assert_eq!(row("(Intercept) = 1e-3"), (vec![1.0, 0.0, 0.0, 0.0], 1e-3));
-        assert_eq!(row("-`x` = -2"), (vec![0.0, -1.0, 0.0, 0.0], -2.0));
-        assert!(parse("y = 1", &names).is_err());
-        assert!(parse("1 = 1", &names).is_err());
-        assert!(parse("x x", &names).is_err());
-    }
 }

@@ -21,6 +21,8 @@ pub mod model;
 pub mod pass;
 pub mod predict;
 pub mod render;
+pub mod restriction;
+pub mod rows;
 pub mod watch;
 
 pub use amount::{Amount, Number};

@@ -1,6 +1,8 @@
 //! Models with the table's design beside them.
 
 use crate::design::{ColumnKind, Frozen};
+use crate::formula::Formula;
+use hattention::Column;
 use hattention::codec::Model;
 use hattention::fit::Fit;
 use serde_json::{Value, json};
@@ -29,6 +31,22 @@ impl TableModel {
         let columns = self.frozen.spec().columns.iter();
         let texts = columns.filter(|(_, kind)| *kind == ColumnKind::Text).map(|(name, _)| name.clone());
         texts.chain(self.effects.iter().filter(|effect| effect.text).map(|effect| effect.column.clone())).collect()
+    }
+
+    /// The model of one of the targets. (Its rows are still those of all: a row that misses another target is left out.)
+    pub fn of_target(&self, target: usize) -> Option<Self> {
+        let fit = self.model.fits.get(target)?.clone();
+        let model = Model { whitening: self.model.whitening.clone(), fits: vec![fit], extra: Value::Null };
+        Some(Self { model, frozen: self.frozen.clone(), effects: self.effects.clone(), ..*self })
+    }
+
+    /// Where the formula has the target of each fit.
+    pub fn target_places(&self) -> Vec<usize> {
+        let labels: Vec<String> = Formula::parse(&self.frozen.spec().formula)
+            .map(|formula| formula.targets().iter().map(|target| target.label().to_owned()).collect())
+            .unwrap_or_default();
+        let place = |(t, fit): (usize, &Fit)| labels.iter().position(|label| *label == fit.target).unwrap_or(t);
+        self.model.fits.iter().enumerate().map(place).collect()
     }
 
     /// Refuses a model whose effects were taken out, for what needs its rows as keys.
@@ -103,5 +121,15 @@ impl TableModel {
         let count = |key: &str| model.extra.get(key).and_then(Value::as_u64).unwrap_or(0);
         let largest_weight = model.extra["largest_weight"].as_f64().unwrap_or(0.0);
         Ok(Self { dropped_rows: count("dropped_rows"), largest_weight, model, frozen, effects })
+    }
+}
+
+/// A target's numbers, each rounded to a double. Shape: `[rows]`.
+pub(super) fn numbers(column: Column<'_>) -> Vec<f64> {
+    match column {
+        Column::Dense(values) => values.to_vec(),
+        Column::Pair { hi, lo } => hi.iter().zip(lo).map(|(h, l)| h + l).collect(),
+        // (Targets have no levels.)
+        _ => Vec::new(),
     }
 }

@@ -60,7 +60,7 @@ pub fn moments(source: &Source, design: &Design, na: NaPolicy, hc: bool, pass: &
     Ok(all)
 }
 
-/// The second pass: covariances that need residuals, one a fit.
+/// The second pass: covariances that need residuals, one a fit; and how many rows HC2 and HC3 have no value for.
 pub fn covariances(
     source: &Source,
     design: &FrozenDesign,
@@ -69,7 +69,7 @@ pub fn covariances(
     kind: &Vcov,
     order: Option<&str>,
     pass: &dyn Pass,
-) -> Result<Vec<Covariance>, Failure> {
+) -> Result<(Vec<Covariance>, u64), Failure> {
     let columns = owned(&design.input_columns());
     let ways = if let Vcov::Cluster { columns } = kind { columns.len() } else { 0 };
     let codes = ClusterCodes::new(ways);
@@ -107,7 +107,9 @@ pub fn covariances(
             }
         }
     }
-    gathered.into_iter().zip(fits).map(|(scores, fit)| Ok(scores.finish(whitening, fit)?)).collect()
+    let alone = gathered.first().map_or(0, Scores::rows_alone);
+    let finished = gathered.into_iter().zip(fits).map(|(scores, fit)| Ok(scores.finish(whitening, fit)?));
+    Ok((finished.collect::<Result<_, Failure>>()?, alone))
 }
 
 /// Batches in the order of the rows, or sorted by a column (then all in memory).

@@ -33,7 +33,8 @@ pub struct PredictOptions {
     pub level: f64,
     /// What is done about levels that training did not have.
     pub unseen: Unseen,
-    /// Whether rows are training rows, with residual, leverage, leave-one-out residual and Cook's distance.
+    /// Whether rows are training rows, with residual, leverage, leave-one-out residual and Cook's distance; of a model with
+    /// effects taken out, with the residual alone.
     pub augment: bool,
 }
 
@@ -51,6 +52,8 @@ pub struct Predictor<'a> {
     full: Option<FrozenDesign>,
     /// Levels of effects that were taken out.
     levels: LevelCodes,
+    /// Where the formula has the target of each fit.
+    places: Vec<usize>,
 }
 
 impl<'a> Predictor<'a> {
@@ -80,7 +83,7 @@ impl<'a> Predictor<'a> {
             true => Some(encoder(&FrozenOptions { targets: true, weights: weighted, ..base.clone() })?),
             false => None,
         };
-        Ok(Self { model, options, plain, full, levels })
+        Ok(Self { model, options, plain, full, levels, places: model.target_places() })
     }
 
     /// The columns that a batch must have, in this order.
@@ -96,6 +99,10 @@ impl<'a> Predictor<'a> {
             let prefix = if fits.len() > 1 { format!("{}.", fit.target) } else { String::new() };
             let mut add = |name: &str| names.push(format!("{prefix}{name}"));
             add("prediction");
+            if self.options.augment && fit.effects.is_some() {
+                add("residual");
+                continue;
+            }
             if self.options.augment {
                 add("std_error");
             }
@@ -118,7 +125,8 @@ impl<'a> Predictor<'a> {
         let whitening = &self.model.model.whitening;
         let encoded = self.plain.encode(batch, first_row)?;
         let (ids, block) = encoded.block();
-        let needs_keys = self.options.augment || self.options.interval.is_some();
+        let asked = self.options.augment || self.options.interval.is_some();
+        let needs_keys = asked && self.model.effects.is_empty();
         let keys = if needs_keys { Some(Keys::of(whitening, &block, &ids)?) } else { None };
         let mut values = Vec::new();
         for (t, fit) in self.model.model.fits.iter().enumerate() {
@@ -132,11 +140,14 @@ impl<'a> Predictor<'a> {
                     })
                     .collect()
             });
-            values.push(if fit.effects.is_some() {
-                scatter(&encoded, &predictions)
-            } else {
-                encoded.scatter(&predictions)
-            });
+            if fit.effects.is_some() {
+                values.push(scatter(&encoded, &predictions));
+                if let Some(full) = &self.full {
+                    values.push(self.residuals(full, batch, first_row, t)?);
+                }
+                continue;
+            }
+            values.push(encoded.scatter(&predictions));
             let nothing = || vec![None; batch.num_rows()];
             if self.options.augment {
                 values.push(errors.as_ref().map_or_else(nothing, |errors| scatter(&encoded, errors)));
@@ -159,21 +170,22 @@ impl<'a> Predictor<'a> {
 
     /// Adds the effects of the rows' levels; NaN where a level is unknown and may be.
     fn add_effects(&self, fit: &Fit, encoded: &EncodedBlock, predictions: &mut [f64]) -> Result<(), Failure> {
-        let Some(effects) = &fit.effects else { return Ok(()) };
-        let codes = self.levels.find(encoded, self.options.unseen)?;
-        for (row, prediction) in predictions.iter_mut().enumerate() {
-            let of_row: Vec<u32> = codes.iter().map(|codes| codes[row]).collect();
-            match effects.at(&of_row) {
-                Some(effect) => *prediction += effect.to_f64(),
-                None if self.options.unseen == Unseen::Null => *prediction = f64::NAN,
-                None => {
-                    let message =
-                        format!("row {}: a level of the row had no weight in training", encoded.row_number(row));
-                    return Err(Failure::usage(message, "let `--unseen null` leave such predictions empty"));
-                }
-            }
+        if let Some(effects) = effects_of(fit, &self.levels, encoded, self.options.unseen)? {
+            predictions.iter_mut().zip(effects).for_each(|(prediction, effect)| *prediction += effect);
         }
         Ok(())
+    }
+
+    /// Residuals beside effects that were taken out, for rows that have a target.
+    fn residuals(&self, full: &FrozenDesign, batch: &RecordBatch, first_row: u64, t: usize) -> Result<Values, Failure> {
+        let (whitening, fit) = (&self.model.model.whitening, &self.model.model.fits[t]);
+        let encoded = full.encode(batch, first_row)?;
+        let (ids, mut block) = encoded.block();
+        block.columns.truncate(ids.len());
+        let mut residuals = attention::residuals(whitening, fit, &block, &ids, encoded.targets()[self.places[t]])?;
+        let effects = effects_of(fit, &self.levels, &encoded, self.options.unseen)?.unwrap_or_default();
+        residuals.iter_mut().zip(effects).for_each(|(residual, effect)| *residual -= effect);
+        Ok(scatter(&encoded, &residuals))
     }
 
     /// Residual, leverage, leave-one-out residual and Cook's distance, for rows that have a target.
@@ -188,13 +200,39 @@ impl<'a> Predictor<'a> {
         let encoded = full.encode(batch, first_row)?;
         let (ids, mut block) = encoded.block();
         block.columns.truncate(ids.len());
-        let target = encoded.targets()[t];
+        let target = encoded.targets()[self.places[t]];
         let residuals = attention::residuals(whitening, fit, &block, &ids, target)?;
         let leverages = Keys::of(whitening, &block, &ids)?.leverages(block.weights);
         let alone = attention::leave_one_out(&residuals, &leverages);
         let cook = attention::cooks_distance(fit, &residuals, &leverages, block.weights);
         Ok([residuals, leverages, alone, cook].map(|values| scatter(&encoded, &values)))
     }
+}
+
+/// The effects of the rows' levels, added up, if effects were taken out; NaN where a level is unknown and may be.
+///
+/// # Errors
+/// Under [`Unseen::Error`] for a level that is unknown, or had no weight in training.
+pub(super) fn effects_of(
+    fit: &Fit,
+    levels: &LevelCodes,
+    encoded: &EncodedBlock,
+    unseen: Unseen,
+) -> Result<Option<Vec<f64>>, Failure> {
+    let Some(effects) = &fit.effects else { return Ok(None) };
+    let codes = levels.find(encoded, unseen)?;
+    let of_row = |row: usize| {
+        let of_row: Vec<u32> = codes.iter().map(|codes| codes[row]).collect();
+        match effects.at(&of_row) {
+            Some(effect) => Ok(effect.to_f64()),
+            None if unseen == Unseen::Null => Ok(f64::NAN),
+            None => {
+                let message = format!("row {}: a level of the row had no weight in training", encoded.row_number(row));
+                Err(Failure::usage(message, "let `--unseen null` leave such predictions empty"))
+            }
+        }
+    };
+    (0..encoded.rows()).map(of_row).collect::<Result<_, _>>().map(Some)
 }
 
 /// One value for every row of the batch; numbers that are not finite are nothing.
@@ -213,14 +251,13 @@ pub fn check_level(level: f64) -> Result<(), Failure> {
     Err(Failure::usage(format!("--level is {level}, expected a number between 0 and 1"), ""))
 }
 
-/// Refuses what needs the rows of a model with effects less their effects.
+/// Refuses what needs the keys of a model with effects.
 fn refuse_beside_effects(options: PredictOptions, model: &TableModel) -> Result<(), Failure> {
-    let what = if options.augment { "--augment" } else { "--interval" };
-    if model.effects.is_empty() || !(options.augment || options.interval.is_some()) {
+    if model.effects.is_empty() || options.interval.is_none() {
         return Ok(());
     }
     Err(Failure::usage(
-        format!("{what} of a model with absorbed effects"),
+        "--interval of a model with absorbed effects",
         "leave it out, or fit with the effects as factors among the terms: y ~ x + C(g)",
     ))
 }

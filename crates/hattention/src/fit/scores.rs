@@ -31,7 +31,8 @@ pub struct Scores {
     recent: Vec<Vec<f64>>,
     /// `2^CLUSTER_BITS / √RSS`, a power of two.
     unit: i32,
-    undefined: bool,
+    /// Rows of leverage 1, for which HC2 and HC3 have no value.
+    alone: u64,
 }
 
 impl Scores {
@@ -71,7 +72,7 @@ impl Scores {
             clusters: vec![HashMap::new(); ways],
             recent: Vec::new(),
             unit: CLUSTER_BITS - exponent,
-            undefined: false,
+            alone: 0,
         })
     }
 
@@ -97,7 +98,7 @@ impl Scores {
         if matches!(self.kind, Vcov::Hc2 | Vcov::Hc3) {
             for (factor, leverage) in factors.iter_mut().zip(keys.leverages(block.weights)) {
                 if attention::alone(leverage) {
-                    self.undefined = true;
+                    self.alone += 1;
                     *factor = 0.0;
                 } else {
                     *factor /= if self.kind == Vcov::Hc2 { (1.0 - leverage).sqrt() } else { 1.0 - leverage };
@@ -175,7 +176,12 @@ impl Scores {
                 sum.iter_mut().zip(sums).for_each(|(s, v)| *s += v);
             }
         }
-        self.undefined |= other.undefined;
+        self.alone += other.alone;
+    }
+
+    /// Rows of leverage 1: HC2 and HC3, which divide by what is left of it, have no value then.
+    pub fn rows_alone(&self) -> u64 {
+        self.alone
     }
 
     /// Clusters found, one number for each way.
@@ -256,7 +262,7 @@ impl Scores {
                 middle.iter_mut().for_each(|m| *m *= factor);
             }
         }
-        if self.undefined || df <= 0.0 {
+        if self.alone > 0 || df <= 0.0 {
             middle.fill(f64::NAN);
         }
         Ok(Covariance { kind: self.kind, loading: whitening.loading.clone(), middle: Middle::Full(middle), df })

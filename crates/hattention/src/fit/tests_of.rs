@@ -27,10 +27,14 @@ pub struct Hypothesis {
 pub fn wald(fit: &Fit, hypothesis: &Hypothesis) -> Result<FTest, Error> {
     let refuse =
         |got: &str, allowed: &'static str| Error::Parameter { name: "the hypothesis", got: got.into(), allowed };
-    let covariance =
-        fit.covariance.as_ref().ok_or_else(|| refuse("a fit by ridge or components", "a least-squares fit"))?;
+    let of_fit = |got: &str, allowed| Error::Parameter { name: "the fit", got: got.into(), allowed };
+    let covariance = fit
+        .covariance
+        .as_ref()
+        .ok_or_else(|| of_fit("one by ridge or components", "one by least squares for tests"))?;
     if covariance.df.is_nan() || covariance.df <= 0.0 {
-        return Err(refuse("on a fit without residual degrees of freedom", "more rows than coefficients"));
+        let got = "one without residual degrees of freedom";
+        return Err(of_fit(got, "one with more rows than coefficients for tests"));
     }
     let count = hypothesis.rows.len();
     if hypothesis.right.len() != count {
@@ -87,13 +91,13 @@ pub fn zero(fit: &Fit, coefficients: &[usize]) -> Option<FTest> {
 /// [`Error::Parameter`] if a model is not one of least squares, if they have different rows, weights or variation of
 /// the target, or if the second is not larger or has no residual degrees of freedom.
 pub fn nested(small: &Fit, large: &Fit) -> Result<FTest, Error> {
-    let refuse = |got: String, allowed| Err(Error::Parameter { name: "the pair of models", got, allowed });
+    let refuse = |got: String, allowed| Err(Error::Parameter { name: "the comparison", got, allowed });
     if [small, large].iter().any(|fit| fit.filter != Filter::Ols) {
-        return refuse("one by ridge or components".into(), "two least-squares fits");
+        return refuse("with a fit by ridge or components".into(), "two fits by least squares");
     }
     if small.rows != large.rows || small.target != large.target {
         return refuse(
-            format!("`{}` on {} rows and `{}` on {} rows", small.target, small.rows, large.target, large.rows),
+            format!("of `{}` on {} rows and `{}` on {} rows", small.target, small.rows, large.target, large.rows),
             "two fits of the same target on the same rows",
         );
     }
@@ -101,18 +105,19 @@ pub fn nested(small: &Fit, large: &Fit) -> Result<FTest, Error> {
     let same_weights = small.log_weight_sum == large.log_weight_sum;
     let same_target = (small.total_sum - large.total_sum).abs() <= 1e-13 * small.total_sum;
     if !same_weights || (small.intercept == large.intercept && !same_target) {
-        let got = format!("`{}` with total sums of squares {} and {}", small.target, small.total_sum, large.total_sum);
+        let got =
+            format!("of `{}` with total sums of squares {} and {}", small.target, small.total_sum, large.total_sum);
         return refuse(got, "two fits of the same target on the same rows with the same weights");
     }
     let df1 = small.df_residual - large.df_residual;
     if df1 <= 0.0 {
         return refuse(
-            format!("{} and {} residual degrees of freedom", small.df_residual, large.df_residual),
-            "a smaller model and one with more coefficients",
+            format!("of models with {} and {} residual degrees of freedom", small.df_residual, large.df_residual),
+            "one of a model and a larger one, with more coefficients",
         );
     }
     if large.df_residual <= 0.0 {
-        return refuse("without residual degrees of freedom".into(), "more rows than coefficients");
+        return refuse("with a model without residual degrees of freedom".into(), "more rows than coefficients");
     }
     let statistic = (small.residual_sum - large.residual_sum) / df1 / large.variance();
     Ok(FTest { statistic, df1, df2: large.df_residual, p: distribution::f_upper(statistic, df1, large.df_residual) })
