@@ -226,7 +226,7 @@ fn what_does_not_go_with_effects_is_refused_by_name() {
     table(&folder);
     folder.done(&["fit", "y ~ x | g", "t.csv", "-o", "m.hat"]);
     let fit = |formula: &'static str, more: &[&'static str]| [&["fit", formula, "t.csv"], more].concat();
-    let cases: [(Vec<&str>, &[&str]); 14] = [
+    let cases: [(Vec<&str>, &[&str]); 13] = [
         (fit("y ~ x | g", &["--ridge", "1"]), &["--ridge with absorbed effects", "C(g)"]),
         (fit("y ~ x | g", &["--components", "1"]), &["--components with absorbed effects", "C(g)"]),
         (fit("y ~ x | g", &["--aliased", "min-norm"]), &["--aliased min-norm", "--aliased drop"]),
