@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,14 @@ __all__ = [
 _ESTIMATORS = {"DriftDetector": "_drift", "LeastSquares": "_estimator"}
 
 
-if "sklearn" not in sys.modules and find_spec("sklearn") is None or sys.modules.get("sklearn", sys) is None:
+def _has_scikit_learn() -> bool:
+    try:
+        return find_spec("sklearn") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+if not _has_scikit_learn():
     # (A star import takes all names of the list.)
     for _name in _ESTIMATORS:
         __all__.remove(_name)

@@ -92,6 +92,32 @@ def test_interrupts_stop_work(tmp_path: Path) -> None:
         assert process.wait(20) == 0
 
 
+def test_interrupts_stop_within_a_solution() -> None:
+    # (3,000 columns by ridge: some seconds of exact sums and factors, in which no rows are read.)
+    script = textwrap.dedent(
+        """
+        import numpy as np, hattention
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(3500, 3000)), rng.normal(size=3500)
+        hattention.LeastSquares().fit(x[:, :3], y)
+        print("ready", flush=True)
+        try:
+            hattention.LeastSquares(ridge=1.0).fit(x, y)
+            print("done", flush=True)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        assert hattention.LeastSquares().fit(x[:, :3], y).rank_ == 4
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        assert process.wait(30) == 0
+
+
 def test_numpy_is_all_that_formulas_need(flights: str) -> None:
     script = textwrap.dedent(
         """
@@ -104,6 +130,7 @@ def test_numpy_is_all_that_formulas_need(flights: str) -> None:
 
         sys.meta_path.insert(0, Absent())
         import numpy as np, hattention
+        from hattention import *
         result = hattention.fit("arr_delay ~ dep_delay + carrier", sys.argv[1], vcov="HC1")
         assert isinstance(result.params, dict) and result.params["dep_delay"] > 1
         assert result.conf_int()["dep_delay"]["0"] < result.params["dep_delay"]
