@@ -195,7 +195,7 @@ def page(result):
 
 def main():
     if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measure(sys.argv[2], sys.argv[3], 3)))
+        print(json.dumps(measure(sys.argv[2], sys.argv[3], 5)))
         return
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     cases = {}
