@@ -135,16 +135,28 @@ def _times(name: str, array: Any) -> Any:
         to = "s"
     else:
         to = unit if unit in ("s", "ms", "us", "ns") else "ns"
-    held = np.asarray(array, dtype=f"{kind}8[{to}]")
-    fits = held.astype(array.dtype) == array
-    if days:
-        fits &= np.abs(held.view(np.int64)) < 2**31
-    fits |= np.isnat(array)
+    try:
+        held = np.asarray(array, dtype=f"{kind}8[{to}]")
+        fits = held.astype(array.dtype) == array
+        if days:
+            fits &= np.abs(held.view(np.int64)) < 2**31
+        fits |= np.isnat(array)
+    except OverflowError:
+        # (numpy says so from 2.5 on, and wraps round before.)
+        held, fits = array, np.array([_converts(one, f"{kind}8[{to}]") for one in array])
     if not fits.all():
         row = int(np.argmin(fits)) + 1
         got = f"{array[row - 1]!s}, which is out of range in units of {to}"
         raise DataError(f"row {row}: {_column(name)} is {got}", row=row)
     return held
+
+
+def _converts(one: Any, dtype: str) -> bool:
+    try:
+        one.astype(dtype)
+    except OverflowError:
+        return False
+    return True
 
 
 def _is_missing(one: Any) -> bool:

@@ -46,7 +46,7 @@ def test_times_of_any_year_are_seconds(unit: str) -> None:
     zoned = pd.DataFrame({"y": Y, "x": pd.Series(times).dt.tz_localize("UTC")})
     assert hattention.fit("y ~ x", zoned).to_dict() == expected
     assert told(np.array(OLD, dtype="datetime64[h]")) == expected
-    assert told(np.where(np.arange(60) == 3, np.datetime64("NaT"), times))["dropped_rows"] == 1
+    assert told(np.where(np.arange(60) == 3, np.datetime64("NaT", unit), times))["dropped_rows"] == 1
 
 
 def test_dates_are_days() -> None:
