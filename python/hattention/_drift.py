@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _hattention
-from ._estimator import Array, LeastSquares, _plain
+from ._arrays import plain
+from ._estimator import Array, LeastSquares
 from ._formula import fit
 from ._reports import Drift
 from .errors import DataError, HattentionWarning
@@ -83,7 +84,7 @@ class DriftDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Array, y: object = None) -> DriftDetector:
         """Learn what rows are like. ``y`` is not read."""
-        rows: Any = _plain(validate_data(self, X, dtype=np.float64, ensure_min_samples=2))
+        rows: Any = plain(validate_data(self, X, dtype=np.float64, ensure_min_samples=2))
         if not 0 < self.level < 1:
             raise DataError(f"level is {self.level}, expected a number between 0 and 1")
         if self.block_rows is not None and self.block_rows < 1:
@@ -172,7 +173,7 @@ class DriftDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     # How it is done.
 
     def _inputs(self, X: Any) -> Any:
-        return _plain(validate_data(self, X, dtype=np.float64, reset=False))
+        return plain(validate_data(self, X, dtype=np.float64, reset=False))
 
     def _table(self, X: Any) -> dict[str, Any]:
         return {name: X[:, at] for at, name in enumerate(self._names)}

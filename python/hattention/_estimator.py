@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, Transf
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _hattention
+from ._arrays import matrix, plain, target_names
 from ._reports import Explanation
 from .errors import DataError, DataTypeError, NotThereError, _warn
 
@@ -106,11 +107,6 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
 
     coef_: NDArray[np.float64]
     coef_se_: NDArray[np.float64]
-    intercept_: Any
-    intercept_se_: Any
-    sigma_: Any
-    df_resid_: Any
-    r_squared_: Any
     digits_: float
     rank_: int
     condition_: float
@@ -168,7 +164,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
             rows, target, weights = self._checked(X, y, sample_weight, reset=True, finite=False)
             asked = self._asked(rows.shape[1])
             try:
-                fit = _hattention.fit_arrays(rows, _matrix(target), weights, _targets(target), asked)
+                fit = _hattention.fit_arrays(rows, matrix(target), weights, target_names(target), asked)
             except ValueError:
                 # (The engine finds numbers that are not finite on its way, without a read of all rows before; whoever
                 # uses scikit-learn knows them by its words.)
@@ -189,10 +185,10 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
             first = not hasattr(self, "_fit")
             rows, target, weights = self._checked(X, y, sample_weight, reset=first)
             if first:
-                state = _hattention.ArrayState(rows.shape[1] + _matrix(target).shape[1])
+                state = _hattention.ArrayState(rows.shape[1] + matrix(target).shape[1])
             else:
                 state = self._sums(target)
-            self._solved(state.changed(rows, _matrix(target), weights, False), _targets(target), target.ndim)
+            self._solved(state.changed(rows, matrix(target), weights, False), target_names(target), target.ndim)
         return self
 
     def remove(self, X: Array, y: Array, sample_weight: Array | None = None) -> LeastSquares:
@@ -209,7 +205,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
             state = self._need_state("remove")
             rows, target, weights = self._checked(X, y, sample_weight, reset=False)
             self._same_targets(target)
-            self._solved(state.changed(rows, _matrix(target), weights, True), self._target_names, self._target_dim)
+            self._solved(state.changed(rows, matrix(target), weights, True), self._target_names, self._target_dim)
         return self
 
     def merge(self, other: LeastSquares) -> LeastSquares:
@@ -283,7 +279,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         check_is_fitted(self)
         X = self._inputs(X)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
-        return np.asarray(self._fit.leverages(X, None if weights is None else _plain(weights)))
+        return np.asarray(self._fit.leverages(X, None if weights is None else plain(weights)))
 
     @property
     def leverage_(self) -> NDArray[np.float64]:
@@ -295,7 +291,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
     def loo_residuals_(self) -> NDArray[np.float64]:
         """Residuals of the training rows, each from the fit of all others: ``eᵢ / (1 − hᵢᵢ)``."""
         X, y, weights = self._rows("loo_residuals_")
-        residuals = self._shaped(self._fit.residuals(X, _matrix(y)))
+        residuals = self._shaped(self._fit.residuals(X, matrix(y)))
         alone = 1.0 - np.asarray(self._fit.leverages(X, weights))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(residuals / (alone if residuals.ndim == 1 else alone[:, None]))
@@ -335,7 +331,7 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
             X, y, weights = self._rows("explain")
         else:
             X, y, weights = self._checked(train[0], train[1], train[2] if len(train) > 2 else None, reset=False)
-        found = self._fit.explain(self._inputs(X_new), X, _matrix(y), weights, target, top)
+        found = self._fit.explain(self._inputs(X_new), X, matrix(y), weights, target, top)
         return [Explanation(one, self._target_names[target]) for one in json.loads(found)]
 
     # How it is done.
@@ -369,11 +365,11 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         )
         weights = None
         if sample_weight is not None:
-            weights = _plain(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
-        return _plain(X), _plain(np.asarray(y, dtype=np.float64)), weights
+            weights = plain(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
+        return plain(X), plain(np.asarray(y, dtype=np.float64)), weights
 
     def _inputs(self, X: Any) -> Any:
-        return _plain(validate_data(self, X, dtype=np.float64, reset=False))
+        return plain(validate_data(self, X, dtype=np.float64, reset=False))
 
     def _solved(self, state: _hattention.ArrayState, targets: list[str], target_dim: int) -> None:
         fit = state.solve(targets, self._asked(self.n_features_in_))
@@ -399,11 +395,11 @@ class LeastSquares(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstim
         if self._state is not None:
             return self._state
         X, y, weights = self._rows("partial_fit after fit")
-        none = _hattention.ArrayState(X.shape[1] + _matrix(y).shape[1])
-        return none.changed(X, _matrix(y), weights, False)
+        none = _hattention.ArrayState(X.shape[1] + matrix(y).shape[1])
+        return none.changed(X, matrix(y), weights, False)
 
     def _same_targets(self, target: Any) -> None:
-        got, expected = _matrix(target).shape[1], len(self._target_names)
+        got, expected = matrix(target).shape[1], len(self._target_names)
         if got != expected or target.ndim != self._target_dim:
             raise DataError(f"y has the shape {target.shape}, expected {expected} {'targets' if expected > 1 else 'target'}")
 
@@ -501,18 +497,3 @@ _SAME_IN_PARTS: dict[str, Callable[[LeastSquares], Any]] = {
     "as names of its features": lambda one: list(getattr(one, "feature_names_in_", [])),
     "as targets": lambda one: one._target_names,
 }
-
-
-def _plain(array: Any) -> Any:
-    """An array as the compiled part reads it: the same one, unless its strides are negative, zero or crooked."""
-    ahead = all(stride > 0 or length < 2 for stride, length in zip(array.strides, array.shape, strict=True))
-    even = all(stride % 8 == 0 for stride in array.strides)
-    return array if ahead and even and array.flags.aligned else np.ascontiguousarray(array)
-
-
-def _matrix(y: Any) -> Any:
-    return y[:, None] if y.ndim == 1 else y
-
-
-def _targets(y: Any) -> list[str]:
-    return ["y"] if y.ndim == 1 else [f"y{at}" for at in range(y.shape[1])]

@@ -115,6 +115,10 @@ impl Reader<'_> {
             };
             let before = self.rest;
             match self.operand()? {
+                (None, 0.0) if divided => {
+                    let divides = format!("the hypothesis `{}` divides by zero", self.whole);
+                    return Err(Failure::usage(divides, "write a factor other than zero"));
+                }
                 (None, number) if divided => factor /= number,
                 (None, number) => factor *= number,
                 (Some(k), _) if !divided && coefficient.is_none() => coefficient = Some(k),
@@ -238,7 +242,9 @@ mod tests {
         assert_eq!(row("x = 0, x:z = 2"), both);
         assert_eq!(row("x, x:z = 2"), both);
         assert_eq!(row("x = x:z = 0"), [(vec![0.0, 1.0, -1.0, 0.0], 0.0), (vec![0.0, 0.0, 1.0, 0.0], 0.0)]);
-        for wrong in ["y = 1", "1 = 1", "x x", "x =", "x = 0,", "", "x*x", "2/x", "x = 1 = 1", "x + - 1", "x*/2"] {
+        for wrong in
+            ["x/0 = 1", "y = 1", "1 = 1", "x x", "x =", "x = 0,", "", "x*x", "2/x", "x = 1 = 1", "x + - 1", "x*/2"]
+        {
             assert!(read(wrong, &names).is_err(), "{wrong}");
         }
     }
