@@ -38,6 +38,7 @@
 
 pub mod absorb;
 pub mod attention;
+pub mod attention_regression;
 pub mod block;
 pub mod codec;
 mod components;

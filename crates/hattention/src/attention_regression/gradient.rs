@@ -1,0 +1,198 @@
+//! What pairs of rows say about the metric: derivatives of a loss by the exponents of the kernel.
+
+use std::ops::Range;
+
+use super::exponential::{Machine, Work, exp};
+use super::pairs::{BEFORE, Given, HELD, Keys, LANES};
+
+/// Columns whose derivatives are held before they are multiplied by inputs.
+const CHUNK: usize = 256;
+
+/// What a row passes on: `u = ∂loss/∂z / Σ G w` and `−u z`, for its prediction z; padded with zeros.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed<'a> {
+    pub(super) slopes: &'a [f64],
+    pub(super) sloped: &'a [f64],
+}
+
+/// Derivatives of a loss by the exponents `t_ij` of pairs `j < i`, both directions in one number `C_ij`.
+#[derive(Clone, Debug)]
+pub(super) struct Derivatives {
+    /// `Σ_{j<i} C_ij x_j`, columns side by side, each padded.
+    pub(super) along: Vec<f64>,
+    /// `Σ_j C_ij` over all pairs of row i.
+    pub(super) sums: Vec<f64>,
+}
+
+impl Derivatives {
+    pub(super) fn zeros(padded: usize, columns: usize) -> Self {
+        Self { along: vec![0.0; padded * columns], sums: vec![0.0; padded] }
+    }
+}
+
+/// Adds the pairs of four rows `first ..` of which the first is a multiple of four.
+pub(super) struct Backward<'a> {
+    pub(super) keys: &'a Keys,
+    /// The inputs, columns side by side, padded as the keys are.
+    pub(super) inputs: &'a [f64],
+    pub(super) given: Given<'a>,
+    pub(super) passed: Passed<'a>,
+    pub(super) first: usize,
+    /// Whether row `j` gets from row `i` too.
+    pub(super) both: bool,
+    pub(super) into: &'a mut Derivatives,
+}
+
+impl Work for Backward<'_> {
+    #[inline(always)]
+    fn on<S: Machine>(mut self, simd: S) {
+        if self.both {
+            self.all::<S, true>(simd);
+        } else {
+            self.all::<S, false>(simd);
+        }
+    }
+}
+
+/// `C` of four rows and some columns.
+type Held = [[f64; CHUNK]; HELD];
+
+impl Backward<'_> {
+    #[inline(always)]
+    fn all<S: Machine, const BOTH: bool>(&mut self, simd: S) {
+        let mut held: Held = [[0.0; CHUNK]; HELD];
+        let (padded, first) = (self.keys.padded, self.first);
+        let own = first / LANES;
+        let blocks = CHUNK / LANES;
+        for start in (0..own + 1).step_by(blocks) {
+            let end = (own + 1).min(start + blocks);
+            self.chunk::<S, BOTH, false>(simd, start, start..end.min(own), &mut held);
+            self.chunk::<S, BOTH, true>(simd, start, own.max(start)..end, &mut held);
+            let columns = LANES * start..LANES * end;
+            for (column, sums) in self.inputs.chunks_exact(padded).zip(self.into.along.chunks_exact_mut(padded)) {
+                let found = products(simd, &held, &column[columns.clone()]);
+                sums[first..first + HELD].iter_mut().zip(found).for_each(|(sum, more)| *sum += more);
+            }
+            let found = totals(simd, &held, columns.len());
+            self.into.sums[first..first + HELD].iter_mut().zip(found).for_each(|(sum, more)| *sum += more);
+        }
+    }
+
+    /// `C` of the four rows and some blocks of columns, those of the rows themselves by masks.
+    #[inline(always)]
+    fn chunk<S: Machine, const BOTH: bool, const MASKED: bool>(
+        &mut self,
+        simd: S,
+        start: usize,
+        blocks: Range<usize>,
+        held: &mut Held,
+    ) {
+        let parts = LANES / S::F64_LANES;
+        let (keys, first) = (self.keys, self.first);
+        let norms = S::as_simd_f64s(&keys.half_norms).0;
+        let (w, wy) = (S::as_simd_f64s(self.given.weights).0, S::as_simd_f64s(self.given.weighted).0);
+        let (u, uz) = (S::as_simd_f64s(self.passed.slopes).0, S::as_simd_f64s(self.passed.sloped).0);
+        let sums = S::as_mut_simd_f64s(&mut self.into.sums).0;
+        let [a_held, b_held, c_held, d_held] = held;
+        let a_held = S::as_mut_simd_f64s(a_held).0;
+        let b_held = S::as_mut_simd_f64s(b_held).0;
+        let c_held = S::as_mut_simd_f64s(c_held).0;
+        let d_held = S::as_mut_simd_f64s(d_held).0;
+        let zero = simd.splat_f64s(0.0);
+        macro_rules! own {
+            ($values:expr) => {
+                (
+                    simd.splat_f64s($values[first]),
+                    simd.splat_f64s($values[first + 1]),
+                    simd.splat_f64s($values[first + 2]),
+                    simd.splat_f64s($values[first + 3]),
+                )
+            };
+        }
+        let (a_half, b_half, c_half, d_half) = own!(keys.half_norms);
+        let (a_w, b_w, c_w, d_w) = own!(self.given.weights);
+        let (a_wy, b_wy, c_wy, d_wy) = own!(self.given.weighted);
+        let (a_u, b_u, c_u, d_u) = own!(self.passed.slopes);
+        let (a_uz, b_uz, c_uz, d_uz) = own!(self.passed.sloped);
+        for at in parts * blocks.start..parts * blocks.end {
+            let norm = norms[at];
+            let (mut a, mut b) = (simd.add_f64s(norm, a_half), simd.add_f64s(norm, b_half));
+            let (mut c, mut d) = (simd.add_f64s(norm, c_half), simd.add_f64s(norm, d_half));
+            for column in keys.data.chunks_exact(keys.padded) {
+                let k = S::as_simd_f64s(column).0[at];
+                let q = &column[first..first + HELD];
+                a = simd.mul_add_f64s(k, simd.splat_f64s(q[0]), a);
+                b = simd.mul_add_f64s(k, simd.splat_f64s(q[1]), b);
+                c = simd.mul_add_f64s(k, simd.splat_f64s(q[2]), c);
+                d = simd.mul_add_f64s(k, simd.splat_f64s(q[3]), d);
+            }
+            (a, b) = (exp(simd, simd.min_f64s(a, zero)), exp(simd, simd.min_f64s(b, zero)));
+            (c, d) = (exp(simd, simd.min_f64s(c, zero)), exp(simd, simd.min_f64s(d, zero)));
+            if MASKED {
+                let (block, part) = (at / parts, at % parts);
+                macro_rules! mask {
+                    ($row:literal) => {
+                        S::as_simd_f64s(&BEFORE[first + $row - LANES * block]).0[part]
+                    };
+                }
+                (a, b) = (simd.mul_f64s(a, mask!(0)), simd.mul_f64s(b, mask!(1)));
+                (c, d) = (simd.mul_f64s(c, mask!(2)), simd.mul_f64s(d, mask!(3)));
+            }
+            let (w, wy, u, uz) = (w[at], wy[at], u[at], uz[at]);
+            macro_rules! derivative {
+                ($kernel:ident, $u:ident, $uz:ident, $w:ident, $wy:ident) => {{
+                    // u_i w_j (y_j − z_i), and the same the other way round.
+                    let mut sum = simd.mul_add_f64s($uz, w, simd.mul_f64s($u, wy));
+                    if BOTH {
+                        sum = simd.mul_add_f64s(uz, $w, simd.mul_add_f64s(u, $wy, sum));
+                    }
+                    simd.mul_f64s($kernel, sum)
+                }};
+            }
+            let a = derivative!(a, a_u, a_uz, a_w, a_wy);
+            let b = derivative!(b, b_u, b_uz, b_w, b_wy);
+            let c = derivative!(c, c_u, c_uz, c_w, c_wy);
+            let d = derivative!(d, d_u, d_uz, d_w, d_wy);
+            sums[at] = simd.add_f64s(sums[at], simd.add_f64s(simd.add_f64s(a, b), simd.add_f64s(c, d)));
+            let place = at - parts * start;
+            (a_held[place], b_held[place], c_held[place], d_held[place]) = (a, b, c, d);
+        }
+    }
+}
+
+/// Sums of the products of four rows with a column, in eight chains each.
+#[inline(always)]
+fn products<S: Machine>(simd: S, held: &Held, column: &[f64]) -> [f64; HELD] {
+    let parts = LANES / S::F64_LANES;
+    let mut lanes = [[0.0; LANES]; HELD];
+    let x = S::as_simd_f64s(column).0;
+    let [a, b, c, d] = held;
+    let (a, b) = (&S::as_simd_f64s(a).0[..x.len()], &S::as_simd_f64s(b).0[..x.len()]);
+    let (c, d) = (&S::as_simd_f64s(c).0[..x.len()], &S::as_simd_f64s(d).0[..x.len()]);
+    for part in 0..parts {
+        let zero = simd.splat_f64s(0.0);
+        let (mut sa, mut sb, mut sc, mut sd) = (zero, zero, zero, zero);
+        let mut at = part;
+        while at < x.len() {
+            sa = simd.mul_add_f64s(a[at], x[at], sa);
+            sb = simd.mul_add_f64s(b[at], x[at], sb);
+            sc = simd.mul_add_f64s(c[at], x[at], sc);
+            sd = simd.mul_add_f64s(d[at], x[at], sd);
+            at += parts;
+        }
+        let [la, lb, lc, ld] = &mut lanes;
+        S::as_mut_simd_f64s(la).0[part] = sa;
+        S::as_mut_simd_f64s(lb).0[part] = sb;
+        S::as_mut_simd_f64s(lc).0[part] = sc;
+        S::as_mut_simd_f64s(ld).0[part] = sd;
+    }
+    [lanes[0].iter().sum(), lanes[1].iter().sum(), lanes[2].iter().sum(), lanes[3].iter().sum()]
+}
+
+static ONES: [f64; CHUNK] = [1.0; CHUNK];
+
+/// Sums of the first few numbers of four rows.
+#[inline(always)]
+fn totals<S: Machine>(simd: S, held: &Held, count: usize) -> [f64; HELD] {
+    products(simd, held, &ONES[..count])
+}
