@@ -366,7 +366,7 @@ mod tests {
         ));
         let model = AttentionRegression::fit(&[&x], &x, options).unwrap();
         assert!(matches!(model.predict(&[&x, &x]), Err(Error::Shape { .. })));
-        assert_eq!(model.predict(&[&[]]).unwrap(), []);
+        assert!(model.predict(&[&[]]).unwrap().is_empty());
         // Constant columns and a constant target are fitted by the mean.
         let constant = vec![2.0; 30];
         let model = AttentionRegression::fit(&[&constant], &constant, options).unwrap();

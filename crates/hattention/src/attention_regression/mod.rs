@@ -6,13 +6,13 @@
 //!
 //! with scores `−½ (x − x_i)ᵀ Ω (x − x_i)` ([`Score::Distance`]) or `xᵀ Ω x_i` ([`Score::Dot`]). For given metrics all else is
 //! least squares: β and α are solved for within every evaluation of the loss `mean e² + τ Σ α² + λ Σ ‖L‖²`, so the metrics
-//! are all that is searched ([`minimise`] by L-BFGS). A training row reads the others and not itself: what is minimised is
+//! are all that is searched (by L-BFGS). A training row reads the others and not itself: what is minimised is
 //! about what a new row would be off by.
 //!
 //! # Numerics
 //! A kernel `G_ij = exp(−½ ‖k_i − k_j‖²)` is the same both ways, and a dot product is such a kernel with the prior
 //! `exp(½ ‖k_j‖²)`: every pair of rows is looked at once in a loss and once in a slope, in vectors, never more than a few
-//! columns of memory beside the rows ([`pairs`], [`gradient`]). Bits depend on neither threads nor vectors.
+//! columns of memory beside the rows. Bits depend on neither threads nor vectors.
 //!
 //! # References
 //! Goulet Coulombe (2025), arXiv 2504.09663, for the model; Weinberger & Tesauro (2007) for kernel regression with a learned
