@@ -41,8 +41,8 @@ class DriftDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         tested with the block before it.
     permutations : int, default=0
         Permutations of the test of a block, which keeps its level for columns of any law; 0 for the likelihood ratio of
-        normal laws, which gives many false alarms where tails are heavy (about 70 of 100 blocks of Student's t with 3
-        degrees of freedom at a level of 0.05). Permutations need the training rows, which the detector then keeps.
+        normal laws, which gives many false alarms where tails are heavy. Permutations need the training rows, which the
+        detector then keeps.
     seed : int, default=1
         Seed of the permutations.
 
@@ -95,8 +95,8 @@ class DriftDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 f"use at least {math.ceil(1 / self.level - 1)}",
             )
         self.offset_ = float(self.level)
-        names = getattr(self, "feature_names_in_", [f"x{at}" for at in range(rows.shape[1])])
-        self._names = _in_formulas([str(name) for name in names])
+        names = [str(name) for name in getattr(self, "feature_names_in_", [f"x{at}" for at in range(rows.shape[1])])]
+        self._names = _in_formulas(names)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HattentionWarning)
             self._memory = LeastSquares(aliased="drop").fit(rows, np.zeros(len(rows)))
@@ -105,7 +105,7 @@ class DriftDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         kept = ~np.isnan(self._memory._fit.estimates()[0, 1:])
         self._size = int(kept.sum())
         if not kept.all():
-            self.dependent_ = [name for name, keep in zip(self._names, kept, strict=True) if not keep]
+            self.dependent_ = [name for name, keep in zip(names, kept, strict=True) if not keep]
             if self._size:
                 self._ties = (kept, LeastSquares().fit(rows[:, kept], rows[:, ~kept]))
             else:

@@ -156,3 +156,16 @@ def test_detectors_take_any_names() -> None:
     frame = pd.DataFrame(X, columns=["a`b", "c\\d", "(target)"])
     report = DriftDetector(block_rows=None).fit(frame).test(frame + 1)
     assert report.drift and len(report.columns) == 3
+    tied = DriftDetector().fit(frame.assign(**{"d`e": frame["a`b"] * 2}))
+    assert tied.dependent_ == ["d`e"]
+
+
+def test_heavy_tails_keep_their_level_by_permutations() -> None:
+    rng = np.random.default_rng(5)
+    train, same = rng.standard_t(3, size=(600, 3)), rng.standard_t(3, size=(20 * 60, 3))
+    alarms = {}
+    for permutations in (0, 99):
+        detector = DriftDetector(block_rows=60, permutations=permutations).fit(train)
+        detector.predict(same)
+        alarms[permutations] = (detector.pvalue_ < 0.05).mean()
+    assert alarms[99] <= 0.2 < alarms[0], alarms

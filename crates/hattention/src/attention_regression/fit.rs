@@ -73,7 +73,8 @@ pub struct AttentionRegression {
     mixture: Mixture,
     /// The loss at the end.
     pub loss: f64,
-    /// Mean square of the residuals, in units of the target's variance: leave-one-out but for the mixture and the metrics.
+    /// Mean square of the residuals, in units of the target's variance; with [`Mask::Others`] leave-one-out but for the
+    /// mixture and the metrics.
     pub residual: f64,
     isolated: usize,
     /// Steps that the minimisation took.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::exponential::{Machine, Work, exp};
-use super::pairs::{BEFORE, Given, HELD, Keys, LANES};
+use super::exponential::{Machine, Work};
+use super::pairs::{Given, HELD, Keys, LANES, kernels, splats};
 
 /// Columns whose derivatives are held before they are multiplied by inputs.
 const CHUNK: usize = 256;
@@ -89,7 +89,6 @@ impl Backward<'_> {
     ) {
         let parts = LANES / S::F64_LANES;
         let (keys, first) = (self.keys, self.first);
-        let norms = S::as_simd_f64s(&keys.half_norms).0;
         let (w, wy) = (S::as_simd_f64s(self.given.weights).0, S::as_simd_f64s(self.given.weighted).0);
         let (u, uz) = (S::as_simd_f64s(self.passed.slopes).0, S::as_simd_f64s(self.passed.sloped).0);
         let sums = S::as_mut_simd_f64s(&mut self.into.sums).0;
@@ -98,46 +97,12 @@ impl Backward<'_> {
         let b_held = S::as_mut_simd_f64s(b_held).0;
         let c_held = S::as_mut_simd_f64s(c_held).0;
         let d_held = S::as_mut_simd_f64s(d_held).0;
-        let zero = simd.splat_f64s(0.0);
-        macro_rules! own {
-            ($values:expr) => {
-                (
-                    simd.splat_f64s($values[first]),
-                    simd.splat_f64s($values[first + 1]),
-                    simd.splat_f64s($values[first + 2]),
-                    simd.splat_f64s($values[first + 3]),
-                )
-            };
-        }
-        let (a_half, b_half, c_half, d_half) = own!(keys.half_norms);
-        let (a_w, b_w, c_w, d_w) = own!(self.given.weights);
-        let (a_wy, b_wy, c_wy, d_wy) = own!(self.given.weighted);
-        let (a_u, b_u, c_u, d_u) = own!(self.passed.slopes);
-        let (a_uz, b_uz, c_uz, d_uz) = own!(self.passed.sloped);
+        let (a_w, b_w, c_w, d_w) = splats(simd, self.given.weights, first);
+        let (a_wy, b_wy, c_wy, d_wy) = splats(simd, self.given.weighted, first);
+        let (a_u, b_u, c_u, d_u) = splats(simd, self.passed.slopes, first);
+        let (a_uz, b_uz, c_uz, d_uz) = splats(simd, self.passed.sloped, first);
         for at in parts * blocks.start..parts * blocks.end {
-            let norm = norms[at];
-            let (mut a, mut b) = (simd.add_f64s(norm, a_half), simd.add_f64s(norm, b_half));
-            let (mut c, mut d) = (simd.add_f64s(norm, c_half), simd.add_f64s(norm, d_half));
-            for column in keys.data.chunks_exact(keys.padded) {
-                let k = S::as_simd_f64s(column).0[at];
-                let q = &column[first..first + HELD];
-                a = simd.mul_add_f64s(k, simd.splat_f64s(q[0]), a);
-                b = simd.mul_add_f64s(k, simd.splat_f64s(q[1]), b);
-                c = simd.mul_add_f64s(k, simd.splat_f64s(q[2]), c);
-                d = simd.mul_add_f64s(k, simd.splat_f64s(q[3]), d);
-            }
-            (a, b) = (exp(simd, simd.min_f64s(a, zero)), exp(simd, simd.min_f64s(b, zero)));
-            (c, d) = (exp(simd, simd.min_f64s(c, zero)), exp(simd, simd.min_f64s(d, zero)));
-            if MASKED {
-                let (block, part) = (at / parts, at % parts);
-                macro_rules! mask {
-                    ($row:literal) => {
-                        S::as_simd_f64s(&BEFORE[first + $row - LANES * block]).0[part]
-                    };
-                }
-                (a, b) = (simd.mul_f64s(a, mask!(0)), simd.mul_f64s(b, mask!(1)));
-                (c, d) = (simd.mul_f64s(c, mask!(2)), simd.mul_f64s(d, mask!(3)));
-            }
+            let (a, b, c, d) = kernels::<S, MASKED>(simd, keys, first, at);
             let (w, wy, u, uz) = (w[at], wy[at], u[at], uz[at]);
             macro_rules! derivative {
                 ($kernel:ident, $u:ident, $uz:ident, $w:ident, $wy:ident) => {{

@@ -76,8 +76,54 @@ pub(super) struct Forward<'a> {
     pub(super) got: &'a mut Got,
 }
 
+/// The kernels of four rows `first ..` with vector `at` of the columns; zero, if `MASKED`, from each row itself on.
+#[inline(always)]
+pub(super) fn kernels<S: Machine, const MASKED: bool>(
+    simd: S,
+    keys: &Keys,
+    first: usize,
+    at: usize,
+) -> (S::f64s, S::f64s, S::f64s, S::f64s) {
+    let norm = S::as_simd_f64s(&keys.half_norms).0[at];
+    let half = &keys.half_norms[first..first + HELD];
+    let mut a = simd.add_f64s(norm, simd.splat_f64s(half[0]));
+    let mut b = simd.add_f64s(norm, simd.splat_f64s(half[1]));
+    let mut c = simd.add_f64s(norm, simd.splat_f64s(half[2]));
+    let mut d = simd.add_f64s(norm, simd.splat_f64s(half[3]));
+    for column in keys.data.chunks_exact(keys.padded) {
+        let k = S::as_simd_f64s(column).0[at];
+        let q = &column[first..first + HELD];
+        a = simd.mul_add_f64s(k, simd.splat_f64s(q[0]), a);
+        b = simd.mul_add_f64s(k, simd.splat_f64s(q[1]), b);
+        c = simd.mul_add_f64s(k, simd.splat_f64s(q[2]), c);
+        d = simd.mul_add_f64s(k, simd.splat_f64s(q[3]), d);
+    }
+    let zero = simd.splat_f64s(0.0);
+    (a, b) = (exp(simd, simd.min_f64s(a, zero)), exp(simd, simd.min_f64s(b, zero)));
+    (c, d) = (exp(simd, simd.min_f64s(c, zero)), exp(simd, simd.min_f64s(d, zero)));
+    if MASKED {
+        let parts = LANES / S::F64_LANES;
+        let (block, part) = (at / parts, at % parts);
+        macro_rules! mask {
+            ($row:literal) => {
+                S::as_simd_f64s(&BEFORE[first + $row - LANES * block]).0[part]
+            };
+        }
+        (a, b) = (simd.mul_f64s(a, mask!(0)), simd.mul_f64s(b, mask!(1)));
+        (c, d) = (simd.mul_f64s(c, mask!(2)), simd.mul_f64s(d, mask!(3)));
+    }
+    (a, b, c, d)
+}
+
+/// Four numbers, each on all lanes of a vector.
+#[inline(always)]
+pub(super) fn splats<S: Machine>(simd: S, values: &[f64], first: usize) -> (S::f64s, S::f64s, S::f64s, S::f64s) {
+    let four = &values[first..first + HELD];
+    (simd.splat_f64s(four[0]), simd.splat_f64s(four[1]), simd.splat_f64s(four[2]), simd.splat_f64s(four[3]))
+}
+
 /// Lanes of which the first few are one.
-pub(super) static BEFORE: [[f64; LANES]; LANES + 1] = before();
+static BEFORE: [[f64; LANES]; LANES + 1] = before();
 
 const fn before() -> [[f64; LANES]; LANES + 1] {
     let mut table = [[0.0; LANES]; LANES + 1];
@@ -132,19 +178,9 @@ impl Forward<'_> {
         let parts = LANES / S::F64_LANES;
         let (keys, first) = (self.keys, self.first);
         let size = keys.padded / S::F64_LANES;
-        let norms = &S::as_simd_f64s(&keys.half_norms).0[..size];
         let (w, wy) = (&S::as_simd_f64s(self.given.weights).0[..size], &S::as_simd_f64s(self.given.weighted).0[..size]);
-        macro_rules! own {
-            ($values:expr) => {
-                [
-                    simd.splat_f64s($values[first]),
-                    simd.splat_f64s($values[first + 1]),
-                    simd.splat_f64s($values[first + 2]),
-                    simd.splat_f64s($values[first + 3]),
-                ]
-            };
-        }
-        let (own, own_y, half) = (own!(self.given.weights), own!(self.given.weighted), own!(keys.half_norms));
+        let own = splats(simd, self.given.weights, first);
+        let own_y = splats(simd, self.given.weighted, first);
         let (got_w, rest) = S::as_mut_simd_f64s(&mut self.got.weights);
         debug_assert!(rest.is_empty());
         let got_wy = S::as_mut_simd_f64s(&mut self.got.weighted).0;
@@ -155,45 +191,23 @@ impl Forward<'_> {
         }
         let (mut aw, mut ay, mut bw, mut by) = (lanes!(0, 0), lanes!(0, 1), lanes!(1, 0), lanes!(1, 1));
         let (mut cw, mut cy, mut dw, mut dy) = (lanes!(2, 0), lanes!(2, 1), lanes!(3, 0), lanes!(3, 1));
-        let zero = simd.splat_f64s(0.0);
         for block in blocks {
             let at = block * parts + part;
-            let norm = norms[at];
-            let (mut a, mut b) = (simd.add_f64s(norm, half[0]), simd.add_f64s(norm, half[1]));
-            let (mut c, mut d) = (simd.add_f64s(norm, half[2]), simd.add_f64s(norm, half[3]));
-            for column in keys.data.chunks_exact(keys.padded) {
-                let k = S::as_simd_f64s(column).0[at];
-                let q = &column[first..first + HELD];
-                a = simd.mul_add_f64s(k, simd.splat_f64s(q[0]), a);
-                b = simd.mul_add_f64s(k, simd.splat_f64s(q[1]), b);
-                c = simd.mul_add_f64s(k, simd.splat_f64s(q[2]), c);
-                d = simd.mul_add_f64s(k, simd.splat_f64s(q[3]), d);
-            }
-            (a, b) = (exp(simd, simd.min_f64s(a, zero)), exp(simd, simd.min_f64s(b, zero)));
-            (c, d) = (exp(simd, simd.min_f64s(c, zero)), exp(simd, simd.min_f64s(d, zero)));
-            if MASKED {
-                macro_rules! mask {
-                    ($row:literal) => {
-                        S::as_simd_f64s(&BEFORE[first + $row - LANES * block]).0[part]
-                    };
-                }
-                (a, b) = (simd.mul_f64s(a, mask!(0)), simd.mul_f64s(b, mask!(1)));
-                (c, d) = (simd.mul_f64s(c, mask!(2)), simd.mul_f64s(d, mask!(3)));
-            }
+            let (a, b, c, d) = kernels::<S, MASKED>(simd, keys, first, at);
             let (w, wy) = (w[at], wy[at]);
             (aw, ay) = (simd.mul_add_f64s(a, w, aw), simd.mul_add_f64s(a, wy, ay));
             (bw, by) = (simd.mul_add_f64s(b, w, bw), simd.mul_add_f64s(b, wy, by));
             (cw, cy) = (simd.mul_add_f64s(c, w, cw), simd.mul_add_f64s(c, wy, cy));
             (dw, dy) = (simd.mul_add_f64s(d, w, dw), simd.mul_add_f64s(d, wy, dy));
             if BOTH {
-                let mut sum = simd.mul_add_f64s(a, own[0], got_w[at]);
-                sum = simd.mul_add_f64s(b, own[1], sum);
-                sum = simd.mul_add_f64s(c, own[2], sum);
-                got_w[at] = simd.mul_add_f64s(d, own[3], sum);
-                let mut sum = simd.mul_add_f64s(a, own_y[0], got_wy[at]);
-                sum = simd.mul_add_f64s(b, own_y[1], sum);
-                sum = simd.mul_add_f64s(c, own_y[2], sum);
-                got_wy[at] = simd.mul_add_f64s(d, own_y[3], sum);
+                let mut sum = simd.mul_add_f64s(a, own.0, got_w[at]);
+                sum = simd.mul_add_f64s(b, own.1, sum);
+                sum = simd.mul_add_f64s(c, own.2, sum);
+                got_w[at] = simd.mul_add_f64s(d, own.3, sum);
+                let mut sum = simd.mul_add_f64s(a, own_y.0, got_wy[at]);
+                sum = simd.mul_add_f64s(b, own_y.1, sum);
+                sum = simd.mul_add_f64s(c, own_y.2, sum);
+                got_wy[at] = simd.mul_add_f64s(d, own_y.3, sum);
             }
         }
         (lanes!(0, 0), lanes!(0, 1), lanes!(1, 0), lanes!(1, 1)) = (aw, ay, bw, by);
