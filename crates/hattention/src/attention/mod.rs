@@ -1,6 +1,7 @@
 //! Attention reads: queries, keys, predictions, leverages, and the weights of training rows.
 
 pub mod attend;
+mod diagnostics;
 pub mod explain;
 mod kept;
 mod of_table;
@@ -13,6 +14,7 @@ use crate::fit::Fit;
 use crate::moments::Moments;
 use crate::whitening::Whitening;
 
+pub use diagnostics::{Diagnostics, turnover};
 pub(crate) use kept::{Kept, Numbers};
 pub use of_table::{leverages_table, predict_table};
 

@@ -1,87 +1,56 @@
-//! Fits, and predictions of new rows.
+//! Fits.
 
-use rayon::prelude::*;
-
-use super::head::{Inputs, Mask, Score};
-use super::minimise::{Limits, Minimum, minimise};
-use super::objective::{Mixture, Setting, loss, slopes};
+use super::folds;
+use super::head::{Inputs, Reading};
+use super::minimise::{Ended, Limits, Minimum, minimise};
+use super::objective::{At, Mixture, Parameters, Problem};
+use super::options::{Mask, Options};
+use super::scope::Scope;
+use super::start::start;
 use crate::error::Error;
-use crate::interrupt::checked;
-
-/// How an attention regression is fitted.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Softmax heads.
-    pub heads: usize,
-    /// Their scores.
-    pub score: Score,
-    /// Which rows a training row reads.
-    pub mask: Mask,
-    /// Whether a linear head stands beside them.
-    pub linear: bool,
-    /// λ: penalty on the squares of the metrics' factors.
-    pub penalty: f64,
-    /// τ: penalty on the squares of the heads' coefficients.
-    pub mixing: f64,
-    /// Steps of the minimisation at most.
-    pub steps: usize,
-    /// Seed of the start.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            heads: 5,
-            score: Score::Distance,
-            mask: Mask::Others,
-            linear: true,
-            penalty: 1e-3,
-            mixing: 1e-2,
-            steps: 300,
-            seed: 1,
-        }
-    }
-}
-
-impl Options {
-    fn check(&self) -> Result<(), Error> {
-        for (name, value) in [("the penalty on metrics", self.penalty), ("the penalty on heads", self.mixing)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::Parameter {
-                    name,
-                    got: value.to_string(),
-                    allowed: "a finite number, zero or more",
-                });
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A fitted attention regression, with its training rows.
 #[derive(Clone, Debug)]
 pub struct AttentionRegression {
-    options: Options,
-    means: Vec<f64>,
-    scales: Vec<f64>,
-    target_mean: f64,
-    target_scale: f64,
-    inputs: Inputs,
-    targets: Vec<f64>,
-    factors: Vec<Vec<Vec<f64>>>,
-    mixture: Mixture,
+    pub(super) options: Options,
+    pub(super) means: Vec<f64>,
+    pub(super) scales: Vec<f64>,
+    pub(super) target_mean: f64,
+    pub(super) target_scale: f64,
+    /// Standardised, in the order of the blocks.
+    pub(super) inputs: Inputs,
+    pub(super) targets: Vec<f64>,
+    /// The row that each of them was.
+    pub(super) order: Vec<usize>,
+    pub(super) scope: Scope,
+    pub(super) parameters: Parameters,
+    pub(super) mixture: Mixture,
+    /// How the fit went.
+    pub report: Report,
+}
+
+/// How a fit went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
     /// The loss at the end.
     pub loss: f64,
     /// Mean square of the residuals, in units of the target's variance; with [`Mask::Others`] leave-one-out but for the
     /// mixture and the metrics.
     pub residual: f64,
-    isolated: usize,
     /// Steps that the minimisation took.
     pub steps: usize,
     /// Losses and slopes that were evaluated.
     pub evaluations: usize,
+    /// Whether it came to an end by itself.
+    pub converged: bool,
+    /// Training rows so far from all others that a head's kernel underflows, most of all heads: they read the nearest alone.
+    pub isolated: usize,
+    /// Heads that read the same for all rows: their metric is all but zero.
+    pub collapsed: Vec<usize>,
 }
+
+/// A head whose values vary less than this share of the target's deviation reads the same everywhere.
+const COLLAPSED: f64 = 1e-3;
 
 impl AttentionRegression {
     /// Fits rows.
@@ -90,15 +59,15 @@ impl AttentionRegression {
     /// Every column and the target: `[rows]`.
     ///
     /// # Numerics
-    /// Inputs and target are standardised first. A loss costs `½ M n²` kernels of `P` multiplications each, its slope as many
-    /// again; memory `O(n P)`. Losses are minimised by L-BFGS from metrics about the width of Scott's rule; the minimum that
-    /// is found depends on the start, and so on the seed.
+    /// The target is standardised first, inputs too unless told otherwise. A loss costs `½ M n²` kernels of `P`
+    /// multiplications each, its slope as many again; memory `O(n P)`. Losses are minimised by L-BFGS; the minimum that is
+    /// found depends on the start, and so on the seed.
     ///
     /// # Errors
     /// - [`Error::Shape`]: columns and target of different lengths.
-    /// - [`Error::TooFewRows`]: no more rows than the linear part has coefficients.
+    /// - [`Error::TooFewRows`]: no more rows than the mixture has coefficients.
     /// - [`Error::NonFinite`]: NaN or infinity; the target counts as the column after the last.
-    /// - [`Error::Parameter`]: no columns, or a penalty that is negative or not finite.
+    /// - [`Error::Parameter`]: no columns, or options that are not allowed.
     /// - [`Error::NoConvergence`]: a start at which the loss is not finite.
     ///
     /// # Example
@@ -111,112 +80,23 @@ impl AttentionRegression {
     /// assert!((at - (9.0f64 * 0.305).sin()).abs() < 0.02);
     /// ```
     pub fn fit(columns: &[&[f64]], target: &[f64], options: Options) -> Result<Self, Error> {
-        let rows = target.len();
         options.check()?;
-        if columns.is_empty() {
-            let (name, got) = ("the number of columns", "0".to_owned());
-            return Err(Error::Parameter { name, got, allowed: "at least one" });
-        }
-        check(columns, rows)?;
-        if let Some(row) = target.iter().position(|y| !y.is_finite()) {
-            return Err(Error::NonFinite { row, column: columns.len(), value: target[row] });
-        }
-        let coefficients = 1 + options.heads + if options.linear { columns.len() } else { 0 };
-        if rows <= coefficients {
-            return Err(Error::TooFewRows { rows: rows as u64, coefficients: coefficients + 1 });
-        }
-        let (means, scales): (Vec<f64>, Vec<f64>) = columns.iter().map(|column| spread(column)).unzip();
-        let (target_mean, target_scale) = spread(target);
-        let standard: Vec<Vec<f64>> = columns
-            .iter()
-            .zip(means.iter().zip(&scales))
-            .map(|(column, (mean, scale))| column.iter().map(|x| (x - mean) / scale).collect())
-            .collect();
-        let inputs = Inputs::of(rows, &standard);
-        let targets: Vec<f64> = target.iter().map(|y| (y - target_mean) / target_scale).collect();
-        let setting = Setting {
-            score: options.score,
-            mask: options.mask,
-            linear: options.linear,
-            penalty: options.penalty,
-            mixing: options.mixing,
-        };
-        let width = columns.len();
-        let start = start(rows, width, options);
-        let limits = Limits { steps: options.steps, evaluations: 2 * options.steps, gradient: 1e-7, fall: 1e-6 };
-        let evaluate = |flat: &[f64]| {
-            let factors = unflatten(flat, width);
-            let at = loss(&inputs, &targets, &factors, setting);
-            let slopes = slopes(&inputs, &factors, &at, setting);
-            (at.loss, flatten(&slopes))
-        };
-        let Minimum { at, steps, evaluations, .. } = minimise(flatten(&start), limits, evaluate, |_, _, _| true);
-        let factors = unflatten(&at, width);
-        let at = loss(&inputs, &targets, &factors, setting);
-        if !at.loss.is_finite() {
-            return Err(Error::NoConvergence { steps, residual: at.loss });
-        }
-        let residual = at.residuals.iter().map(|e| e * e).sum::<f64>() / rows as f64;
-        Ok(Self {
-            options,
-            means,
-            scales,
-            target_mean,
-            target_scale,
-            inputs,
-            targets,
-            factors,
-            mixture: at.mixture,
-            loss: at.loss,
-            residual,
-            isolated: at.reads.iter().map(|read| read.isolated).max().unwrap_or(0),
-            steps,
-            evaluations,
-        })
-    }
-
-    /// Predictions of rows.
-    ///
-    /// # Shapes
-    /// As many columns as in the fit, each `[rows]`; the result: `[rows]`.
-    ///
-    /// # Numerics
-    /// `M n P` operations and `M n` exponentials a row.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for other columns, [`Error::NonFinite`] for NaN or infinity.
-    pub fn predict(&self, columns: &[&[f64]]) -> Result<Vec<f64>, Error> {
-        let expected = self.inputs.columns;
-        if columns.len() != expected {
-            return Err(Error::Shape { what: "the columns", expected, got: columns.len() });
-        }
-        let rows = columns.first().map_or(0, |column| column.len());
-        check(columns, rows)?;
-        let keys: Vec<_> = self.factors.iter().map(|factor| self.inputs.keys(factor)).collect();
-        let of_row = |row: usize| {
-            let x: Vec<f64> =
-                columns.iter().zip(self.means.iter().zip(&self.scales)).map(|(c, (m, s))| (c[row] - m) / s).collect();
-            let mut prediction = self.mixture.constant;
-            prediction += self.mixture.slopes.iter().zip(&x).map(|(b, x)| b * x).sum::<f64>();
-            for ((factor, keys), alpha) in self.factors.iter().zip(&keys).zip(&self.mixture.heads) {
-                let query: Vec<f64> = (0..x.len()).map(|c| (c..x.len()).map(|p| factor[p][c] * x[p]).sum()).collect();
-                let mut scores = match self.options.score {
-                    Score::Distance => keys.half_norms[..keys.rows].to_vec(),
-                    Score::Dot => vec![0.0; keys.rows],
-                };
-                for (c, q) in query.iter().enumerate() {
-                    scores.iter_mut().zip(keys.column(c)).for_each(|(s, k)| *s += q * k);
-                }
-                let largest = scores.iter().fold(f64::NEG_INFINITY, |most, s| most.max(*s));
-                let sums = scores.iter().zip(&self.targets).fold((0.0, 0.0), |(w, y), (s, target)| {
-                    let e = libm::exp(s - largest);
-                    (w + e, y + e * target)
-                });
-                prediction += alpha * sums.1 / sums.0;
+        let prepared = Prepared::of(columns, target, &options)?;
+        let mut best: Option<Found> = None;
+        for restart in 0..options.restarts as u64 {
+            let options = Options { seed: options.seed.wrapping_add(restart), ..options.clone() };
+            let found = if options.hold_out > 0.0 {
+                held_out(columns, target, &options, &prepared)?
+            } else {
+                prepared.problem(&options).search(|_, _| true)?
+            };
+            if best.as_ref().is_none_or(|best| found.minimum.value < best.minimum.value) {
+                best = Some(found);
             }
-            self.target_mean + self.target_scale * prediction
-        };
-        Ok((0..rows).into_par_iter().map(checked(of_row)).collect())
+        }
+        let Some(found) = best else { return Err(Error::NoConvergence { steps: 0, residual: f64::NAN }) };
+        let at = prepared.problem(&options).loss(&found.parameters);
+        Ok(prepared.finish(options, found, at))
     }
 
     /// Coefficients α of the heads, in units of the target.
@@ -229,14 +109,208 @@ impl AttentionRegression {
         self.mixture.slopes.iter().zip(&self.scales).map(|(b, scale)| self.target_scale * b / scale).collect()
     }
 
-    /// Training rows so far from all others that a head's kernel underflows: they read the nearest alone.
-    pub fn isolated(&self) -> usize {
-        self.isolated
+    /// The options that it was fitted with.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 }
 
+/// Rows as a search takes them.
+#[derive(Clone, Debug)]
+struct Prepared {
+    means: Vec<f64>,
+    scales: Vec<f64>,
+    target_mean: f64,
+    target_scale: f64,
+    inputs: Inputs,
+    targets: Vec<f64>,
+    order: Vec<usize>,
+    scope: Scope,
+}
+
+/// What a search found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    parameters: Parameters,
+    minimum: Minimum,
+}
+
+impl Prepared {
+    fn of(columns: &[&[f64]], target: &[f64], options: &Options) -> Result<Self, Error> {
+        let rows = target.len();
+        if columns.is_empty() {
+            let (name, got) = ("the number of columns", "0".to_owned());
+            return Err(Error::Parameter { name, got, allowed: "at least one" });
+        }
+        check(columns, rows)?;
+        if let Some(row) = target.iter().position(|y| !y.is_finite()) {
+            return Err(Error::NonFinite { row, column: columns.len(), value: target[row] });
+        }
+        let coefficients = 1 + options.heads + if options.linear { columns.len() } else { 0 };
+        if rows <= coefficients {
+            return Err(Error::TooFewRows { rows: rows as u64, coefficients: coefficients + 1 });
+        }
+        let (order, scope) = scope(rows, &options.mask)?;
+        let (means, scales): (Vec<f64>, Vec<f64>) = if options.standardize {
+            columns.iter().map(|column| spread(column)).unzip()
+        } else {
+            (vec![0.0; columns.len()], vec![1.0; columns.len()])
+        };
+        let (target_mean, target_scale) = spread(target);
+        let standard = |column: &[f64], mean: f64, scale: f64| -> Vec<f64> {
+            order.iter().map(|i| (column[*i] - mean) / scale).collect()
+        };
+        let inputs: Vec<Vec<f64>> =
+            columns.iter().zip(means.iter().zip(&scales)).map(|(column, (m, s))| standard(column, *m, *s)).collect();
+        let inputs = Inputs::of(rows, &inputs);
+        let targets = standard(target, target_mean, target_scale);
+        Ok(Self { means, scales, target_mean, target_scale, inputs, targets, order, scope })
+    }
+
+    fn problem<'a>(&'a self, options: &'a Options) -> Problem<'a> {
+        let reading = Reading { score: options.score, scope: &self.scope, decay: decay(&options.mask) };
+        Problem { inputs: &self.inputs, targets: &self.targets, reading, options }
+    }
+
+    fn finish(self, options: Options, found: Found, at: At) -> AttentionRegression {
+        let flat = |values: &[f64]| {
+            let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), z| (a.min(*z), b.max(*z)));
+            most - least < COLLAPSED
+        };
+        let Minimum { steps, evaluations, ended, .. } = found.minimum;
+        let report = Report {
+            loss: at.loss,
+            residual: at.residuals.iter().map(|e| e * e).sum::<f64>() / self.inputs.rows as f64,
+            steps,
+            evaluations,
+            converged: ended != Ended::Limit,
+            isolated: at.reads.iter().map(|read| read.isolated).max().unwrap_or(0),
+            collapsed: (0..options.heads).filter(|m| flat(&at.reads[*m].values)).collect(),
+        };
+        let Self { means, scales, target_mean, target_scale, inputs, targets, order, scope } = self;
+        let (mixture, parameters) = (at.mixture, found.parameters);
+        AttentionRegression {
+            options,
+            means,
+            scales,
+            target_mean,
+            target_scale,
+            inputs,
+            targets,
+            order,
+            scope,
+            parameters,
+            mixture,
+            report,
+        }
+    }
+}
+
+impl Problem<'_> {
+    /// Parameters of a minimum of the loss; `observe` may stop the search.
+    fn search(&self, mut observe: impl FnMut(Parameters, usize) -> bool) -> Result<Found, Error> {
+        let Options { heads, steps, tolerance, .. } = *self.options;
+        let width = self.inputs.columns;
+        let start = start(self.inputs, self.options)?;
+        let limits = Limits { steps, evaluations: 1 + 2 * steps, gradient: 1e-7, fall: tolerance };
+        let evaluate = |flat: &[f64]| {
+            let parameters = Parameters::unflat(flat, heads, width);
+            let at = self.loss(&parameters);
+            (at.loss, self.slopes(&parameters, &at).flat())
+        };
+        let watch = |step: usize, at: &[f64], _: f64| observe(Parameters::unflat(at, heads, width), step);
+        let minimum = minimise(start.flat(), limits, evaluate, watch);
+        if !minimum.value.is_finite() {
+            return Err(Error::NoConvergence { steps: minimum.steps, residual: minimum.value });
+        }
+        Ok(Found { parameters: Parameters::unflat(&minimum.at, heads, width), minimum })
+    }
+}
+
+/// Steps without a better prediction of the rows held out after which a search ends.
+const PATIENCE: usize = 10;
+
+/// A search with some of the rows, to where the others are predicted best.
+fn held_out(columns: &[&[f64]], target: &[f64], options: &Options, whole: &Prepared) -> Result<Found, Error> {
+    let count = ((options.hold_out * target.len() as f64).round() as usize).max(1);
+    let split = &folds::held_out(target.len(), count, options);
+    let (train, train_target) = folds::rows(columns, target, &split.train);
+    let (test, test_target) = folds::rows(columns, target, &split.test);
+    let options = Options { mask: folds::mask(&options.mask, &split.train), ..options.clone() };
+    let train: Vec<&[f64]> = train.iter().map(|column| &column[..]).collect();
+    let test: Vec<&[f64]> = test.iter().map(|column| &column[..]).collect();
+    let prepared = Prepared::of(&train, &train_target, &options)?;
+    let problem = prepared.problem(&options);
+    let start = start(&prepared.inputs, &options)?;
+    let mut best = (f64::INFINITY, 0, start);
+    let error = |parameters: &Parameters| -> Result<f64, Error> {
+        let found = Found { parameters: parameters.clone(), minimum: Minimum::nowhere() };
+        let model = prepared.clone().finish(options.clone(), found, problem.loss(parameters));
+        let predictions = model.predict(&test)?;
+        Ok(predictions.iter().zip(&test_target).map(|(p, y)| (y - p) * (y - p)).sum())
+    };
+    best.0 = error(&best.2)?;
+    let mut failed = None;
+    let found = problem.search(|parameters, step| {
+        match error(&parameters) {
+            Ok(error) if error < best.0 => best = (error, step, parameters),
+            Ok(_) => {}
+            Err(why) => failed = Some(why),
+        }
+        failed.is_none() && step < best.1 + PATIENCE
+    })?;
+    if let Some(why) = failed {
+        return Err(why);
+    }
+    let Minimum { mut ended, evaluations, .. } = found.minimum;
+    if ended == Ended::Stopped {
+        ended = Ended::Converged;
+    }
+    // The same metric in the units of all rows.
+    let mut parameters = best.2;
+    for factor in &mut parameters.factors {
+        for (row, (own, all)) in factor.iter_mut().zip(prepared.scales.iter().zip(&whole.scales)) {
+            row.iter_mut().for_each(|l| *l *= all / own);
+        }
+    }
+    let minimum = Minimum { at: Vec::new(), value: best.0, steps: best.1, evaluations, ended };
+    Ok(Found { parameters, minimum })
+}
+
+/// The order in which rows are kept, and which of them read which.
+fn scope(rows: usize, mask: &Mask) -> Result<(Vec<usize>, Scope), Error> {
+    let order: Vec<usize> = (0..rows).collect();
+    Ok(match mask {
+        Mask::Others => (order, Scope::of(rows, true, false, |i| 0..i)),
+        Mask::All => (order, Scope::of(rows, true, true, |i| 0..i)),
+        Mask::Before | Mask::Decay(_) => (order, Scope::of(rows, false, false, |i| 0..i)),
+        Mask::Window(window) => (order, Scope::of(rows, false, false, |i| i.saturating_sub(*window)..i)),
+        Mask::Blocks(blocks) => {
+            if blocks.len() != rows {
+                return Err(Error::Shape { what: "the blocks", expected: rows, got: blocks.len() });
+            }
+            let mut order = order;
+            order.sort_by_key(|i| blocks[*i]);
+            let mut first = vec![0; rows];
+            for i in 1..rows {
+                first[i] = if blocks[order[i]] == blocks[order[i - 1]] { first[i - 1] } else { i };
+            }
+            if first.iter().all(|first| *first == 0) {
+                let (name, got) = ("the blocks", "one".to_owned());
+                return Err(Error::Parameter { name, got, allowed: "at least two: a row reads those of other blocks" });
+            }
+            (order, Scope::of(rows, true, false, |i| 0..first[i]))
+        }
+    })
+}
+
+/// What exponents fall by with every row.
+pub(super) fn decay(mask: &Mask) -> f64 {
+    if let Mask::Decay(half) = mask { std::f64::consts::LN_2 / half } else { 0.0 }
+}
+
 /// Columns of one length without NaN and infinity.
-fn check(columns: &[&[f64]], rows: usize) -> Result<(), Error> {
+pub(super) fn check(columns: &[&[f64]], rows: usize) -> Result<(), Error> {
     for (at, column) in columns.iter().enumerate() {
         if column.len() != rows {
             return Err(Error::Shape { what: "a column", expected: rows, got: column.len() });
@@ -253,45 +327,7 @@ fn spread(column: &[f64]) -> (f64, f64) {
     let count = column.len() as f64;
     let mean = column.iter().sum::<f64>() / count;
     let deviation = (column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt();
-    (mean, if deviation > 0.0 { deviation } else { 1.0 })
-}
-
-/// Metrics of several widths about that of Scott's rule, a little off the axes.
-fn start(rows: usize, width: usize, options: Options) -> Vec<Vec<Vec<f64>>> {
-    let mut state = options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut noise = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 53) as f64 - 0.5
-    };
-    let scott = (rows as f64).powf(1.0 / (width as f64 + 4.0));
-    (0..options.heads)
-        .map(|m| {
-            let place = if options.heads > 1 { m as f64 / (options.heads - 1) as f64 } else { 0.5 };
-            let base = scott * 4f64.powf(place - 0.5);
-            (0..width)
-                .map(|p| {
-                    (0..width).map(|c| if c > p { 0.0 } else { base * f64::from(c == p) + 0.1 * noise() }).collect()
-                })
-                .collect()
-        })
-        .collect()
-}
-
-fn flatten(factors: &[Vec<Vec<f64>>]) -> Vec<f64> {
-    factors.iter().flat_map(|factor| factor.iter().enumerate().flat_map(|(p, row)| row[..=p].iter().copied())).collect()
-}
-
-fn unflatten(flat: &[f64], width: usize) -> Vec<Vec<Vec<f64>>> {
-    let each = width * (width + 1) / 2;
-    flat.chunks_exact(each)
-        .map(|flat| {
-            (0..width)
-                .map(|p| (0..width).map(|c| if c > p { 0.0 } else { flat[p * (p + 1) / 2 + c] }).collect())
-                .collect()
-        })
-        .collect()
+    (mean, if deviation > 1e-14 * mean.abs() { deviation } else { 1.0 })
 }
 
 #[cfg(test)]
@@ -341,7 +377,7 @@ mod tests {
         let y: Vec<f64> = (0..90).map(|i| (5.0 * columns[0][i]).cos() + columns[1][i]).collect();
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| AttentionRegression::fit(&train, &y, Options::default()).unwrap().loss)
+            pool.install(|| AttentionRegression::fit(&train, &y, Options::default()).unwrap().report.loss)
         };
         assert_eq!(with(1).to_bits(), with(3).to_bits());
     }
@@ -350,27 +386,30 @@ mod tests {
     fn what_cannot_be_fitted_is_refused() {
         let x = wave(30, 0.0);
         let options = Options::default();
-        assert!(matches!(AttentionRegression::fit(&[], &x, options), Err(Error::Parameter { .. })));
-        assert!(matches!(AttentionRegression::fit(&[&x[..9]], &x, options), Err(Error::Shape { .. })));
-        assert!(matches!(AttentionRegression::fit(&[&x[..7]], &x[..7], options), Err(Error::TooFewRows { .. })));
-        let wrong = Options { penalty: f64::NAN, ..options };
+        assert!(matches!(AttentionRegression::fit(&[], &x, options.clone()), Err(Error::Parameter { .. })));
+        assert!(matches!(AttentionRegression::fit(&[&x[..9]], &x, options.clone()), Err(Error::Shape { .. })));
+        assert!(matches!(
+            AttentionRegression::fit(&[&x[..7]], &x[..7], options.clone()),
+            Err(Error::TooFewRows { .. })
+        ));
+        let wrong = Options { penalty: f64::NAN, ..options.clone() };
         assert!(matches!(AttentionRegression::fit(&[&x], &x, wrong), Err(Error::Parameter { .. })));
         let mut holes = x.clone();
         holes[3] = f64::NAN;
         assert!(matches!(
-            AttentionRegression::fit(&[&holes], &x, options),
+            AttentionRegression::fit(&[&holes], &x, options.clone()),
             Err(Error::NonFinite { row: 3, column: 0, .. })
         ));
         assert!(matches!(
-            AttentionRegression::fit(&[&x], &holes, options),
+            AttentionRegression::fit(&[&x], &holes, options.clone()),
             Err(Error::NonFinite { row: 3, column: 1, .. })
         ));
-        let model = AttentionRegression::fit(&[&x], &x, options).unwrap();
+        let model = AttentionRegression::fit(&[&x], &x, options.clone()).unwrap();
         assert!(matches!(model.predict(&[&x, &x]), Err(Error::Shape { .. })));
         assert!(model.predict(&[&[]]).unwrap().is_empty());
         // Constant columns and a constant target are fitted by the mean.
         let constant = vec![2.0; 30];
-        let model = AttentionRegression::fit(&[&constant], &constant, options).unwrap();
+        let model = AttentionRegression::fit(&[&constant], &constant, options.clone()).unwrap();
         assert!((model.predict(&[&[7.0]]).unwrap()[0] - 2.0).abs() < 1e-12);
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::exponential::{Machine, Work};
 use super::pairs::{Given, HELD, Keys, LANES, kernels, splats};
+use super::scope::Scope;
 
 /// Columns whose derivatives are held before they are multiplied by inputs.
 const CHUNK: usize = 256;
@@ -38,18 +39,22 @@ pub(super) struct Backward<'a> {
     pub(super) given: Given<'a>,
     pub(super) passed: Passed<'a>,
     pub(super) first: usize,
-    /// Whether row `j` gets from row `i` too.
-    pub(super) both: bool,
+    pub(super) scope: &'a Scope,
+    /// The power of polynomial scores, or zero.
+    pub(super) power: u32,
     pub(super) into: &'a mut Derivatives,
 }
 
 impl Work for Backward<'_> {
     #[inline(always)]
     fn on<S: Machine>(mut self, simd: S) {
-        if self.both {
-            self.all::<S, true>(simd);
-        } else {
-            self.all::<S, false>(simd);
+        match (self.power, self.scope.both) {
+            (0, true) => self.all::<S, 0, true>(simd),
+            (0, false) => self.all::<S, 0, false>(simd),
+            (2, true) => self.all::<S, 2, true>(simd),
+            (2, false) => self.all::<S, 2, false>(simd),
+            (_, true) => self.all::<S, 4, true>(simd),
+            (_, false) => self.all::<S, 4, false>(simd),
         }
     }
 }
@@ -59,15 +64,17 @@ type Held = [[f64; CHUNK]; HELD];
 
 impl Backward<'_> {
     #[inline(always)]
-    fn all<S: Machine, const BOTH: bool>(&mut self, simd: S) {
+    fn all<S: Machine, const D: u32, const BOTH: bool>(&mut self, simd: S) {
         let mut held: Held = [[0.0; CHUNK]; HELD];
         let (padded, first) = (self.keys.padded, self.first);
-        let own = first / LANES;
+        let [masked, whole, last] = self.scope.pieces(first);
         let blocks = CHUNK / LANES;
-        for start in (0..own + 1).step_by(blocks) {
-            let end = (own + 1).min(start + blocks);
-            self.chunk::<S, BOTH, false>(simd, start, start..end.min(own), &mut held);
-            self.chunk::<S, BOTH, true>(simd, start, own.max(start)..end, &mut held);
+        for start in (masked.start..last.end).step_by(blocks) {
+            let end = last.end.min(start + blocks);
+            let within = |piece: &Range<usize>| piece.start.clamp(start, end)..piece.end.clamp(start, end);
+            self.chunk::<S, D, BOTH, true>(simd, start, within(&masked), &mut held);
+            self.chunk::<S, D, BOTH, false>(simd, start, within(&whole), &mut held);
+            self.chunk::<S, D, BOTH, true>(simd, start, within(&last), &mut held);
             let columns = LANES * start..LANES * end;
             for (column, sums) in self.inputs.chunks_exact(padded).zip(self.into.along.chunks_exact_mut(padded)) {
                 let found = products(simd, &held, &column[columns.clone()]);
@@ -78,9 +85,9 @@ impl Backward<'_> {
         }
     }
 
-    /// `C` of the four rows and some blocks of columns, those of the rows themselves by masks.
+    /// `C` of the four rows and some blocks of columns, by masks where not all four read all of them.
     #[inline(always)]
-    fn chunk<S: Machine, const BOTH: bool, const MASKED: bool>(
+    fn chunk<S: Machine, const D: u32, const BOTH: bool, const MASKED: bool>(
         &mut self,
         simd: S,
         start: usize,
@@ -102,7 +109,7 @@ impl Backward<'_> {
         let (a_u, b_u, c_u, d_u) = splats(simd, self.passed.slopes, first);
         let (a_uz, b_uz, c_uz, d_uz) = splats(simd, self.passed.sloped, first);
         for at in parts * blocks.start..parts * blocks.end {
-            let (a, b, c, d) = kernels::<S, MASKED>(simd, keys, first, at);
+            let (_, (a, b, c, d)) = kernels::<S, D, MASKED>(simd, keys, self.scope, first, at);
             let (w, wy, u, uz) = (w[at], wy[at], u[at], uz[at]);
             macro_rules! derivative {
                 ($kernel:ident, $u:ident, $uz:ident, $w:ident, $wy:ident) => {{

@@ -6,31 +6,24 @@ use rayon::prelude::*;
 
 use super::exponential::dispatch;
 use super::gradient::{Backward, Derivatives, Passed};
+use super::options::Score;
 use super::pairs::{Forward, Given, Got, HELD, Keys};
+use super::scope::Scope;
 use crate::interrupt::checked;
 
-/// What a head's weights are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Score {
-    /// Negative half squared distances `−½ (x_i − x_j)ᵀ Ω (x_i − x_j)`: the kernel regression of a learned metric.
-    Distance,
-    /// Inner products `x_iᵀ Ω x_j`, as in transformers: they favour rows far from the centre.
-    Dot,
-}
-
-/// Which rows a training row reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mask {
-    /// All others.
-    Others,
-    /// All, itself included.
-    All,
-    /// Those before it.
-    Before,
+/// What all heads of a regression have in common: their scores, and which rows read which.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) score: Score,
+    pub(super) scope: &'a Scope,
+    /// What exponents fall by with every row between two.
+    pub(super) decay: f64,
 }
 
 /// Pieces of the pairs that are summed apart: so many that threads have enough to do, whatever their number.
 const BANDS: usize = 32;
+/// Pairs that are worth a piece.
+const PIECE: usize = 1 << 17;
 /// A sum of kernels below which the others are too far away for doubles.
 const LEAST: f64 = 1e-250;
 
@@ -53,9 +46,9 @@ impl Inputs {
         &self.data[column * self.padded..][..self.rows]
     }
 
-    /// Keys `Lᵀx`; `factor[p][c]`, lower triangular.
-    pub(super) fn keys(&self, factor: &[Vec<f64>]) -> Keys {
-        let columns: Vec<Vec<f64>> = (0..self.columns)
+    /// Keys `Lᵀx`, by columns; `factor[p][c]`, lower triangular.
+    pub(super) fn keyed(&self, factor: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        (0..self.columns)
             .map(|c| {
                 let mut key = vec![0.0; self.rows];
                 for p in c..self.columns {
@@ -63,8 +56,7 @@ impl Inputs {
                 }
                 key
             })
-            .collect();
-        Keys::of(self.rows, &columns)
+            .collect()
     }
 }
 
@@ -72,29 +64,46 @@ impl Inputs {
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) keys: Keys,
-    weights: Vec<f64>,
+    pub(super) weights: Vec<f64>,
     weighted: Vec<f64>,
     /// `Σ_j G_ij w_j`.
-    sums: Vec<f64>,
-    /// What row `i` read: `z_i = Σ_j G_ij w_j y_j / Σ_j G_ij w_j`; the mean where there is nothing to read.
+    pub(super) sums: Vec<f64>,
+    /// What row `i` read: `z_i = Σ_j G_ij w_j y_j / Σ_j G_ij w_j`; the mean of all where there is nothing to read.
     pub(super) values: Vec<f64>,
     /// Rows whose others are too far away for doubles: they read the nearest alone, and tell nothing of the metric.
     pub(super) isolated: usize,
 }
 
-/// Bands of groups of four rows with about as many pairs.
-fn bands(rows: usize) -> Vec<Range<usize>> {
-    let groups = rows.div_ceil(HELD);
-    let count = BANDS.min(groups.div_ceil(4)).max(1);
-    let edge = |band: usize| (groups as f64 * (band as f64 / count as f64).sqrt()).round() as usize;
-    (0..count).map(|band| edge(band)..edge(band + 1)).collect()
+impl Read {
+    /// Whether a sum of kernels is large enough to divide by.
+    pub(super) fn sure(&self, sum: f64) -> bool {
+        sum > LEAST
+    }
 }
 
-/// What every row reads from the others.
-pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], score: Score, mask: Mask) -> Read {
-    let keys = inputs.keys(factor);
+/// Bands of groups of four rows with about as many pairs.
+fn bands(rows: usize, scope: &Scope) -> Vec<Range<usize>> {
+    let groups = rows.div_ceil(HELD);
+    let all: usize = (0..groups).map(|group| scope.work(HELD * group)).sum();
+    let count = (all / PIECE).clamp(1, BANDS);
+    let mut edges = vec![0];
+    let mut sum = 0;
+    for group in 0..groups {
+        sum += scope.work(HELD * group);
+        if sum * count >= edges.len() * all && edges.len() < count {
+            edges.push(group + 1);
+        }
+    }
+    edges.push(groups);
+    edges.windows(2).map(|edge| edge[0]..edge[1]).collect()
+}
+
+/// What every row reads from those that it may read.
+pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], reading: Reading<'_>) -> Read {
+    let Reading { score, scope, decay } = reading;
+    let keys = Keys::decaying(inputs.rows, &inputs.keyed(factor), decay);
     let weights = match score {
-        Score::Distance => vec![1.0; inputs.rows],
+        Score::Distance | Score::Polynomial { .. } => vec![1.0; inputs.rows],
         Score::Dot => priors(&keys),
     };
     let pad = |mut values: Vec<f64>| {
@@ -103,46 +112,67 @@ pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], score:
     };
     let weighted = pad(weights.iter().zip(targets).map(|(w, y)| w * y).collect());
     let weights = pad(weights);
-    let given = Given { weights: &weights, weighted: &weighted };
-    let both = mask != Mask::Before;
-    let of_band = |band: Range<usize>| {
-        let mut got = Got::zeros(keys.padded);
-        for group in band {
-            dispatch(Forward { keys: &keys, given, first: HELD * group, both, got: &mut got });
+    let mut got = sums(&keys, Given { weights: &weights, weighted: &weighted }, reading);
+    if scope.itself {
+        for i in 0..inputs.rows {
+            let kernel = alike(&keys, i, score).0;
+            got.weights[i] += kernel * weights[i];
+            got.weighted[i] += kernel * weighted[i];
         }
-        got
-    };
-    let parts: Vec<Got> = bands(inputs.rows).into_par_iter().map(checked(of_band)).collect();
-    let mut got = Got::zeros(keys.padded);
-    parts.iter().for_each(|part| got.add(part));
-    if mask == Mask::All {
-        got.add(&Got { weights: weights.clone(), weighted: weighted.clone() });
     }
     let mut isolated = 0;
+    let mean = targets.iter().sum::<f64>() / inputs.rows as f64;
     let values = (0..inputs.rows)
         .map(|i| {
             if got.weights[i] > LEAST {
                 return got.weighted[i] / got.weights[i];
             }
+            let Some(nearest) = nearest(&keys, i, reading) else { return mean };
             isolated += 1;
-            nearest(&keys, i, mask).map_or(0.0, |j| targets[j])
+            targets[nearest]
         })
         .collect();
     Read { keys, weights, weighted, sums: got.weights, values, isolated }
 }
 
-/// `exp(½ ‖k‖²)`, relative to the largest.
-fn priors(keys: &Keys) -> Vec<f64> {
-    let halves = &keys.half_norms[..keys.rows];
-    let largest = halves.iter().fold(0.0f64, |most, half| most.max(-half));
-    halves.iter().map(|half| libm::exp(-half - largest)).collect()
+/// `Σ_j G_ij` times two numbers of row j, over the others that row i reads.
+pub(super) fn sums(keys: &Keys, given: Given<'_>, reading: Reading<'_>) -> Got {
+    let of_band = |band: Range<usize>| {
+        let mut got = Got::zeros(keys.padded);
+        for group in band {
+            let (first, scope, power) = (HELD * group, reading.scope, reading.score.power());
+            dispatch(Forward { keys, given, first, scope, power, got: &mut got });
+        }
+        got
+    };
+    let parts: Vec<Got> = bands(keys.rows, reading.scope).into_par_iter().map(checked(of_band)).collect();
+    let mut got = Got::zeros(keys.padded);
+    parts.iter().for_each(|part| got.add(part));
+    got
 }
 
-/// The row that row `i` may read whose key is nearest.
-fn nearest(keys: &Keys, i: usize, mask: Mask) -> Option<usize> {
-    let end = if mask == Mask::Before { i } else { keys.rows };
-    let distance = |j: usize| (0..keys.columns).map(|c| (keys.column(c)[i] - keys.column(c)[j]).powi(2)).sum::<f64>();
-    (0..end).filter(|j| *j != i).min_by(|a, b| distance(*a).total_cmp(&distance(*b)))
+/// The kernel of a row with itself, and its derivative by the inner product.
+pub(super) fn alike(keys: &Keys, i: usize, score: Score) -> (f64, f64) {
+    let Score::Polynomial { degree } = score else { return (1.0, 1.0) };
+    let base: f64 = 1.0 + (0..keys.columns).map(|c| keys.column(c)[i].powi(2)).sum::<f64>();
+    (base.powi(degree as i32), f64::from(degree) * base.powi(degree as i32 - 1))
+}
+
+/// `exp(½ ‖k‖²)`, relative to the largest.
+fn priors(keys: &Keys) -> Vec<f64> {
+    let halves = || (0..keys.rows).map(|i| keys.half_norm(i));
+    let largest = halves().fold(0.0f64, |most, half| most.max(-half));
+    halves().map(|half| libm::exp(-half - largest)).collect()
+}
+
+/// The row with the largest exponent of those that row `i` reads.
+pub(super) fn nearest(keys: &Keys, i: usize, reading: Reading<'_>) -> Option<usize> {
+    let exponent = |j: usize| {
+        let product: f64 = (0..keys.columns).map(|c| keys.column(c)[i] * keys.column(c)[j]).sum();
+        let prior = if reading.score == Score::Dot { -keys.half_norm(j) } else { 0.0 };
+        product + keys.half_norms[j] + prior
+    };
+    (0..keys.rows).filter(|j| reading.scope.reads(i, *j)).max_by(|a, b| exponent(*a).total_cmp(&exponent(*b)))
 }
 
 /// The slope of a loss by the factor of the metric, of its slopes by what the rows read.
@@ -151,10 +181,10 @@ pub(super) fn slope(
     factor: &[Vec<f64>],
     read: &Read,
     slopes: &[f64],
-    score: Score,
-    mask: Mask,
+    reading: Reading<'_>,
 ) -> Vec<Vec<f64>> {
     let (keys, width) = (&read.keys, inputs.columns);
+    let Reading { score, scope, .. } = reading;
     let passed = |i: usize| if read.sums[i] > LEAST { slopes[i] / read.sums[i] } else { 0.0 };
     let mut own: Vec<f64> = (0..inputs.rows).map(passed).collect();
     let mut sloped: Vec<f64> = own.iter().zip(&read.values).map(|(u, z)| -u * z).collect();
@@ -162,16 +192,15 @@ pub(super) fn slope(
     sloped.resize(keys.padded, 0.0);
     let given = Given { weights: &read.weights, weighted: &read.weighted };
     let passed = Passed { slopes: &own, sloped: &sloped };
-    let both = mask != Mask::Before;
     let of_band = |band: Range<usize>| {
         let mut into = Derivatives::zeros(keys.padded, width);
         for first in band.map(|group| HELD * group) {
-            let (inputs, into) = (&inputs.data[..], &mut into);
-            dispatch(Backward { keys, inputs, given, passed, first, both, into });
+            let (inputs, power, into) = (&inputs.data[..], score.power(), &mut into);
+            dispatch(Backward { keys, inputs, given, passed, first, scope, power, into });
         }
         into
     };
-    let parts: Vec<Derivatives> = bands(inputs.rows).into_par_iter().map(checked(of_band)).collect();
+    let parts: Vec<Derivatives> = bands(inputs.rows, scope).into_par_iter().map(checked(of_band)).collect();
     let mut all = Derivatives::zeros(keys.padded, width);
     for part in &parts {
         all.along.iter_mut().zip(&part.along).for_each(|(sum, more)| *sum += more);
@@ -187,8 +216,8 @@ pub(super) fn slope(
     }
     let diagonal = |i: usize| match score {
         Score::Distance => -0.5 * all.sums[i],
-        Score::Dot if mask == Mask::All => own[i] * read.weighted[i] + sloped[i] * read.weights[i],
-        Score::Dot => 0.0,
+        _ if scope.itself => alike(keys, i, score).1 * (own[i] * read.weighted[i] + sloped[i] * read.weights[i]),
+        _ => 0.0,
     };
     let diagonal: Vec<f64> = (0..inputs.rows).map(diagonal).collect();
     for p in 0..width {
@@ -222,7 +251,7 @@ mod tests {
     }
 
     /// Softmax attention, row by row.
-    fn plain(columns: &[Vec<f64>], factor: &[Vec<f64>], targets: &[f64], score: Score, mask: Mask) -> Vec<f64> {
+    fn plain(columns: &[Vec<f64>], factor: &[Vec<f64>], targets: &[f64], reading: Reading<'_>) -> Vec<f64> {
         let width = columns.len();
         let key = |i: usize| -> Vec<f64> {
             (0..width)
@@ -232,25 +261,25 @@ mod tests {
         let keys: Vec<Vec<f64>> = (0..targets.len()).map(key).collect();
         let score = |i: usize, j: usize| -> f64 {
             let pairs = || keys[i].iter().zip(&keys[j]);
-            match score {
+            let score: f64 = match reading.score {
                 Score::Distance => pairs().map(|(a, b)| -0.5 * (a - b) * (a - b)).sum(),
                 Score::Dot => pairs().map(|(a, b)| a * b).sum(),
-            }
+                Score::Polynomial { degree } => {
+                    f64::from(degree) * (1.0 + pairs().map(|(a, b)| a * b).sum::<f64>()).abs().ln()
+                }
+            };
+            score - reading.decay * (i as f64 - j as f64)
         };
         (0..targets.len())
             .map(|i| {
-                let allowed = |j: &usize| match mask {
-                    Mask::Others => *j != i,
-                    Mask::All => true,
-                    Mask::Before => *j < i,
-                };
-                let scores: Vec<(usize, f64)> = (0..targets.len()).filter(allowed).map(|j| (j, score(i, j))).collect();
+                let scores: Vec<(usize, f64)> =
+                    (0..targets.len()).filter(|j| reading.scope.reads(i, *j)).map(|j| (j, score(i, j))).collect();
                 let largest = scores.iter().fold(f64::NEG_INFINITY, |most, (_, s)| most.max(*s));
                 let sums = scores.iter().fold((0.0, 0.0), |(w, y), (j, s)| {
                     let e = (s - largest).exp();
                     (w + e, y + e * targets[*j])
                 });
-                if scores.is_empty() { 0.0 } else { sums.1 / sums.0 }
+                if scores.is_empty() { targets.iter().sum::<f64>() / targets.len() as f64 } else { sums.1 / sums.0 }
             })
             .collect()
     }
@@ -264,16 +293,30 @@ mod tests {
             .map(|p| (0..width).map(|c| if c > p { 0.0 } else { 0.9 - 0.3 * (p + 2 * c) as f64 }).collect())
             .collect();
         let inputs = Inputs::of(rows, &columns);
-        for score in [Score::Distance, Score::Dot] {
-            for mask in [Mask::Others, Mask::All, Mask::Before] {
-                let found = read(&inputs, &factor, &targets, score, mask);
-                let expected = plain(&columns, &factor, &targets, score, mask);
+        let scopes = [
+            (Scope::of(rows, true, false, |i| 0..i), 0.0),
+            (Scope::of(rows, true, true, |i| 0..i), 0.0),
+            (Scope::of(rows, false, false, |i| 0..i), 0.0),
+            (Scope::of(rows, false, false, |i| 0..i), 0.1),
+            (Scope::of(rows, false, false, |i| i.saturating_sub(9)..i), 0.0),
+            (Scope::of(rows, true, false, |i| 0..i / 5 * 5), 0.0),
+        ];
+        let polynomials = [2, 4].map(|degree| Score::Polynomial { degree });
+        for score in [Score::Distance, Score::Dot, polynomials[0], polynomials[1]] {
+            for (scope, decay) in &scopes {
+                if score.power() > 0 && *decay > 0.0 {
+                    continue;
+                }
+                let reading = Reading { score, scope, decay: *decay };
+                let mask = (scope.both, scope.itself, decay, scope.from[20]);
+                let found = read(&inputs, &factor, &targets, reading);
+                let expected = plain(&columns, &factor, &targets, reading);
                 for (a, b) in found.values.iter().zip(&expected) {
                     assert!((a - b).abs() < 1e-12, "{score:?} {mask:?}: {a} and {b}");
                 }
                 // A loss: Σ c_i z_i², whose slopes by z are 2 c_i z_i.
                 let loss = |factor: &[Vec<f64>]| -> f64 {
-                    plain(&columns, factor, &targets, score, mask)
+                    plain(&columns, factor, &targets, reading)
                         .iter()
                         .enumerate()
                         .map(|(i, z)| (1.0 + i as f64 / 9.0) * z * z)
@@ -281,7 +324,7 @@ mod tests {
                 };
                 let slopes: Vec<f64> =
                     found.values.iter().enumerate().map(|(i, z)| 2.0 * (1.0 + i as f64 / 9.0) * z).collect();
-                let by_factor = slope(&inputs, &factor, &found, &slopes, score, mask);
+                let by_factor = slope(&inputs, &factor, &found, &slopes, reading);
                 for p in 0..width {
                     for c in 0..=p {
                         let step = 1e-5;
@@ -302,17 +345,19 @@ mod tests {
     #[test]
     fn rows_too_far_for_doubles_read_the_nearest() {
         let inputs = Inputs::of(3, &[vec![0.0, 1.0, 100.0]]);
-        let found = read(&inputs, &[vec![30.0]], &[1.0, 2.0, 3.0], Score::Distance, Mask::Others);
+        let scope = Scope::of(3, true, false, |i| 0..i);
+        let reading = Reading { score: Score::Distance, scope: &scope, decay: 0.0 };
+        let found = read(&inputs, &[vec![30.0]], &[1.0, 2.0, 3.0], reading);
         assert_eq!(found.values[2], 2.0);
         assert_eq!(found.isolated, 1);
-        let slopes = slope(&inputs, &[vec![30.0]], &found, &[0.0, 0.0, 1.0], Score::Distance, Mask::Others);
+        let slopes = slope(&inputs, &[vec![30.0]], &found, &[0.0, 0.0, 1.0], reading);
         assert_eq!(slopes, [[0.0]]);
     }
 
     #[test]
     fn bands_hold_every_group_once() {
         for rows in [1, 4, 5, 63, 1000, 20_000] {
-            let all = bands(rows);
+            let all = bands(rows, &Scope::of(rows, true, false, |i| 0..i));
             assert_eq!((all[0].start, all[all.len() - 1].end), (0, rows.div_ceil(HELD)));
             assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
         }

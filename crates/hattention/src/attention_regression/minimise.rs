@@ -41,6 +41,13 @@ pub(super) struct Minimum {
     pub(super) ended: Ended,
 }
 
+impl Minimum {
+    /// What stands for a minimum where there was no search.
+    pub(super) fn nowhere() -> Self {
+        Self { at: Vec::new(), value: f64::NAN, steps: 0, evaluations: 0, ended: Ended::Stopped }
+    }
+}
+
 /// Pairs of steps and changes of the gradient that are kept.
 const MEMORY: usize = 20;
 /// Constants of Wolfe's conditions: a fall of at least so much of the slope, and a slope of at most so much of it.

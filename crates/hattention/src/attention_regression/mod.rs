@@ -18,13 +18,25 @@
 //! Goulet Coulombe (2025), arXiv 2504.09663, for the model; Weinberger & Tesauro (2007) for kernel regression with a learned
 //! metric and the row itself left out; Golub & Pereyra (1973) for solving the linear part within.
 
+mod across;
+mod choose;
 mod exponential;
 mod fit;
+mod folds;
 mod gradient;
 mod head;
+mod interval;
 mod minimise;
 mod objective;
+mod options;
 mod pairs;
+mod predict;
+mod scope;
+mod start;
+mod weights;
 
-pub use fit::{AttentionRegression, Options};
-pub use head::{Mask, Score};
+pub use choose::{Chosen, Tried};
+pub use fit::{AttentionRegression, Report};
+pub use interval::{Interval, Intervals};
+pub use options::{Coefficients, Mask, Objective, Options, Score, Start};
+pub use weights::{Explanation, Weights};

@@ -2,9 +2,13 @@
 //!
 //! A head's weight of row `j` in the prediction of row `i` is `G_ij w_j / Σ_j G_ij w_j` with `G_ij = exp(−½ ‖k_i − k_j‖²)`.
 //! Distance scores have `w = 1`; dot products, `exp(k_i · k_j)`, have the prior `w_j = exp(½ ‖k_j‖²)`, for what depends on
-//! the query alone leaves the softmax as it is.
+//! the query alone leaves the softmax as it is. Polynomial scores are `G_ij = (1 + k_i · k_j)^D` with an even power D; they
+//! stand in the same loops, with `D = 0` for the exponential.
+
+use std::ops::Range;
 
 use super::exponential::{Machine, Work, exp};
+use super::scope::Scope;
 
 /// Lanes of the sums of a row, whatever the width of the vectors.
 pub(super) const LANES: usize = 8;
@@ -19,11 +23,23 @@ pub(super) struct Keys {
     /// From each column to the next.
     pub(super) padded: usize,
     pub(super) data: Vec<f64>,
-    /// `−½ ‖k‖²`.
+    /// `−½ ‖k‖²`, what a key adds to the exponent of a pair.
     pub(super) half_norms: Vec<f64>,
+    /// The same of a row that reads; other than that of a key if weights decay.
+    pub(super) own: Vec<f64>,
 }
 
 impl Keys {
+    /// Of keys by columns; a weight falls by `e^−decay` with every row between its two.
+    pub(super) fn decaying(rows: usize, columns: &[Vec<f64>], decay: f64) -> Self {
+        let mut keys = Self::of(rows, columns);
+        if decay > 0.0 {
+            keys.own.iter_mut().take(rows).enumerate().for_each(|(i, half)| *half -= decay * i as f64);
+            keys.half_norms.iter_mut().take(rows).enumerate().for_each(|(i, half)| *half += decay * i as f64);
+        }
+        keys
+    }
+
     /// Of keys by columns.
     pub(super) fn of(rows: usize, columns: &[Vec<f64>]) -> Self {
         let padded = rows.next_multiple_of(LANES);
@@ -33,7 +49,13 @@ impl Keys {
             own[..rows].copy_from_slice(column);
             half_norms.iter_mut().zip(column).for_each(|(half, x)| *half -= 0.5 * x * x);
         }
-        Self { rows, columns: columns.len(), padded, data, half_norms }
+        let own = half_norms.clone();
+        Self { rows, columns: columns.len(), padded, data, half_norms, own }
+    }
+
+    /// `−½ ‖k‖²`, without decay.
+    pub(super) fn half_norm(&self, row: usize) -> f64 {
+        0.5 * (self.half_norms[row] + self.own[row])
     }
 
     pub(super) fn column(&self, column: usize) -> &[f64] {
@@ -71,25 +93,30 @@ pub(super) struct Forward<'a> {
     pub(super) keys: &'a Keys,
     pub(super) given: Given<'a>,
     pub(super) first: usize,
-    /// Whether row `j` gets from row `i` too.
-    pub(super) both: bool,
+    pub(super) scope: &'a Scope,
+    /// The power of polynomial scores, or zero.
+    pub(super) power: u32,
     pub(super) got: &'a mut Got,
 }
 
-/// The kernels of four rows `first ..` with vector `at` of the columns; zero, if `MASKED`, from each row itself on.
+/// Four vectors, one a row that is held.
+pub(super) type Four<V> = (V, V, V, V);
+
+/// The exponents of four rows `first ..` with vector `at` of the columns; if `D > 0`, the bases of powers.
 #[inline(always)]
-pub(super) fn kernels<S: Machine, const MASKED: bool>(
-    simd: S,
-    keys: &Keys,
-    first: usize,
-    at: usize,
-) -> (S::f64s, S::f64s, S::f64s, S::f64s) {
-    let norm = S::as_simd_f64s(&keys.half_norms).0[at];
-    let half = &keys.half_norms[first..first + HELD];
-    let mut a = simd.add_f64s(norm, simd.splat_f64s(half[0]));
-    let mut b = simd.add_f64s(norm, simd.splat_f64s(half[1]));
-    let mut c = simd.add_f64s(norm, simd.splat_f64s(half[2]));
-    let mut d = simd.add_f64s(norm, simd.splat_f64s(half[3]));
+fn exponents<S: Machine, const D: u32>(simd: S, keys: &Keys, first: usize, at: usize) -> Four<S::f64s> {
+    let (mut a, mut b, mut c, mut d);
+    if D == 0 {
+        let norm = S::as_simd_f64s(&keys.half_norms).0[at];
+        let half = &keys.own[first..first + HELD];
+        a = simd.add_f64s(norm, simd.splat_f64s(half[0]));
+        b = simd.add_f64s(norm, simd.splat_f64s(half[1]));
+        c = simd.add_f64s(norm, simd.splat_f64s(half[2]));
+        d = simd.add_f64s(norm, simd.splat_f64s(half[3]));
+    } else {
+        let one = simd.splat_f64s(1.0);
+        (a, b, c, d) = (one, one, one, one);
+    }
     for column in keys.data.chunks_exact(keys.padded) {
         let k = S::as_simd_f64s(column).0[at];
         let q = &column[first..first + HELD];
@@ -98,21 +125,59 @@ pub(super) fn kernels<S: Machine, const MASKED: bool>(
         c = simd.mul_add_f64s(k, simd.splat_f64s(q[2]), c);
         d = simd.mul_add_f64s(k, simd.splat_f64s(q[3]), d);
     }
-    let zero = simd.splat_f64s(0.0);
-    (a, b) = (exp(simd, simd.min_f64s(a, zero)), exp(simd, simd.min_f64s(b, zero)));
-    (c, d) = (exp(simd, simd.min_f64s(c, zero)), exp(simd, simd.min_f64s(d, zero)));
+    (a, b, c, d)
+}
+
+/// The kernels of four rows `first ..` with vector `at` of the columns, and their derivatives by the exponents (or by the
+/// inner products); if `MASKED`, zero outside of what each row reads.
+#[inline(always)]
+#[allow(clippy::type_complexity)]
+pub(super) fn kernels<S: Machine, const D: u32, const MASKED: bool>(
+    simd: S,
+    keys: &Keys,
+    scope: &Scope,
+    first: usize,
+    at: usize,
+) -> (Four<S::f64s>, Four<S::f64s>) {
+    let (mut a, mut b, mut c, mut d) = exponents::<S, D>(simd, keys, first, at);
+    let (mut da, mut db, mut dc, mut dd) = (a, b, c, d);
+    if D == 0 {
+        let zero = simd.splat_f64s(0.0);
+        (a, b) = (exp(simd, simd.min_f64s(a, zero)), exp(simd, simd.min_f64s(b, zero)));
+        (c, d) = (exp(simd, simd.min_f64s(c, zero)), exp(simd, simd.min_f64s(d, zero)));
+    } else {
+        if D == 4 {
+            (da, db) = (simd.mul_f64s(a, simd.mul_f64s(a, a)), simd.mul_f64s(b, simd.mul_f64s(b, b)));
+            (dc, dd) = (simd.mul_f64s(c, simd.mul_f64s(c, c)), simd.mul_f64s(d, simd.mul_f64s(d, d)));
+        }
+        (a, b) = (simd.mul_f64s(a, da), simd.mul_f64s(b, db));
+        (c, d) = (simd.mul_f64s(c, dc), simd.mul_f64s(d, dd));
+    }
     if MASKED {
         let parts = LANES / S::F64_LANES;
-        let (block, part) = (at / parts, at % parts);
+        let (start, part) = (LANES * (at / parts), at % parts);
         macro_rules! mask {
-            ($row:literal) => {
-                S::as_simd_f64s(&BEFORE[first + $row - LANES * block]).0[part]
-            };
+            ($kernel:ident, $derivative:ident, $row:literal) => {{
+                let (from, to) = (scope.from[first + $row], scope.to[first + $row]);
+                let before = S::as_simd_f64s(&BEFORE[to.saturating_sub(start).min(LANES)]).0[part];
+                let less = S::as_simd_f64s(&BEFORE[from.saturating_sub(start).min(LANES)]).0[part];
+                let mask = simd.sub_f64s(before, less);
+                $kernel = simd.mul_f64s($kernel, mask);
+                $derivative = simd.mul_f64s($derivative, mask);
+            }};
         }
-        (a, b) = (simd.mul_f64s(a, mask!(0)), simd.mul_f64s(b, mask!(1)));
-        (c, d) = (simd.mul_f64s(c, mask!(2)), simd.mul_f64s(d, mask!(3)));
+        mask!(a, da, 0);
+        mask!(b, db, 1);
+        mask!(c, dc, 2);
+        mask!(d, dd, 3);
     }
-    (a, b, c, d)
+    if D == 0 {
+        return ((a, b, c, d), (a, b, c, d));
+    }
+    let power = simd.splat_f64s(f64::from(D));
+    (da, db) = (simd.mul_f64s(da, power), simd.mul_f64s(db, power));
+    (dc, dd) = (simd.mul_f64s(dc, power), simd.mul_f64s(dd, power));
+    ((a, b, c, d), (da, db, dc, dd))
 }
 
 /// Four numbers, each on all lanes of a vector.
@@ -143,10 +208,13 @@ impl Work for Forward<'_> {
     #[inline(always)]
     fn on<S: Machine>(mut self, simd: S) {
         let mut lanes = [[[0.0; LANES]; 2]; HELD];
-        if self.both {
-            self.all::<S, true>(simd, &mut lanes);
-        } else {
-            self.all::<S, false>(simd, &mut lanes);
+        match (self.power, self.scope.both) {
+            (0, true) => self.all::<S, 0, true>(simd, &mut lanes),
+            (0, false) => self.all::<S, 0, false>(simd, &mut lanes),
+            (2, true) => self.all::<S, 2, true>(simd, &mut lanes),
+            (2, false) => self.all::<S, 2, false>(simd, &mut lanes),
+            (_, true) => self.all::<S, 4, true>(simd, &mut lanes),
+            (_, false) => self.all::<S, 4, false>(simd, &mut lanes),
         }
         for (row, [weights, weighted]) in lanes.iter().enumerate() {
             self.got.weights[self.first + row] += weights.iter().sum::<f64>();
@@ -157,22 +225,23 @@ impl Work for Forward<'_> {
 
 impl Forward<'_> {
     #[inline(always)]
-    fn all<S: Machine, const BOTH: bool>(&mut self, simd: S, lanes: &mut [[[f64; LANES]; 2]; HELD]) {
+    fn all<S: Machine, const D: u32, const BOTH: bool>(&mut self, simd: S, lanes: &mut [[[f64; LANES]; 2]; HELD]) {
         let parts = LANES / S::F64_LANES;
-        let whole = self.first / LANES;
+        let pieces = self.scope.pieces(self.first);
         for part in 0..parts {
-            self.blocks::<S, BOTH, false>(simd, part, 0..whole, lanes);
-            self.blocks::<S, BOTH, true>(simd, part, whole..whole + 1, lanes);
+            self.blocks::<S, D, BOTH, true>(simd, part, pieces[0].clone(), lanes);
+            self.blocks::<S, D, BOTH, false>(simd, part, pieces[1].clone(), lanes);
+            self.blocks::<S, D, BOTH, true>(simd, part, pieces[2].clone(), lanes);
         }
     }
 
-    /// Blocks of eight columns, one part of their lanes; the last one, which holds the rows themselves, by masks.
+    /// Blocks of eight columns, one part of their lanes; by masks where not all four rows read all of them.
     #[inline(always)]
-    fn blocks<S: Machine, const BOTH: bool, const MASKED: bool>(
+    fn blocks<S: Machine, const D: u32, const BOTH: bool, const MASKED: bool>(
         &mut self,
         simd: S,
         part: usize,
-        blocks: std::ops::Range<usize>,
+        blocks: Range<usize>,
         lanes: &mut [[[f64; LANES]; 2]; HELD],
     ) {
         let parts = LANES / S::F64_LANES;
@@ -193,7 +262,7 @@ impl Forward<'_> {
         let (mut cw, mut cy, mut dw, mut dy) = (lanes!(2, 0), lanes!(2, 1), lanes!(3, 0), lanes!(3, 1));
         for block in blocks {
             let at = block * parts + part;
-            let (a, b, c, d) = kernels::<S, MASKED>(simd, keys, first, at);
+            let ((a, b, c, d), _) = kernels::<S, D, MASKED>(simd, keys, self.scope, first, at);
             let (w, wy) = (w[at], wy[at]);
             (aw, ay) = (simd.mul_add_f64s(a, w, aw), simd.mul_add_f64s(a, wy, ay));
             (bw, by) = (simd.mul_add_f64s(b, w, bw), simd.mul_add_f64s(b, wy, by));
@@ -231,24 +300,32 @@ mod tests {
             let mut weighted: Vec<f64> = weights.iter().enumerate().map(|(i, w)| w * (i as f64 - 3.0)).collect();
             weights.resize(keys.padded, 0.0);
             weighted.resize(keys.padded, 0.0);
-            let kernel = |i: usize, j: usize| {
-                let square: f64 = columns.iter().map(|column| (column[i] - column[j]).powi(2)).sum();
-                (-0.5 * square).exp()
-            };
-            for both in [false, true] {
+            for (both, power) in [(false, 0), (true, 0), (true, 2), (false, 4)] {
+                let kernel = |i: usize, j: usize| {
+                    if power > 0 {
+                        let product: f64 = columns.iter().map(|column| column[i] * column[j]).sum();
+                        return (1.0 + product).powi(power as i32);
+                    }
+                    let square: f64 = columns.iter().map(|column| (column[i] - column[j]).powi(2)).sum();
+                    (-0.5 * square).exp()
+                };
+                let scope = Scope::of(rows, both, false, |i| 0..i);
                 let mut first: Option<Got> = None;
                 for machine in machines() {
                     let mut got = Got::zeros(keys.padded);
                     for first in (0..rows).step_by(HELD) {
                         let given = Given { weights: &weights, weighted: &weighted };
-                        dispatch_on(machine, Forward { keys: &keys, given, first, both, got: &mut got });
+                        let (keys, scope, got) = (&keys, &scope, &mut got);
+                        dispatch_on(machine, Forward { keys, given, first, scope, power, got });
                     }
                     for i in 0..rows {
                         let others = (0..rows).filter(|j| *j < i || both && *j != i);
                         let expected: (f64, f64) = others.fold((0.0, 0.0), |(w, y), j| {
                             (w + kernel(i, j) * weights[j], y + kernel(i, j) * weighted[j])
                         });
-                        let near = |a: f64, b: f64| (a - b).abs() < 1e-12 * (1.0 + rows as f64) * rows as f64;
+                        let near = |a: f64, b: f64| {
+                            (a - b).abs() < 1e-12 * (1.0 + rows as f64) * rows as f64 * (1.0 + b.abs())
+                        };
                         assert!(
                             near(got.weights[i], expected.0) && near(got.weighted[i], expected.1),
                             "{rows} {width} {i}"

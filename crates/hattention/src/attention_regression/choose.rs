@@ -1,0 +1,168 @@
+//! Penalties chosen by cross-validation.
+
+use super::fit::{AttentionRegression, check};
+use super::folds;
+use super::options::{Mask, Options};
+use crate::error::Error;
+
+/// Penalties that were tried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tried {
+    /// λ.
+    pub penalty: f64,
+    /// τ.
+    pub mixing: f64,
+    /// Mean square of the errors of the rows held out, in squares of the target's units.
+    pub error: f64,
+}
+
+/// What cross-validation chose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    /// The options, with the penalties that predicted best.
+    pub options: Options,
+    /// All that were tried, in their order.
+    pub tried: Vec<Tried>,
+    /// Rows that it was chosen with.
+    pub rows: usize,
+}
+
+/// Factors from one λ, and from one τ, to the next.
+const FACTORS: [f64; 2] = [2.5, 3.0];
+/// Steps in one direction at most.
+const STEPS: usize = 8;
+
+impl Options {
+    /// Penalties about these that predict rows held out best, by cross-validation with so many folds.
+    ///
+    /// Steps of a factor 2.5 in λ, then of 3 in τ, then in λ again, are taken as long as rows held out are predicted better; fits
+    /// and the rows that they predict are no more than `most` together. Under the likelihood λ and τ do not depend on the number of rows, so that what is
+    /// best for some is good for all. Folds are drawn at random; whole blocks under [`Mask::Blocks`](super::Mask::Blocks); where
+    /// rows read those before them, rows of the later half are predicted by fits of those before.
+    ///
+    /// # Errors
+    /// As [`AttentionRegression::fit`]; [`Error::Parameter`] for fewer than two folds, or more than rows.
+    ///
+    /// # Example
+    /// ```
+    /// use hattention::attention_regression::{AttentionRegression, Options};
+    /// let x: Vec<f64> = (0..120).map(|i| i as f64 / 120.0).collect();
+    /// let y: Vec<f64> = x.iter().map(|x| (9.0 * x).sin()).collect();
+    /// let chosen = Options::default().choose(&[&x], &y, 5, 1000).unwrap();
+    /// assert!(chosen.options.penalty < Options::default().penalty);
+    /// let model = AttentionRegression::fit(&[&x], &y, chosen.options).unwrap();
+    /// ```
+    pub fn choose(&self, columns: &[&[f64]], target: &[f64], count: usize, most: usize) -> Result<Chosen, Error> {
+        self.check()?;
+        check(columns, target.len())?;
+        if let Mask::Blocks(blocks) = &self.mask
+            && blocks.len() != target.len()
+        {
+            return Err(Error::Shape { what: "the blocks", expected: target.len(), got: blocks.len() });
+        }
+        let rows = folds::sample(target.len(), most, self);
+        if count < 2 || count > rows.len() {
+            let allowed = "two at least, and no more than rows";
+            return Err(Error::Parameter { name: "the number of folds", got: count.to_string(), allowed });
+        }
+        let splits = folds::folds(&rows, count, self);
+        let mut tried = vec![self.tried(columns, target, &splits)?];
+        let mut best = tried[0];
+        for place in [0, 1, 0] {
+            for down in [true, false] {
+                let before = best;
+                for _ in 0..STEPS {
+                    let factor = if down { 1.0 / FACTORS[place] } else { FACTORS[place] };
+                    let (mut penalty, mut mixing) = (best.penalty, best.mixing);
+                    *[&mut penalty, &mut mixing][place] *= factor;
+                    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
+                    let known = tried.iter().find(|t| near(t.penalty, penalty) && near(t.mixing, mixing)).copied();
+                    let next = match known {
+                        Some(known) => known,
+                        None => {
+                            let next = Self { penalty, mixing, ..self.clone() }.tried(columns, target, &splits)?;
+                            tried.push(next);
+                            next
+                        }
+                    };
+                    if next.error.is_nan() || next.error >= best.error {
+                        break;
+                    }
+                    best = next;
+                }
+                if best != before {
+                    break;
+                }
+            }
+        }
+        let Tried { penalty, mixing, .. } = best;
+        Ok(Chosen { options: Self { penalty, mixing, ..self.clone() }, tried, rows: rows.len() })
+    }
+
+    fn tried(&self, columns: &[&[f64]], target: &[f64], splits: &[folds::Split]) -> Result<Tried, Error> {
+        let (mut squares, mut rows) = (0.0, 0);
+        for split in splits {
+            let (train, train_target) = folds::rows(columns, target, &split.train);
+            let (test, test_target) = folds::rows(columns, target, &split.test);
+            let train: Vec<&[f64]> = train.iter().map(|column| &column[..]).collect();
+            let test: Vec<&[f64]> = test.iter().map(|column| &column[..]).collect();
+            let options = Self { mask: folds::mask(&self.mask, &split.train), ..self.clone() };
+            let model = AttentionRegression::fit(&train, &train_target, options)?;
+            let predictions = model.predict(&test)?;
+            squares += predictions.iter().zip(&test_target).map(|(p, y)| (y - p) * (y - p)).sum::<f64>();
+            rows += test_target.len();
+        }
+        Ok(Tried { penalty: self.penalty, mixing: self.mixing, error: squares / rows as f64 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(rows: usize, seed: f64) -> Vec<f64> {
+        (0..rows).map(|i| ((i as f64 + seed) * 12.9898).sin() * 43_758.545_3).map(|x| x - x.floor()).collect()
+    }
+
+    #[test]
+    fn noise_alone_is_penalised_more_and_a_curve_less() {
+        let x: Vec<Vec<f64>> = (0..2).map(|c| wave(200, 300.0 * c as f64)).collect();
+        let columns: Vec<&[f64]> = x.iter().map(|c| &c[..]).collect();
+        let curve: Vec<f64> = x[0].iter().map(|x| (20.0 * x).sin()).collect();
+        let noise: Vec<f64> = curve.iter().zip(wave(200, 9999.0)).map(|(y, e)| y + 6.0 * e).collect();
+        let of = |target: &[f64]| Options::default().choose(&columns, target, 5, 150).unwrap();
+        let (for_noise, for_curve) = (of(&noise), of(&curve));
+        assert!(for_curve.options.penalty < for_noise.options.penalty, "{:?} {:?}", for_curve.tried, for_noise.tried);
+        for chosen in [&for_noise, &for_curve] {
+            let least = chosen.tried.iter().map(|tried| tried.error).fold(f64::INFINITY, f64::min);
+            let own = |tried: &&Tried| (tried.penalty, tried.mixing) == (chosen.options.penalty, chosen.options.mixing);
+            assert_eq!(chosen.tried.iter().find(own).unwrap().error, least);
+            assert_eq!(chosen.rows, 150);
+        }
+        assert_eq!(of(&curve), for_curve);
+        let wrong = |count: usize| Options::default().choose(&columns, &noise, count, 150);
+        assert!(wrong(1).is_err() && wrong(151).is_err());
+        let short = Options { mask: Mask::Blocks(vec![1; 9]), ..Options::default() };
+        assert!(matches!(short.choose(&columns, &noise, 5, 150), Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn rows_held_out_end_a_search_early() {
+        let x: Vec<Vec<f64>> = (0..3).map(|c| wave(120, 300.0 * c as f64)).collect();
+        let columns: Vec<&[f64]> = x.iter().map(|c| &c[..]).collect();
+        let y: Vec<f64> = x[0].iter().zip(wave(120, 9999.0)).map(|(x, e)| x + 2.0 * e).collect();
+        // As published a row reads itself, and noise is learned by heart.
+        let published = Options { standardize: true, ..Options::published() };
+        let early = Options { hold_out: 0.3, ..published.clone() };
+        let fit = |options: Options| AttentionRegression::fit(&columns, &y, options).unwrap();
+        let (whole, early) = (fit(published), fit(early));
+        assert!(early.report.converged && early.report.steps < whole.report.steps);
+        assert!(early.report.residual > whole.report.residual);
+        for mask in [Mask::Before, Mask::Blocks((0..120).map(|i| i / 10).collect())] {
+            let options = Options { hold_out: 0.2, mask, ..Options::default() };
+            assert!(fit(options).report.residual < 1.2);
+        }
+        let thrice = Options { restarts: 3, ..Options::default() };
+        assert!(fit(thrice).report.loss <= fit(Options::default()).report.loss);
+    }
+}

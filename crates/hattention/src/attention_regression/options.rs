@@ -1,0 +1,188 @@
+//! How an attention regression is fitted.
+
+use crate::error::Error;
+
+/// What a head's weights are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// Negative half squared distances `−½ (x_i − x_j)ᵀ Ω (x_i − x_j)`: the kernel regression of a learned metric.
+    Distance,
+    /// Inner products `x_iᵀ Ω x_j`, as in transformers: they favour rows far from the centre.
+    Dot,
+    /// Weights `(1 + x_iᵀ Ω x_j)^degree` over their sum; 2 or 4, for the weights of odd powers may be negative.
+    Polynomial {
+        /// The power.
+        degree: u32,
+    },
+}
+
+impl Score {
+    /// The power of polynomial scores, or zero.
+    pub(super) fn power(self) -> u32 {
+        if let Self::Polynomial { degree } = self { degree } else { 0 }
+    }
+}
+
+/// Which rows a training row reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mask {
+    /// All others.
+    Others,
+    /// All, itself included.
+    All,
+    /// Those before it: rows are in the order of time.
+    Before,
+    /// So many before it.
+    Window(usize),
+    /// Those before it, each counting half of what it would so many rows later.
+    Decay(f64),
+    /// Those of other blocks; one number a row says which it is in.
+    Blocks(Vec<u64>),
+}
+
+/// What is minimised over metrics; `S = mean e² + τ Σ α²` in units of the target's variance, n rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objective {
+    /// `ln S + λ/n Σ ‖L‖²`: the likelihood of normal errors of unknown variance under the prior that entries of a factor
+    /// are normal with variance `1/λ`. The less noise there is, the less the penalty weighs.
+    Likelihood,
+    /// `S + λ Σ ‖L‖²`, as published.
+    Squares,
+}
+
+/// Where heads' coefficients come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coefficients {
+    /// Least squares within every evaluation of the loss, together with a constant and the linear head.
+    Solved,
+    /// Searched with the metrics, from `1/M`, without a constant and a linear head, as published.
+    Searched,
+}
+
+/// Metrics that a search starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Multiples of the identity, of widths about that of Scott's rule.
+    Widths,
+    /// `√n chol((XᵀX + 10⁻⁶ I)⁻¹)` and noise of deviation 0.05 on every entry, as published.
+    Whitened,
+}
+
+/// How an attention regression is fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Softmax heads M.
+    pub heads: usize,
+    /// Their scores.
+    pub score: Score,
+    /// Which rows a training row reads.
+    pub mask: Mask,
+    /// Whether a linear head stands beside them.
+    pub linear: bool,
+    /// What is minimised.
+    pub objective: Objective,
+    /// λ: penalty on the squares of the metrics' factors.
+    pub penalty: f64,
+    /// τ: penalty on the squares of the heads' coefficients.
+    pub mixing: f64,
+    /// Where these coefficients come from.
+    pub coefficients: Coefficients,
+    /// Where metrics start.
+    pub start: Start,
+    /// Whether inputs are centred and scaled to variance one.
+    pub standardize: bool,
+    /// Steps of the minimisation at most.
+    pub steps: usize,
+    /// The relative fall of the loss over ten steps below which it ends.
+    pub tolerance: f64,
+    /// Searches from different starts, of which the lowest loss is kept.
+    pub restarts: usize,
+    /// The share of rows that are held out of a search, which ends once they are predicted no better for ten steps and goes
+    /// back to where they were predicted best; zero for none. Rows before each other hold out the last.
+    pub hold_out: f64,
+    /// Seed of the start, and of the rows that are held out.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            heads: 5,
+            score: Score::Distance,
+            mask: Mask::Others,
+            linear: true,
+            objective: Objective::Likelihood,
+            penalty: 2.0,
+            mixing: 3e-2,
+            coefficients: Coefficients::Solved,
+            start: Start::Widths,
+            standardize: true,
+            steps: 300,
+            tolerance: 1e-5,
+            restarts: 1,
+            hold_out: 0.0,
+            seed: 1,
+        }
+    }
+}
+
+impl Options {
+    /// The recipe of Goulet Coulombe (2025): five heads of inner products that read all rows, squares penalised by 10⁻³,
+    /// coefficients searched from 1/5, up to 6,000 steps.
+    pub fn published() -> Self {
+        Self {
+            heads: 5,
+            score: Score::Dot,
+            mask: Mask::All,
+            linear: false,
+            objective: Objective::Squares,
+            penalty: 1e-3,
+            mixing: 0.0,
+            coefficients: Coefficients::Searched,
+            start: Start::Whitened,
+            standardize: false,
+            steps: 6000,
+            tolerance: 1e-7,
+            restarts: 1,
+            hold_out: 0.0,
+            seed: 1,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for (name, value) in [
+            ("the penalty on metrics", self.penalty),
+            ("the penalty on heads", self.mixing),
+            ("the tolerance", self.tolerance),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                let allowed = "a finite number, zero or more";
+                return Err(Error::Parameter { name, got: value.to_string(), allowed });
+            }
+        }
+        let refuse = |name, got: String, allowed| Err(Error::Parameter { name, got, allowed });
+        match (self.score, &self.mask) {
+            (Score::Polynomial { degree }, _) if degree != 2 && degree != 4 => {
+                refuse("the degree of polynomial scores", degree.to_string(), "2 or 4")
+            }
+            (Score::Polynomial { .. }, Mask::Decay(_)) => {
+                refuse("the mask of polynomial scores", "decay".to_owned(), "any other: decay is part of an exponent")
+            }
+            (_, Mask::Window(0)) => refuse("the window", "0".to_owned(), "at least one row"),
+            (_, Mask::Decay(half)) if half.is_nan() || *half <= 0.0 => {
+                refuse("the rows in which a weight halves", half.to_string(), "a positive number")
+            }
+            _ if self.restarts == 0 => refuse("the number of restarts", "0".to_owned(), "at least one"),
+            _ if !(0.0..=0.5).contains(&self.hold_out) => {
+                refuse("the share of rows held out", self.hold_out.to_string(), "0 to 0.5")
+            }
+            _ if self.linear && self.coefficients == Coefficients::Searched => {
+                refuse("the linear head", "on".to_owned(), "off, where coefficients are searched")
+            }
+            _ if self.heads == 0 && self.coefficients == Coefficients::Searched => {
+                refuse("the number of heads", "0".to_owned(), "at least one, where coefficients are searched")
+            }
+            _ => Ok(()),
+        }
+    }
+}

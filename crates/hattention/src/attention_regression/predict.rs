@@ -1,0 +1,145 @@
+//! Predictions of new rows.
+
+use rayon::prelude::*;
+
+use super::across::{Across, Table};
+use super::exponential::dispatch;
+use super::fit::{AttentionRegression, check};
+use super::options::Score;
+use super::pairs::{HELD, Keys};
+use crate::error::Error;
+use crate::interrupt::checked;
+
+/// Keys and values of a head, as new rows read them.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub(super) keys: Keys,
+    /// What is added to the exponent of a key; `−∞` beyond the last row.
+    pub(super) added: Vec<f64>,
+    values: Vec<f64>,
+    power: u32,
+}
+
+impl Memory {
+    /// What four queries read.
+    fn read(&self, queries: [&[f64]; HELD]) -> [f64; HELD] {
+        let mut reads = [0.0; HELD];
+        let Self { keys, added, values, power } = self;
+        let table = Table { keys: &keys.data, padded: keys.padded, added, values, power: *power };
+        dispatch(Across { table, queries, reads: &mut reads });
+        reads
+    }
+}
+
+impl Memory {
+    /// The weights of all rows for a query, which sum to one.
+    pub(super) fn softmax(&self, query: &[f64]) -> Vec<f64> {
+        let rows = self.keys.rows;
+        let mut scores = if self.power > 0 { vec![1.0; rows] } else { self.added[..rows].to_vec() };
+        for (c, q) in query.iter().enumerate() {
+            scores.iter_mut().zip(self.keys.column(c)).for_each(|(s, k)| *s += q * k);
+        }
+        if self.power > 0 {
+            let there = |added: &f64| f64::from(*added > f64::NEG_INFINITY);
+            scores.iter_mut().zip(&self.added).for_each(|(s, a)| *s = there(a) * s.powi(self.power as i32));
+        } else {
+            let largest = scores.iter().fold(f64::NEG_INFINITY, |most, s| most.max(*s));
+            scores.iter_mut().for_each(|s| *s = libm::exp(*s - largest));
+        }
+        let sum: f64 = scores.iter().sum();
+        if sum > 0.0 {
+            scores.iter_mut().for_each(|s| *s /= sum);
+        }
+        scores
+    }
+}
+
+impl AttentionRegression {
+    /// Predictions of rows.
+    ///
+    /// # Shapes
+    /// As many columns as in the fit, each `[rows]`; the result: `[rows]`.
+    ///
+    /// # Numerics
+    /// `M n P` multiplications and `M n` exponentials a row, in vectors; every new row reads all training rows, under
+    /// [`Mask::Window`](super::Mask::Window) the last of them, under [`Mask::Decay`](super::Mask::Decay) as the row after the
+    /// last would.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other columns, [`Error::NonFinite`] for NaN or infinity.
+    pub fn predict(&self, columns: &[&[f64]]) -> Result<Vec<f64>, Error> {
+        let rows = self.check(columns)?;
+        let memories = self.memories();
+        let of_group = |group: usize| -> Vec<f64> {
+            let first = HELD * group;
+            let members = HELD.min(rows - first);
+            // (The last row stands in for those that are missing.)
+            let inputs: [Vec<f64>; HELD] = std::array::from_fn(|row| self.input(columns, first + row.min(members - 1)));
+            let mut sums: Vec<f64> = inputs.iter().map(|x| self.linear(x)).collect();
+            for ((memory, factor), alpha) in memories.iter().zip(&self.parameters.factors).zip(&self.mixture.heads) {
+                let queries: [Vec<f64>; HELD] = std::array::from_fn(|row| query(factor, &inputs[row]));
+                let read = memory.read([&queries[0], &queries[1], &queries[2], &queries[3]]);
+                sums.iter_mut().zip(read).for_each(|(sum, z)| *sum += alpha * z);
+            }
+            sums[..members].iter().map(|z| self.target_mean + self.target_scale * z).collect()
+        };
+        let groups: Vec<Vec<f64>> = (0..rows.div_ceil(HELD)).into_par_iter().map(checked(of_group)).collect();
+        Ok(groups.concat())
+    }
+
+    /// Rows of columns that are as in the fit.
+    pub(super) fn check(&self, columns: &[&[f64]]) -> Result<usize, Error> {
+        let expected = self.inputs.columns;
+        if columns.len() != expected {
+            return Err(Error::Shape { what: "the columns", expected, got: columns.len() });
+        }
+        let rows = columns.first().map_or(0, |column| column.len());
+        check(columns, rows)?;
+        Ok(rows)
+    }
+
+    /// A row, standardised.
+    pub(super) fn input(&self, columns: &[&[f64]], row: usize) -> Vec<f64> {
+        columns.iter().zip(self.means.iter().zip(&self.scales)).map(|(c, (m, s))| (c[row] - m) / s).collect()
+    }
+
+    /// The constant and the linear head.
+    pub(super) fn linear(&self, input: &[f64]) -> f64 {
+        self.mixture.constant + self.mixture.slopes.iter().zip(input).map(|(b, x)| b * x).sum::<f64>()
+    }
+
+    /// Keys and values of all heads.
+    pub(super) fn memories(&self) -> Vec<Memory> {
+        self.parameters.factors.iter().map(|factor| self.memory(factor)).collect()
+    }
+
+    fn memory(&self, factor: &[Vec<f64>]) -> Memory {
+        let keys = Keys::of(self.inputs.rows, &self.inputs.keyed(factor));
+        let rows = keys.rows;
+        let oldest = self.oldest();
+        let decay = super::fit::decay(&self.options.mask);
+        let own = |i: usize| match self.options.score {
+            _ if i < oldest || i >= rows => f64::NEG_INFINITY,
+            Score::Distance => keys.half_norms[i] - decay * (rows - i) as f64,
+            Score::Dot | Score::Polynomial { .. } => -decay * (rows - i) as f64,
+        };
+        let added = (0..keys.padded).map(own).collect();
+        let mut values = self.targets.clone();
+        values.resize(keys.padded, 0.0);
+        Memory { keys, added, values, power: self.options.score.power() }
+    }
+
+    /// The first row that new rows read.
+    pub(super) fn oldest(&self) -> usize {
+        match self.options.mask {
+            super::Mask::Window(window) => self.inputs.rows.saturating_sub(window),
+            _ => 0,
+        }
+    }
+}
+
+/// `Lᵀx`.
+pub(super) fn query(factor: &[Vec<f64>], input: &[f64]) -> Vec<f64> {
+    let width = input.len();
+    (0..width).map(|c| (c..width).map(|p| factor[p][c] * input[p]).sum()).collect()
+}
