@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hattention::Aliased;
 use hattention_table::regression::{Amount, Failure, SolveOptions};
 
+pub use crate::attend::args::AttendCommand;
 pub use crate::cluster::ClusterCommand;
 pub use crate::roll::RollArgs;
 pub use crate::transformer::args::TransformerCommand;
@@ -51,6 +52,9 @@ pub enum Command {
     Test(TestArgs),
     /// Check the digits of this build on this machine against NIST's reference sets.
     Selftest(SelftestArgs),
+    /// Attention regression: softmax attention over the training rows by learned metrics, beside a linear head.
+    #[command(subcommand)]
+    Attend(AttendCommand),
     /// The machines of a cluster, for `hat fit --on`.
     #[command(subcommand)]
     Cluster(ClusterCommand),

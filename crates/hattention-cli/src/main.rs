@@ -2,6 +2,7 @@
 
 mod args;
 mod asked;
+mod attend;
 mod by;
 mod cluster;
 mod drift;
@@ -69,6 +70,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Test(args) => hypothesis::run(args),
         Command::Selftest(args) => selftest::run(args.json),
         Command::Cluster(command) => cluster::run(command),
+        Command::Attend(command) => attend::run(command, cli.quiet),
         Command::Lab(command) => lab::run(command, cli.quiet),
         Command::Transformer(command) => transformer::run(command, cli.quiet),
     }?;

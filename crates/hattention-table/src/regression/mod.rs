@@ -11,6 +11,7 @@
 
 pub mod absorb;
 pub mod amount;
+pub mod attend;
 pub mod drift;
 pub mod explain;
 pub mod failure;

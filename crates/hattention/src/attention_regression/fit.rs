@@ -5,6 +5,7 @@ use super::head::{Inputs, Reading};
 use super::minimise::{Ended, Limits, Minimum, minimise};
 use super::objective::{At, Mixture, Parameters, Problem};
 use super::options::{Mask, Options};
+use super::sample::Sampled;
 use super::scope::Scope;
 use super::start::start;
 use crate::error::Error;
@@ -47,6 +48,11 @@ pub struct Report {
     pub isolated: usize,
     /// Heads that read the same for all rows: their metric is all but zero.
     pub collapsed: Vec<usize>,
+    /// Shares of the fitted values' variance: of the linear head, then of the heads; they sum to one. (The covariance of a part
+    /// with the fitted values over their variance: a share may be negative.)
+    pub shares: Vec<f64>,
+    /// What came of fitting metrics with some of the rows, if they were.
+    pub sampled: Option<Sampled>,
 }
 
 /// A head whose values vary less than this share of the target's deviation reads the same everywhere.
@@ -107,6 +113,12 @@ impl AttentionRegression {
     /// Coefficients of the linear head, by column, in the units of the data; empty without one.
     pub fn slopes(&self) -> Vec<f64> {
         self.mixture.slopes.iter().zip(&self.scales).map(|(b, scale)| self.target_scale * b / scale).collect()
+    }
+
+    /// Metrics Ω of the heads, in units of the inputs' deviations (of the inputs themselves, unless they were standardised):
+    /// a distance is `(x − x')ᵀ Ω (x − x')`. Shape: `[heads][columns][columns]`.
+    pub fn metrics(&self) -> Vec<Vec<Vec<f64>>> {
+        self.parameters.metrics()
     }
 
     /// The options that it was fitted with.
@@ -172,6 +184,22 @@ impl Prepared {
         Problem { inputs: &self.inputs, targets: &self.targets, reading, options }
     }
 
+    fn shares(&self, at: &At) -> Vec<f64> {
+        let rows = self.inputs.rows;
+        let mut line = vec![0.0; rows];
+        for (p, slope) in at.mixture.slopes.iter().enumerate() {
+            line.iter_mut().zip(self.inputs.column(p)).for_each(|(sum, x)| *sum += slope * x);
+        }
+        let heads = at.mixture.heads.iter().zip(&at.reads);
+        let heads = heads.map(|(alpha, read)| read.values.iter().map(|z| alpha * z).collect::<Vec<f64>>());
+        let parts: Vec<Vec<f64>> = std::iter::once(line).chain(heads).collect();
+        let fitted: Vec<f64> = (0..rows).map(|i| parts.iter().map(|part| part[i]).sum()).collect();
+        let mean = fitted.iter().sum::<f64>() / rows as f64;
+        let with = |part: &[f64]| part.iter().zip(&fitted).map(|(p, f)| p * (f - mean)).sum::<f64>();
+        let total = with(&fitted);
+        parts.iter().map(|part| if total > 0.0 { with(part) / total } else { 0.0 }).collect()
+    }
+
     fn finish(self, options: Options, found: Found, at: At) -> AttentionRegression {
         let flat = |values: &[f64]| {
             let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), z| (a.min(*z), b.max(*z)));
@@ -186,6 +214,8 @@ impl Prepared {
             converged: ended != Ended::Limit,
             isolated: at.reads.iter().map(|read| read.isolated).max().unwrap_or(0),
             collapsed: (0..options.heads).filter(|m| flat(&at.reads[*m].values)).collect(),
+            shares: self.shares(&at),
+            sampled: None,
         };
         let Self { means, scales, target_mean, target_scale, inputs, targets, order, scope } = self;
         let (mixture, parameters) = (at.mixture, found.parameters);
@@ -278,7 +308,7 @@ fn held_out(columns: &[&[f64]], target: &[f64], options: &Options, whole: &Prepa
 }
 
 /// The order in which rows are kept, and which of them read which.
-fn scope(rows: usize, mask: &Mask) -> Result<(Vec<usize>, Scope), Error> {
+pub(super) fn scope(rows: usize, mask: &Mask) -> Result<(Vec<usize>, Scope), Error> {
     let order: Vec<usize> = (0..rows).collect();
     Ok(match mask {
         Mask::Others => (order, Scope::of(rows, true, false, |i| 0..i)),

@@ -11,7 +11,7 @@ pub(super) struct Split {
 
 /// Some rows held out.
 pub(super) fn held_out(rows: usize, count: usize, options: &Options) -> Split {
-    if in_time(&options.mask) {
+    if options.mask.in_time() {
         return Split { train: (0..rows - count).collect(), test: (rows - count..rows).collect() };
     }
     let mut held = vec![false; rows];
@@ -30,7 +30,7 @@ pub(super) fn held_out(rows: usize, count: usize, options: &Options) -> Split {
 /// Folds: every row is predicted once by those of the other folds, or, in time, rows of the later half by those before them.
 pub(super) fn folds(rows: &[usize], count: usize, options: &Options) -> Vec<Split> {
     let all = rows.len();
-    if in_time(&options.mask) {
+    if options.mask.in_time() {
         let first = all / 2;
         let edge = |k: usize| first + k * (all - first) / count;
         let fold = |k: usize| Split { train: rows[..edge(k)].to_vec(), test: rows[edge(k)..edge(k + 1)].to_vec() };
@@ -57,7 +57,7 @@ pub(super) fn sample(rows: usize, most: usize, options: &Options) -> Vec<usize> 
     if rows <= most {
         return (0..rows).collect();
     }
-    if in_time(&options.mask) {
+    if options.mask.in_time() {
         return (rows - most..rows).collect();
     }
     let mut taken = Vec::with_capacity(most);
@@ -69,10 +69,6 @@ pub(super) fn sample(rows: usize, most: usize, options: &Options) -> Vec<usize> 
     }
     taken.sort_unstable();
     taken
-}
-
-fn in_time(mask: &Mask) -> bool {
-    matches!(mask, Mask::Before | Mask::Window(_) | Mask::Decay(_))
 }
 
 /// The mask of some of the rows.

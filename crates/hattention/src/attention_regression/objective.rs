@@ -18,14 +18,23 @@ pub(super) struct Problem<'a> {
 
 /// What a search moves.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     /// A factor of the metric a head, lower triangular, `[p][c]`.
-    pub(super) factors: Vec<Vec<Vec<f64>>>,
+    pub(crate) factors: Vec<Vec<Vec<f64>>>,
     /// Coefficients of the heads, where they are searched; empty where they are solved for.
-    pub(super) heads: Vec<f64>,
+    pub(crate) heads: Vec<f64>,
 }
 
 impl Parameters {
+    /// `L Lᵀ` of every head.
+    pub(super) fn metrics(&self) -> Vec<Vec<Vec<f64>>> {
+        let metric = |factor: &Vec<Vec<f64>>| {
+            let entry = |p: &Vec<f64>, q: &Vec<f64>| p.iter().zip(q).map(|(a, b)| a * b).sum();
+            factor.iter().map(|p| factor.iter().map(|q| entry(p, q)).collect()).collect()
+        };
+        self.factors.iter().map(metric).collect()
+    }
+
     pub(super) fn flat(&self) -> Vec<f64> {
         let rows = self.factors.iter().flat_map(|factor| factor.iter().enumerate());
         rows.flat_map(|(p, row)| row[..=p].iter().copied()).chain(self.heads.iter().copied()).collect()
@@ -45,12 +54,12 @@ impl Parameters {
 
 /// The coefficients of everything that the heads are combined with.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Mixture {
-    pub(super) constant: f64,
+pub(crate) struct Mixture {
+    pub(crate) constant: f64,
     /// Of the inputs; empty without a linear head.
-    pub(super) slopes: Vec<f64>,
+    pub(crate) slopes: Vec<f64>,
     /// Of the heads, α.
-    pub(super) heads: Vec<f64>,
+    pub(crate) heads: Vec<f64>,
 }
 
 /// The loss at some metrics, and what belongs to it.

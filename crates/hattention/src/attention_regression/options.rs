@@ -1,5 +1,7 @@
 //! How an attention regression is fitted.
 
+use std::fmt;
+
 use crate::error::Error;
 
 /// What a head's weights are made of.
@@ -17,9 +19,29 @@ pub enum Score {
 }
 
 impl Score {
+    /// The score of a word: `distance`, `softmax`, `polynomial` or `polynomial:D`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "distance" => Some(Self::Distance),
+            "softmax" => Some(Self::Dot),
+            "polynomial" => Some(Self::Polynomial { degree: 2 }),
+            _ => text.strip_prefix("polynomial:")?.parse().ok().map(|degree| Self::Polynomial { degree }),
+        }
+    }
+
     /// The power of polynomial scores, or zero.
     pub(super) fn power(self) -> u32 {
         if let Self::Polynomial { degree } = self { degree } else { 0 }
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Distance => write!(f, "distance"),
+            Self::Dot => write!(f, "softmax"),
+            Self::Polynomial { degree } => write!(f, "polynomial:{degree}"),
+        }
     }
 }
 
@@ -38,6 +60,39 @@ pub enum Mask {
     Decay(f64),
     /// Those of other blocks; one number a row says which it is in.
     Blocks(Vec<u64>),
+}
+
+impl Mask {
+    /// The mask of a word: `loo`, `self`, `causal`, `window:W`, `decay:H` or `block`, whose blocks are none yet.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None if text == "loo" => Some(Self::Others),
+            None if text == "self" => Some(Self::All),
+            None if text == "causal" => Some(Self::Before),
+            None if text == "block" => Some(Self::Blocks(Vec::new())),
+            Some(("window", rows)) => rows.parse().ok().map(Self::Window),
+            Some(("decay", rows)) => rows.parse().ok().map(Self::Decay),
+            _ => None,
+        }
+    }
+
+    /// Whether rows are in the order of time.
+    pub fn in_time(&self) -> bool {
+        matches!(self, Self::Before | Self::Window(_) | Self::Decay(_))
+    }
+}
+
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Others => write!(f, "loo"),
+            Self::All => write!(f, "self"),
+            Self::Before => write!(f, "causal"),
+            Self::Window(rows) => write!(f, "window:{rows}"),
+            Self::Decay(rows) => write!(f, "decay:{rows:?}"),
+            Self::Blocks(_) => write!(f, "block"),
+        }
+    }
 }
 
 /// What is minimised over metrics; `S = mean e² + τ Σ α²` in units of the target's variance, n rows.
@@ -149,7 +204,11 @@ impl Options {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// Refuses options that mean nothing, alone or together.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] with what is allowed.
+    pub fn check(&self) -> Result<(), Error> {
         for (name, value) in [
             ("the penalty on metrics", self.penalty),
             ("the penalty on heads", self.mixing),

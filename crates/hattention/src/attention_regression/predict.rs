@@ -32,8 +32,22 @@ impl Memory {
 }
 
 impl Memory {
+    /// What a query reads of the rows that it may; the mean, zero, if there are none.
+    pub(super) fn read_of(&self, query: &[f64], may: impl Fn(usize) -> bool, targets: &[f64]) -> f64 {
+        let (mut weights, mut weighted) = (0.0, 0.0);
+        for (j, weight) in self.softmax_of(query, &may).into_iter().enumerate() {
+            weights += weight;
+            weighted += weight * targets[j];
+        }
+        if weights > 0.0 { weighted / weights } else { 0.0 }
+    }
+
     /// The weights of all rows for a query, which sum to one.
     pub(super) fn softmax(&self, query: &[f64]) -> Vec<f64> {
+        self.softmax_of(query, &|_| true)
+    }
+
+    fn softmax_of(&self, query: &[f64], may: &dyn Fn(usize) -> bool) -> Vec<f64> {
         let rows = self.keys.rows;
         let mut scores = if self.power > 0 { vec![1.0; rows] } else { self.added[..rows].to_vec() };
         for (c, q) in query.iter().enumerate() {
@@ -42,8 +56,11 @@ impl Memory {
         if self.power > 0 {
             let there = |added: &f64| f64::from(*added > f64::NEG_INFINITY);
             scores.iter_mut().zip(&self.added).for_each(|(s, a)| *s = there(a) * s.powi(self.power as i32));
+            scores.iter_mut().enumerate().filter(|(j, _)| !may(*j)).for_each(|(_, s)| *s = 0.0);
         } else {
-            let largest = scores.iter().fold(f64::NEG_INFINITY, |most, s| most.max(*s));
+            scores.iter_mut().enumerate().filter(|(j, _)| !may(*j)).for_each(|(_, s)| *s = f64::NEG_INFINITY);
+            // (Where there is nothing to read, zero is as good as any.)
+            let largest = scores.iter().fold(f64::NEG_INFINITY, |most, s| most.max(*s)).max(f64::MIN);
             scores.iter_mut().for_each(|s| *s = libm::exp(*s - largest));
         }
         let sum: f64 = scores.iter().sum();

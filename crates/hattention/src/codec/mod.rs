@@ -1,5 +1,6 @@
 //! Models, states and transformers as bytes: safetensors with metadata, and ONNX. Callers read and write the files.
 
+mod attention_regression;
 mod effects;
 pub mod onnx;
 mod state;
@@ -17,6 +18,7 @@ use crate::error::{Dependence, Error};
 use crate::fit::{Covariance, Fit, Vcov, covariance::Middle};
 use crate::whitening::{Method, Whitening};
 
+pub use attention_regression::{AttentionFile, Rows};
 pub use state::States;
 pub use transformer::Weights;
 

@@ -1,0 +1,181 @@
+//! `hat attend`: attention regression of files.
+
+pub mod args;
+
+use std::path::Path;
+
+use hattention::attention_regression::{AttentionRegression, Mask, Options, Score};
+use hattention_table::design::{NaPolicy, Unseen};
+use hattention_table::formula::Formula;
+use hattention_table::regression::attend::{self, AttendModel, AttendOptions, Predictor, Rows};
+use hattention_table::regression::explain::ExplainOptions;
+use hattention_table::source::{ScanOrder, Source};
+
+use crate::args::{Na, SourceArgs, UnseenArg};
+use crate::failure::Failure;
+use crate::fit::{open, open_for};
+use crate::model::read_file;
+use crate::output;
+use crate::predict::Sink;
+use crate::progress::{Progress, Terminal};
+use args::{AttendCommand, ExplainArgs, FitArgs, PredictArgs};
+
+/// Runs the command.
+pub fn run(command: &AttendCommand, quiet: bool) -> Result<(), Failure> {
+    match command {
+        AttendCommand::Fit(args) => fit(args, quiet),
+        AttendCommand::Predict(args) => predict(args, quiet),
+        AttendCommand::Explain(args) => explain(args, quiet),
+    }
+}
+
+fn fit(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
+    let asked = asked(args)?;
+    if let Some(path) = &args.output {
+        output::check_apart(path, &args.source.sources)?;
+    }
+    let formula = Formula::parse(&args.formula)?;
+    let source = open_for(&args.source, &formula, &asked.block.iter().cloned().collect::<Vec<_>>())?;
+    let mut trained = attend::fit(&formula, &source, &asked, &Terminal { quiet }).map_err(|f| f.placed(&source))?;
+    let text = if args.json { format!("{:#}\n", trained.json()) } else { trained.text() };
+    if let Some(path) = &args.output {
+        let model = &mut trained.model;
+        if !args.store_training {
+            model.rows = None;
+        }
+        output::write(path, &model.to_bytes()?)?;
+    }
+    output::print(&text)
+}
+
+/// What the options mean together.
+fn asked(args: &FitArgs) -> Result<AttendOptions, Failure> {
+    let score = Score::parse(&args.score).ok_or_else(|| {
+        Failure::usage(
+            format!("--score is `{}`, expected distance, softmax, polynomial or polynomial:4", args.score),
+            "distance is the kernel regression of a learned metric, softmax the inner product of transformers",
+        )
+    })?;
+    let (mask, block) = match args.mask.strip_prefix("block:") {
+        Some(column) if !column.is_empty() => (Some(Mask::Blocks(Vec::new())), Some(column.to_owned())),
+        _ => (Mask::parse(&args.mask).filter(|mask| !matches!(mask, Mask::Blocks(_))), None),
+    };
+    let mask = mask.ok_or_else(|| {
+        Failure::usage(
+            format!("--mask is `{}`, expected loo, self, causal, window:W, decay:H or block:COLUMN", args.mask),
+            "loo lets every row read all others",
+        )
+    })?;
+    let default = Options::default();
+    let penalty = match args.penalty.as_str() {
+        "auto" => None,
+        text => Some(text.parse().map_err(|_| {
+            let message = format!("--penalty is `{text}`, expected a number, zero or more, or `auto`");
+            Failure::usage(message, "auto chooses by cross-validation")
+        })?),
+    };
+    let options = Options {
+        heads: args.heads,
+        score,
+        mask,
+        linear: !args.no_linear,
+        penalty: penalty.unwrap_or(default.penalty),
+        mixing: args.mixing,
+        steps: args.steps,
+        restarts: args.restarts,
+        hold_out: args.hold_out,
+        seed: args.seed,
+        ..default
+    };
+    options.check()?;
+    Ok(AttendOptions {
+        options,
+        folds: penalty.is_none().then_some(args.folds),
+        folds_rows: args.folds_rows,
+        block,
+        order: args.order.clone(),
+        sample: args.sample,
+        na: if args.na == Na::Fail { NaPolicy::Fail } else { NaPolicy::Drop },
+    })
+}
+
+/// A model, the rows that it reads, and both as one.
+struct Loaded {
+    model: AttendModel,
+    train: Option<Rows>,
+}
+
+impl Loaded {
+    fn of(path: &Path, train: &[String], others: &[String], quiet: bool) -> Result<Self, Failure> {
+        let name = path.display();
+        let again = "fit it with `hat attend fit … -o FILE`";
+        let bytes =
+            read_file(path).map_err(|why| Failure::usage(format!("cannot read the model {name}: {why}"), again))?;
+        let model = AttendModel::from_bytes(&bytes).map_err(|f| {
+            Failure::usage(format!("{name} is not a usable attention regression: {}", f.message), again)
+        })?;
+        if others.iter().chain(train).filter(|source| *source == "-").count() > 1 {
+            let hint = "name a file for one of them";
+            return Err(Failure::usage("standard input is both the queries and --train", hint));
+        }
+        let train = match train {
+            [] => None,
+            sources => {
+                let args = SourceArgs { sources: sources.to_vec(), sql: None, batch_rows: None };
+                let source = open(&args, &model.table.labels())?;
+                Some(model.train(&source, &Terminal { quiet })?)
+            }
+        };
+        Ok(Self { model, train })
+    }
+
+    fn memory(&self) -> Result<&Rows, Failure> {
+        self.model.memory(self.train.as_ref())
+    }
+
+    fn regression(&self) -> Result<AttentionRegression, Failure> {
+        self.model.reading(self.memory()?)
+    }
+
+    fn open(&self, args: &SourceArgs) -> Result<Source, Failure> {
+        Ok(open(args, &self.model.table.labels())?)
+    }
+}
+
+fn predict(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
+    if let Some(path) = &args.output {
+        output::check_apart(path, &args.source.sources)?;
+        output::check_apart(path, &args.train)?;
+    }
+    let loaded = Loaded::of(&args.model, &args.train, &args.source.sources, quiet)?;
+    let regression = loaded.regression()?;
+    let source = loaded.open(&args.source)?;
+    let unseen = if args.unseen == UnseenArg::Null { Unseen::Null } else { Unseen::Error };
+    let level = args.interval.then_some(args.level);
+    let predictor = Predictor::new(&loaded.model, &regression, &source, level, unseen)?;
+    let mut sink = Sink::open(args.output.as_deref(), &predictor.names())?;
+    let progress = Progress::new(source.bytes_total(), "predicting", quiet);
+    for batch in source.scan(&predictor.columns(), ScanOrder::File)? {
+        let batch = batch?;
+        let first_row = batch.first_row.unwrap_or(0);
+        let values = predictor.predict(&batch.batch, first_row).map_err(|failure| failure.placed(&source))?;
+        sink.write(first_row, batch.batch.num_rows(), &values)?;
+        progress.add(batch.bytes);
+    }
+    drop(progress);
+    sink.finish()
+}
+
+fn explain(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
+    let sources = [args.queries.clone()];
+    let loaded = Loaded::of(&args.model, &args.train, &sources, quiet)?;
+    let queries = loaded.open(&SourceArgs { sources: sources.to_vec(), sql: None, batch_rows: None })?;
+    let options = ExplainOptions { top: args.top, limit: args.limit };
+    let regression = loaded.regression()?;
+    let watch = Terminal { quiet };
+    let explained = attend::explain(&loaded.model, &regression, loaded.memory()?, &queries, options, &watch)?;
+    if explained.more && args.limit == ExplainOptions::default().limit && !quiet {
+        eprintln!("note: the first {} queries are explained, and there are more; --limit N explains N", args.limit);
+    }
+    output::print(&if args.json { format!("{:#}\n", explained.json()) } else { explained.text() })
+}

@@ -1,0 +1,193 @@
+//! A formula and its rows to an attention regression.
+
+use hattention::Aliased;
+use hattention::attention_regression::{AttentionRegression, Chosen, Intervals, Mask, Options};
+
+use super::super::failure::{Failure, counted};
+use super::super::fit::{self, FitOptions, SolveOptions};
+use super::super::watch::Watch;
+use super::AttendModel;
+use super::rows::{Rows, Wanted};
+use crate::design::NaPolicy;
+use crate::formula::Formula;
+use crate::source::Source;
+
+/// How a formula is fitted.
+#[derive(Clone, Debug)]
+pub struct AttendOptions {
+    /// The engine's options; under a mask of blocks their column is `block`.
+    pub options: Options,
+    /// Folds of the cross-validation that chooses both penalties; none leaves them as they are.
+    pub folds: Option<usize>,
+    /// Rows that this cross-validation takes at most.
+    pub folds_rows: usize,
+    /// The column of blocks.
+    pub block: Option<String>,
+    /// The column that orders the rows.
+    pub order: Option<String>,
+    /// Rows that metrics are fitted with at most; all rows are read by predictions.
+    pub sample: Option<usize>,
+    /// What is done about rows with missing values.
+    pub na: NaPolicy,
+}
+
+impl Default for AttendOptions {
+    fn default() -> Self {
+        Self {
+            options: Options::default(),
+            folds: Some(5),
+            folds_rows: 1000,
+            block: None,
+            order: None,
+            sample: None,
+            na: NaPolicy::Drop,
+        }
+    }
+}
+
+/// Rows beyond which a fit must be asked for by number: the work grows with their square.
+pub const MOST_ROWS: usize = 20_000;
+
+/// A model, and what is shown beside it.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The model; it keeps its rows, which can be taken from it before it is written.
+    pub model: AttendModel,
+    /// How the penalties were chosen, if they were.
+    pub chosen: Option<Chosen>,
+    /// `1 − Σ e² / Σ (y − ȳ)²` of rows left out, metrics held.
+    pub r_squared: f64,
+    /// The same of rows held out by cross-validation, metrics fitted anew, where penalties were chosen.
+    pub r_squared_folds: Option<f64>,
+    /// The same of least squares, rows left out.
+    pub r_squared_linear: f64,
+    /// Root of the mean square of the errors of rows left out.
+    pub error: f64,
+}
+
+/// Fits a formula to the rows of a source.
+///
+/// # Errors
+/// Those of the formula, of reading, and of the fit.
+pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dyn Watch) -> Result<Trained, Failure> {
+    check(formula, asked)?;
+    let solve = SolveOptions { aliased: Aliased::Drop, ..SolveOptions::default() };
+    let options = FitOptions { na: asked.na, solve, ..FitOptions::default() };
+    let table = fit::fit(formula, source, &options, watch)?.model;
+    for dependence in &table.model.whitening.dependent {
+        watch.note(&format!("`{}` depends on the columns before it and is left out", dependence.column));
+    }
+    if table.model.whitening.kept.is_empty() {
+        let hint = "name columns that tell rows apart, as `y ~ x`";
+        return Err(Failure::no_answer("the formula leaves no column to attend by", hint));
+    }
+    if asked.options.mask.in_time() && asked.order.is_none() {
+        watch.note("without --order the rows are in the order of time as the source has them");
+    }
+    let wanted = Wanted { block: asked.block.as_deref(), order: asked.order.as_deref(), na: asked.na };
+    let rows = Rows::read(&table, source, wanted, watch)?;
+    let most = asked.sample.unwrap_or(MOST_ROWS);
+    if rows.target.len() > most && asked.sample.is_none() {
+        return Err(Failure::usage(
+            format!(
+                "{} are more than {MOST_ROWS}: the work of a fit grows with their square",
+                counted(rows.target.len() as u64, "row")
+            ),
+            format!(
+                "fit metrics with some of them, and let predictions read all: --sample {MOST_ROWS}; or all of them: --sample {}",
+                rows.target.len()
+            ),
+        ));
+    }
+    let mut options = asked.options.clone();
+    if let Some(blocks) = &rows.blocks {
+        options.mask = Mask::Blocks(blocks.clone());
+    }
+    let columns = rows.columns();
+    let chosen = match asked.folds {
+        Some(folds) => Some(options.choose(&columns, &rows.target, folds, asked.folds_rows)?),
+        None => None,
+    };
+    if let Some(chosen) = &chosen {
+        options = chosen.options.clone();
+    }
+    let regression = if rows.target.len() > most {
+        AttentionRegression::fit_sample(&columns, &rows.target, options, most)?
+    } else {
+        AttentionRegression::fit(&columns, &rows.target, options)?
+    };
+    tell(&regression, watch);
+    let total = total(&rows.target);
+    let squares = |errors: &[f64]| errors.iter().map(|e| e * e).sum::<f64>();
+    let errors = Intervals::of(&regression).left_out();
+    let line = Options { heads: 0, ..Options::default() };
+    let line = AttentionRegression::fit(&columns, &rows.target, line)?;
+    let share = |squares: f64| 1.0 - squares / total;
+    let count = rows.target.len() as f64;
+    let best = |chosen: &Chosen| chosen.tried.iter().map(|tried| tried.error).fold(f64::INFINITY, f64::min);
+    Ok(Trained {
+        r_squared: share(squares(&errors)),
+        r_squared_folds: chosen.as_ref().map(|chosen| share(count * best(chosen))),
+        r_squared_linear: share(squares(&Intervals::of(&line).left_out())),
+        error: (squares(&errors) / count).sqrt(),
+        chosen,
+        model: AttendModel {
+            table,
+            learned: regression.learned(),
+            block: asked.block.clone(),
+            order: asked.order.clone(),
+            rows: Some(rows),
+        },
+    })
+}
+
+fn check(formula: &Formula, asked: &AttendOptions) -> Result<(), Failure> {
+    if !formula.effects().is_empty() {
+        return Err(Failure::usage(
+            "attention regression with absorbed effects",
+            "write them as factors among the terms: y ~ x + C(g)",
+        ));
+    }
+    if formula.targets().len() != 1 {
+        return Err(Failure::usage("attention regression of several targets", "fit the targets one by one"));
+    }
+    if matches!(asked.options.mask, Mask::Blocks(_)) != asked.block.is_some() {
+        return Err(Failure::usage("a mask of blocks without their column", "write --mask block:COLUMN"));
+    }
+    if asked.order.is_some() && !asked.options.mask.in_time() {
+        return Err(Failure::usage(
+            format!("--order orders the rows for masks of time, and --mask is {}", asked.options.mask),
+            "leave it out, or use --mask causal, window:W or decay:H",
+        ));
+    }
+    Ok(())
+}
+
+/// What a user should know of a fit.
+fn tell(regression: &AttentionRegression, watch: &dyn Watch) {
+    let report = &regression.report;
+    if !report.converged {
+        watch.note(&format!(
+            "the search was still falling after {} steps ({} losses); go on with --steps {}, or start elsewhere with --seed",
+            report.steps,
+            report.evaluations,
+            4 * report.steps.max(25)
+        ));
+    }
+    if !report.collapsed.is_empty() {
+        let heads: Vec<String> = report.collapsed.iter().map(|m| (m + 1).to_string()).collect();
+        let (what, read) = if heads.len() == 1 { ("head", "reads") } else { ("heads", "read") };
+        let all = heads.len() == regression.options().heads;
+        let hint = if all { ": what is predicted is the linear head" } else { "" };
+        watch.note(&format!("{what} {} {read} the same everywhere and add nothing{hint}", heads.join(", ")));
+    }
+    if report.isolated > 0 {
+        let rows = counted(report.isolated as u64, "row");
+        watch.note(&format!("a head reads {rows} too far from all others by the nearest alone"));
+    }
+}
+
+fn total(target: &[f64]) -> f64 {
+    let mean = target.iter().sum::<f64>() / target.len() as f64;
+    target.iter().map(|y| (y - mean) * (y - mean)).sum()
+}

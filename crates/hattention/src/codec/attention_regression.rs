@@ -1,0 +1,344 @@
+//! Attention regressions as safetensors files.
+
+use std::collections::HashMap;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+use serde_json::{Value, json};
+
+use super::{
+    LARGEST_COUNT, Model, Tensors, bits, expect_finite, from_bits, indices, mismatch, missing, number, open,
+    read_matrix, read_vector,
+};
+use crate::attention_regression::objective::{Mixture, Parameters};
+use crate::attention_regression::{Coefficients, Learned, Mask, Objective, Options, Report, Sampled, Score, Start};
+use crate::error::Error;
+
+/// What such a file says it is.
+const FORMAT_NAME: &str = "hattention-attention";
+/// The version of such files that this release writes; it reads no other.
+const FORMAT_VERSION: u64 = 1;
+/// The tensor that holds the file of the least-squares model of the same design.
+const MODEL: &str = "model";
+
+/// An attention regression as a file has it.
+///
+/// # File
+/// Safetensors of doubles: `factors` (heads × columns rows, columns), `heads`, `slopes`, `constant`, `means`, `scales`,
+/// `target` (mean and scale); `model`, the bytes of the least-squares model that forms inputs from rows, if there is one; and,
+/// where the training rows are kept, `rows.inputs` (columns, rows), `rows.target` and `rows.blocks`.
+///
+/// # Example
+/// ```
+/// use hattention::attention_regression::{AttentionRegression, Options};
+/// use hattention::codec::AttentionFile;
+/// let x: Vec<f64> = (0..50).map(|i| i as f64 / 50.0).collect();
+/// let y: Vec<f64> = x.iter().map(|x| (9.0 * x).sin()).collect();
+/// let learned = AttentionRegression::fit(&[&x], &y, Options::default()).unwrap().learned();
+/// let bytes = AttentionFile { learned: learned.clone(), model: None, rows: None, extra: Default::default() }.to_bytes().unwrap();
+/// assert_eq!(AttentionFile::from_bytes(&bytes).unwrap().learned, learned);
+/// assert!(AttentionFile::from_bytes(&bytes[..100]).is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct AttentionFile {
+    /// What the fit found.
+    pub learned: Learned,
+    /// The least-squares model of the same design: what forms inputs from rows of a table.
+    pub model: Option<Model>,
+    /// The training rows, where they are kept.
+    pub rows: Option<Rows>,
+    /// The caller's own description.
+    pub extra: Value,
+}
+
+/// Training rows: what predictions are made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// Inputs by columns, in their own units. Shape: `[columns][rows]`.
+    pub inputs: Vec<Vec<f64>>,
+    /// Targets. Shape: `[rows]`.
+    pub target: Vec<f64>,
+    /// The block of each row, under a mask of blocks.
+    pub blocks: Option<Vec<u64>>,
+    /// The number of each row in its source.
+    pub numbers: Vec<u64>,
+}
+
+impl AttentionFile {
+    /// The regression as a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a number that is not finite, or a model that cannot be written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let Learned { options, report, rows, means, scales, target_mean, target_scale, parameters, mixture } =
+            &self.learned;
+        let width = means.len();
+        let mut tensors = Tensors::default();
+        let factors: Vec<&Vec<f64>> = parameters.factors.iter().flatten().collect();
+        expect_finite("factors", factors.iter().copied().flatten())?;
+        tensors.matrix("factors", factors.len(), width, |i, j| factors[i][j]);
+        let (constant, target) = ([mixture.constant], [*target_mean, *target_scale]);
+        let vectors: [(&str, &[f64]); 6] = [
+            ("heads", &mixture.heads),
+            ("slopes", &mixture.slopes),
+            ("constant", &constant),
+            ("means", means),
+            ("scales", scales),
+            ("target", &target),
+        ];
+        for (name, vector) in vectors {
+            expect_finite(name, vector)?;
+            tensors.vector(name, vector);
+        }
+        if let Some(model) = &self.model {
+            tensors.bytes(MODEL, model.to_bytes()?);
+        }
+        if let Some(Rows { inputs, target, blocks, numbers }) = &self.rows {
+            tensors.matrix("rows.inputs", inputs.len(), target.len(), |c, i| inputs[c][i]);
+            tensors.vector("rows.target", target);
+            let mut whole = |name: &str, values: &[u64]| {
+                let bytes: Vec<u8> = values.iter().flat_map(|b| b.to_le_bytes()).collect();
+                tensors.bytes(name, bytes);
+            };
+            whole("rows.numbers", numbers);
+            if let Some(blocks) = blocks {
+                whole("rows.blocks", blocks);
+            }
+        }
+        let report = json!({
+            "loss": bits(report.loss), "residual": bits(report.residual), "steps": report.steps,
+            "evaluations": report.evaluations, "converged": report.converged, "isolated": report.isolated,
+            "collapsed": report.collapsed, "shares": report.shares.iter().map(|s| bits(*s)).collect::<Vec<_>>(),
+            "sampled": report.sampled.map(|s| json!({
+                "rows": s.rows, "queries": s.queries, "width": bits(s.width), "error": bits(s.error),
+                "error_sample": bits(s.error_sample),
+            })),
+        });
+        let metadata = HashMap::from([
+            ("format".to_owned(), FORMAT_NAME.to_owned()),
+            ("version".to_owned(), FORMAT_VERSION.to_string()),
+            ("options".to_owned(), options_to(options).to_string()),
+            ("report".to_owned(), report.to_string()),
+            ("rows".to_owned(), rows.to_string()),
+            ("extra".to_owned(), self.extra.to_string()),
+        ]);
+        tensors.to_bytes(metadata)
+    }
+
+    /// Reads such a file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for anything that is not a whole file of this version: cut short, foreign, of another version, with
+    /// missing or wrongly shaped tensors, or numbers that are not finite.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let (metadata, tensors) = open(bytes, FORMAT_NAME, "attention", &[FORMAT_VERSION])?;
+        let options = options_from(&metadata.json("options")?).ok_or_else(|| missing("options"))?;
+        let report = report_from(&metadata.json("report")?)?;
+        let rows: usize = metadata.text("rows").parse().map_err(|_| missing("rows"))?;
+        let width = length(&tensors, "means")?;
+        if width == 0 || width > LARGEST_COUNT || options.heads > LARGEST_COUNT {
+            let got = format!("{width} columns and {} heads", options.heads);
+            return Err(mismatch(format!("1 to {LARGEST_COUNT} columns, and no more heads"), got));
+        }
+        let vector = |name: &str, length: usize| -> Result<Vec<f64>, Error> {
+            let values = read_vector(&tensors, name, length)?;
+            expect_finite(name, &values)?;
+            Ok(values)
+        };
+        let factors = read_matrix(&tensors, "factors", Some(options.heads * width), width)?;
+        expect_finite("factors", factors.iter().flatten())?;
+        let heads = vector("heads", options.heads)?;
+        let target = vector("target", 2)?;
+        let scales = vector("scales", width)?;
+        if target[1] <= 0.0 || scales.iter().any(|scale| *scale <= 0.0) {
+            return Err(mismatch("scales above zero".to_owned(), "others".to_owned()));
+        }
+        let searched = options.coefficients == Coefficients::Searched;
+        let learned = Learned {
+            parameters: Parameters {
+                factors: factors.chunks(width).map(<[Vec<f64>]>::to_vec).collect(),
+                heads: if searched { heads.clone() } else { Vec::new() },
+            },
+            mixture: Mixture {
+                constant: vector("constant", 1)?[0],
+                slopes: vector("slopes", if options.linear { width } else { 0 })?,
+                heads,
+            },
+            means: vector("means", width)?,
+            scales,
+            target_mean: target[0],
+            target_scale: target[1],
+            options,
+            report,
+            rows,
+        };
+        let model = match tensors.tensor(MODEL) {
+            Err(_) => None,
+            Ok(view) if view.dtype() == Dtype::U8 => Some(Model::from_bytes(view.data())?),
+            Ok(view) => return Err(mismatch(format!("bytes in tensor `{MODEL}`"), format!("{:?}", view.dtype()))),
+        };
+        let rows = stored(&tensors, &learned)?;
+        Ok(Self { learned, model, rows, extra: metadata.json("extra")? })
+    }
+}
+
+/// The rows that are kept in a file.
+fn stored(tensors: &SafeTensors<'_>, learned: &Learned) -> Result<Option<Rows>, Error> {
+    if tensors.tensor("rows.target").is_err() {
+        return Ok(None);
+    }
+    let target = read_vector(tensors, "rows.target", learned.rows)?;
+    let view = tensors.tensor("rows.inputs").map_err(|_| missing("rows.inputs"))?;
+    if view.shape() != [learned.columns(), learned.rows] {
+        let expected = format!("tensor `rows.inputs` of shape [{}, {}]", learned.columns(), learned.rows);
+        return Err(mismatch(expected, format!("{:?}", view.shape())));
+    }
+    let flat = read_vector(tensors, "rows.inputs", learned.columns() * learned.rows)?;
+    expect_finite("rows.target", &target)?;
+    expect_finite("rows.inputs", &flat)?;
+    let blocks = match learned.options.mask {
+        Mask::Blocks(_) => Some(whole(tensors, "rows.blocks", learned.rows)?),
+        _ => None,
+    };
+    let numbers = whole(tensors, "rows.numbers", learned.rows)?;
+    let inputs = flat.chunks(learned.rows.max(1)).map(<[f64]>::to_vec).collect();
+    Ok(Some(Rows { inputs, target, blocks, numbers }))
+}
+
+/// Whole numbers that are kept as bytes.
+fn whole(tensors: &SafeTensors<'_>, name: &str, count: usize) -> Result<Vec<u64>, Error> {
+    let view = tensors.tensor(name).map_err(|_| missing(name))?;
+    let (words, rest) = view.data().as_chunks::<8>();
+    if view.dtype() != Dtype::U8 || words.len() != count || !rest.is_empty() {
+        return Err(mismatch(format!("tensor `{name}` of {count} numbers"), format!("{:?}", view.shape())));
+    }
+    Ok(words.iter().map(|word| u64::from_le_bytes(*word)).collect())
+}
+
+fn length(tensors: &SafeTensors<'_>, name: &str) -> Result<usize, Error> {
+    Ok(tensors.tensor(name).map_err(|_| missing(name))?.shape().iter().product())
+}
+
+fn options_to(options: &Options) -> Value {
+    json!({
+        "heads": options.heads, "score": options.score.to_string(), "mask": options.mask.to_string(),
+        "linear": options.linear, "objective": options.objective == Objective::Likelihood,
+        "penalty": bits(options.penalty), "mixing": bits(options.mixing),
+        "solved": options.coefficients == Coefficients::Solved, "widths": options.start == Start::Widths,
+        "standardize": options.standardize, "steps": options.steps, "tolerance": bits(options.tolerance),
+        "restarts": options.restarts, "hold_out": bits(options.hold_out), "seed": options.seed,
+    })
+}
+
+fn options_from(value: &Value) -> Option<Options> {
+    let count = |key: &str| value[key].as_u64().and_then(|n| usize::try_from(n).ok());
+    let yes = |key: &str| value[key].as_bool();
+    let choose = |first: bool| if first { 0 } else { 1 };
+    let options = Options {
+        heads: count("heads")?,
+        score: Score::parse(value["score"].as_str()?)?,
+        mask: Mask::parse(value["mask"].as_str()?)?,
+        linear: yes("linear")?,
+        objective: [Objective::Likelihood, Objective::Squares][choose(yes("objective")?)],
+        penalty: from_bits(&value["penalty"])?,
+        mixing: from_bits(&value["mixing"])?,
+        coefficients: [Coefficients::Solved, Coefficients::Searched][choose(yes("solved")?)],
+        start: [Start::Widths, Start::Whitened][choose(yes("widths")?)],
+        standardize: yes("standardize")?,
+        steps: count("steps")?,
+        tolerance: from_bits(&value["tolerance"])?,
+        restarts: count("restarts")?,
+        hold_out: from_bits(&value["hold_out"])?,
+        seed: value["seed"].as_u64()?,
+    };
+    options.check().ok().map(|()| options)
+}
+
+fn report_from(value: &Value) -> Result<Report, Error> {
+    let count_in =
+        |value: &Value, key: &'static str| value[key].as_u64().map(|n| n as usize).ok_or_else(|| missing(key));
+    let count = |key: &'static str| count_in(value, key);
+    let shares = value["shares"].as_array().and_then(|shares| shares.iter().map(from_bits).collect::<Option<_>>());
+    let sampled = match &value["sampled"] {
+        Value::Null => None,
+        sampled => Some(Sampled {
+            rows: count_in(sampled, "rows")?,
+            queries: count_in(sampled, "queries")?,
+            width: number(sampled, "width")?,
+            error_sample: number(sampled, "error_sample")?,
+            error: number(sampled, "error")?,
+        }),
+    };
+    Ok(Report {
+        loss: number(value, "loss")?,
+        residual: number(value, "residual")?,
+        steps: count("steps")?,
+        evaluations: count("evaluations")?,
+        converged: value["converged"].as_bool().ok_or_else(|| missing("converged"))?,
+        isolated: count("isolated")?,
+        collapsed: indices(&value["collapsed"]).ok_or_else(|| missing("collapsed"))?,
+        shares: shares.ok_or_else(|| missing("shares"))?,
+        sampled,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention_regression::AttentionRegression;
+
+    fn example(mask: Mask) -> (AttentionRegression, Vec<Vec<f64>>, Vec<f64>) {
+        let columns: Vec<Vec<f64>> =
+            (0..2).map(|c| (0..40).map(|i| ((i * (c + 3)) as f64 * 0.7).sin()).collect()).collect();
+        let target: Vec<f64> = (0..40).map(|i| columns[0][i].powi(2) + 0.1 * columns[1][i]).collect();
+        let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
+        let options = Options { mask, heads: 2, score: Score::Dot, ..Options::default() };
+        let model = AttentionRegression::fit(&inputs, &target, options).unwrap();
+        (model, columns, target)
+    }
+
+    #[test]
+    fn files_read_back_to_the_same_predictions_with_rows_and_without() {
+        let blocks: Vec<u64> = (0..40).map(|i| i % 4).collect();
+        for mask in [Mask::Others, Mask::Window(9), Mask::Decay(3.5), Mask::Blocks(blocks.clone())] {
+            let (model, inputs, target) = example(mask.clone());
+            let blocks = matches!(mask, Mask::Blocks(_)).then(|| blocks.clone());
+            let rows = Rows { inputs, target, blocks, numbers: (1..=40).collect() };
+            for kept in [None, Some(rows.clone())] {
+                let file = AttentionFile { learned: model.learned(), model: None, rows: kept, extra: json!({"a": 1}) };
+                let bytes = file.to_bytes().unwrap();
+                assert_eq!(bytes, file.to_bytes().unwrap());
+                let back = AttentionFile::from_bytes(&bytes).unwrap();
+                assert_eq!((&back.learned, &back.rows, &back.extra), (&file.learned, &file.rows, &file.extra));
+                let Rows { inputs, target, blocks, .. } = back.rows.unwrap_or(rows.clone());
+                let inputs: Vec<&[f64]> = inputs.iter().map(|c| &c[..]).collect();
+                let again = back.learned.with_rows(&inputs, &target, blocks).unwrap();
+                let new: [&[f64]; 2] = [&[0.3], &[-0.8]];
+                assert_eq!(again.predict(&new).unwrap(), model.predict(&new).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_refused() {
+        let (model, _, _) = example(Mask::Others);
+        let file = AttentionFile { learned: model.learned(), model: None, rows: None, extra: Value::Null };
+        let bytes = file.to_bytes().unwrap();
+        for cut in [0, 7, 100, bytes.len() - 1] {
+            assert!(AttentionFile::from_bytes(&bytes[..cut]).is_err(), "{cut}");
+        }
+        assert!(Model::from_bytes(&bytes).is_err());
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        for (from, to) in
+            [("softmax", "sofTmax"), (r#"heads\":2"#, r#"heads\":3"#), ("\"version\":\"1\"", "\"version\":\"9\"")]
+        {
+            let place = text.find(from).unwrap_or_else(|| panic!("{from}"));
+            let mut changed = bytes.clone();
+            changed[place..place + to.len()].copy_from_slice(to.as_bytes());
+            assert!(AttentionFile::from_bytes(&changed).is_err(), "{from}");
+        }
+        let mut broken = file.clone();
+        broken.learned.mixture.constant = f64::NAN;
+        assert!(broken.to_bytes().is_err());
+    }
+}
