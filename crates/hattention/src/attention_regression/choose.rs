@@ -19,7 +19,7 @@ pub struct Tried {
 /// What cross-validation chose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chosen {
-    /// The options, with the penalties that predicted best.
+    /// The options, with the penalties that predicted best and the path to them.
     pub options: Options,
     /// All that were tried, in their order.
     pub tried: Vec<Tried>,
@@ -35,8 +35,8 @@ const STEPS: usize = 8;
 impl Options {
     /// Penalties about these that predict rows held out best, by cross-validation with so many folds.
     ///
-    /// Steps of a factor 2.5 in λ, then of 3 in τ, then in λ again, are taken as long as rows held out are predicted better; fits
-    /// and the rows that they predict are no more than `most` together. Under the likelihood λ and τ do not depend on the number of rows, so that what is
+    /// Steps of a factor 2.5 in λ, then of 3 in τ, then in λ again, are taken as long as rows held out are predicted better, every search
+    /// from where that of the best penalties so far ended; fits and the rows that they predict are no more than `most` together. Under the likelihood λ and τ do not depend on the number of rows, so that what is
     /// best for some is good for all. Folds are drawn at random; whole blocks under [`Mask::Blocks`](super::Mask::Blocks); where
     /// rows read those before them, rows of the later half are predicted by fits of those before.
     ///
@@ -66,8 +66,12 @@ impl Options {
             return Err(Error::Parameter { name: "the number of folds", got: count.to_string(), allowed });
         }
         let splits = folds::folds(&rows, count, self);
-        let mut tried = vec![self.tried(columns, target, &splits)?];
-        let mut best = tried[0];
+        let folds: Vec<Fold> = splits.iter().map(|split| Fold::of(columns, target, split, self)).collect();
+        let mut search = Search { folds, tried: Vec::new(), rows: 0.0 };
+        search.rows = search.folds.iter().map(|fold| fold.test_target.len() as f64).sum();
+        let mut best = search.at(self)?;
+        search.keep();
+        let mut path = self.path.clone();
         for place in [0, 1, 0] {
             for down in [true, false] {
                 let before = best;
@@ -75,20 +79,13 @@ impl Options {
                     let factor = if down { 1.0 / FACTORS[place] } else { FACTORS[place] };
                     let (mut penalty, mut mixing) = (best.penalty, best.mixing);
                     *[&mut penalty, &mut mixing][place] *= factor;
-                    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
-                    let known = tried.iter().find(|t| near(t.penalty, penalty) && near(t.mixing, mixing)).copied();
-                    let next = match known {
-                        Some(known) => known,
-                        None => {
-                            let next = Self { penalty, mixing, ..self.clone() }.tried(columns, target, &splits)?;
-                            tried.push(next);
-                            next
-                        }
-                    };
+                    let next = search.at(&Self { penalty, mixing, ..self.clone() })?;
                     if next.error.is_nan() || next.error >= best.error {
                         break;
                     }
+                    path.push((best.penalty, best.mixing));
                     best = next;
+                    search.keep();
                 }
                 if best != before {
                     break;
@@ -96,23 +93,73 @@ impl Options {
             }
         }
         let Tried { penalty, mixing, .. } = best;
-        Ok(Chosen { options: Self { penalty, mixing, ..self.clone() }, tried, rows: rows.len() })
+        let options = Self { penalty, mixing, path, ..self.clone() };
+        Ok(Chosen { options, tried: search.tried, rows: rows.len() })
+    }
+}
+
+/// Rows that are fitted, and rows that are predicted.
+struct Fold {
+    train: Vec<Vec<f64>>,
+    train_target: Vec<f64>,
+    test: Vec<Vec<f64>>,
+    test_target: Vec<f64>,
+    mask: Mask,
+    /// The last fit, and that of the best penalties so far.
+    last: Option<AttentionRegression>,
+    best: Option<AttentionRegression>,
+}
+
+impl Fold {
+    fn of(columns: &[&[f64]], target: &[f64], split: &folds::Split, options: &Options) -> Self {
+        let (train, train_target) = folds::rows(columns, target, &split.train);
+        let (test, test_target) = folds::rows(columns, target, &split.test);
+        let mask = folds::mask(&options.mask, &split.train);
+        Self { train, train_target, test, test_target, mask, last: None, best: None }
     }
 
-    fn tried(&self, columns: &[&[f64]], target: &[f64], splits: &[folds::Split]) -> Result<Tried, Error> {
-        let (mut squares, mut rows) = (0.0, 0);
-        for split in splits {
-            let (train, train_target) = folds::rows(columns, target, &split.train);
-            let (test, test_target) = folds::rows(columns, target, &split.test);
-            let train: Vec<&[f64]> = train.iter().map(|column| &column[..]).collect();
-            let test: Vec<&[f64]> = test.iter().map(|column| &column[..]).collect();
-            let options = Self { mask: folds::mask(&self.mask, &split.train), ..self.clone() };
-            let model = AttentionRegression::fit(&train, &train_target, options)?;
-            let predictions = model.predict(&test)?;
-            squares += predictions.iter().zip(&test_target).map(|(p, y)| (y - p) * (y - p)).sum::<f64>();
-            rows += test_target.len();
+    /// The sum of the squares of the errors of the rows held out.
+    fn error(&mut self, options: &Options) -> Result<f64, Error> {
+        let train: Vec<&[f64]> = self.train.iter().map(|column| &column[..]).collect();
+        let test: Vec<&[f64]> = self.test.iter().map(|column| &column[..]).collect();
+        let options = Options { mask: self.mask.clone(), ..options.clone() };
+        let model = match options.hold_out > 0.0 || options.restarts > 1 {
+            true => AttentionRegression::fit(&train, &self.train_target, options)?,
+            false => AttentionRegression::fit_from(&train, &self.train_target, options, self.best.as_ref())?,
+        };
+        let predictions = model.predict(&test)?;
+        self.last = Some(model);
+        Ok(predictions.iter().zip(&self.test_target).map(|(p, y)| (y - p) * (y - p)).sum())
+    }
+}
+
+/// Folds, and what was found so far.
+struct Search {
+    folds: Vec<Fold>,
+    tried: Vec<Tried>,
+    rows: f64,
+}
+
+impl Search {
+    /// The last penalties are the best so far.
+    fn keep(&mut self) {
+        self.folds.iter_mut().for_each(|fold| fold.best = fold.last.take());
+    }
+
+    /// What some penalties are worth.
+    fn at(&mut self, options: &Options) -> Result<Tried, Error> {
+        let Options { penalty, mixing, .. } = *options;
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
+        if let Some(known) = self.tried.iter().find(|t| near(t.penalty, penalty) && near(t.mixing, mixing)) {
+            return Ok(*known);
         }
-        Ok(Tried { penalty: self.penalty, mixing: self.mixing, error: squares / rows as f64 })
+        let mut squares = 0.0;
+        for fold in &mut self.folds {
+            squares += fold.error(options)?;
+        }
+        let tried = Tried { penalty, mixing, error: squares / self.rows };
+        self.tried.push(tried);
+        Ok(tried)
     }
 }
 

@@ -94,13 +94,27 @@ impl AttentionRegression {
             let found = if options.hold_out > 0.0 {
                 held_out(columns, target, &options, &prepared)?
             } else {
-                prepared.problem(&options).search(|_, _| true)?
+                prepared.along(&options, None)?
             };
             if best.as_ref().is_none_or(|best| found.minimum.value < best.minimum.value) {
                 best = Some(found);
             }
         }
         let Some(found) = best else { return Err(Error::NoConvergence { steps: 0, residual: f64::NAN }) };
+        let at = prepared.problem(&options).loss(&found.parameters);
+        Ok(prepared.finish(options, found, at))
+    }
+
+    /// As [`AttentionRegression::fit`], once and without rows held out, from where another fit of the same rows ended.
+    pub(super) fn fit_from(
+        columns: &[&[f64]],
+        target: &[f64],
+        options: Options,
+        from: Option<&Self>,
+    ) -> Result<Self, Error> {
+        let prepared = Prepared::of(columns, target, &options)?;
+        let alive = |model: &&Self| model.report.collapsed.len() < options.heads;
+        let found = prepared.along(&options, from.filter(alive).map(|model| &model.parameters))?;
         let at = prepared.problem(&options).loss(&found.parameters);
         Ok(prepared.finish(options, found, at))
     }
@@ -184,6 +198,25 @@ impl Prepared {
         Problem { inputs: &self.inputs, targets: &self.targets, reading, options }
     }
 
+    /// A search along the path of the options, from some parameters or the start; from the start again where all heads have
+    /// collapsed, for they would not come back.
+    fn along(&self, options: &Options, from: Option<&Parameters>) -> Result<Found, Error> {
+        let start = start(&self.inputs, options)?;
+        let mut at = from.cloned().unwrap_or_else(|| start.clone());
+        let (mut steps, mut evaluations) = (0, 0);
+        for (penalty, mixing) in &options.path {
+            let options = Options { penalty: *penalty, mixing: *mixing, ..options.clone() };
+            let found = self.problem(&options).search(at, |_, _| true)?;
+            (steps, evaluations) = (steps + found.minimum.steps, evaluations + found.minimum.evaluations);
+            let reads = self.problem(&options).loss(&found.parameters).reads;
+            at = if reads.iter().all(|read| flat(&read.values)) { start.clone() } else { found.parameters };
+        }
+        let mut found = self.problem(options).search(at, |_, _| true)?;
+        found.minimum.steps += steps;
+        found.minimum.evaluations += evaluations;
+        Ok(found)
+    }
+
     fn shares(&self, at: &At) -> Vec<f64> {
         let rows = self.inputs.rows;
         let mut line = vec![0.0; rows];
@@ -201,10 +234,6 @@ impl Prepared {
     }
 
     fn finish(self, options: Options, found: Found, at: At) -> AttentionRegression {
-        let flat = |values: &[f64]| {
-            let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), z| (a.min(*z), b.max(*z)));
-            most - least < COLLAPSED
-        };
         let Minimum { steps, evaluations, ended, .. } = found.minimum;
         let report = Report {
             loss: at.loss,
@@ -238,10 +267,9 @@ impl Prepared {
 
 impl Problem<'_> {
     /// Parameters of a minimum of the loss; `observe` may stop the search.
-    fn search(&self, mut observe: impl FnMut(Parameters, usize) -> bool) -> Result<Found, Error> {
+    fn search(&self, start: Parameters, mut observe: impl FnMut(Parameters, usize) -> bool) -> Result<Found, Error> {
         let Options { heads, steps, tolerance, .. } = *self.options;
         let width = self.inputs.columns;
-        let start = start(self.inputs, self.options)?;
         let limits = Limits { steps, evaluations: 1 + 2 * steps, gradient: 1e-7, fall: tolerance };
         let evaluate = |flat: &[f64]| {
             let parameters = Parameters::unflat(flat, heads, width);
@@ -272,7 +300,7 @@ fn held_out(columns: &[&[f64]], target: &[f64], options: &Options, whole: &Prepa
     let prepared = Prepared::of(&train, &train_target, &options)?;
     let problem = prepared.problem(&options);
     let start = start(&prepared.inputs, &options)?;
-    let mut best = (f64::INFINITY, 0, start);
+    let mut best = (f64::INFINITY, 0, start.clone());
     let error = |parameters: &Parameters| -> Result<f64, Error> {
         let found = Found { parameters: parameters.clone(), minimum: Minimum::nowhere() };
         let model = prepared.clone().finish(options.clone(), found, problem.loss(parameters));
@@ -281,7 +309,7 @@ fn held_out(columns: &[&[f64]], target: &[f64], options: &Options, whole: &Prepa
     };
     best.0 = error(&best.2)?;
     let mut failed = None;
-    let found = problem.search(|parameters, step| {
+    let found = problem.search(start, |parameters, step| {
         match error(&parameters) {
             Ok(error) if error < best.0 => best = (error, step, parameters),
             Ok(_) => {}
@@ -305,6 +333,12 @@ fn held_out(columns: &[&[f64]], target: &[f64], options: &Options, whole: &Prepa
     }
     let minimum = Minimum { at: Vec::new(), value: best.0, steps: best.1, evaluations, ended };
     Ok(Found { parameters, minimum })
+}
+
+/// Whether a head reads the same everywhere.
+fn flat(values: &[f64]) -> bool {
+    let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), z| (a.min(*z), b.max(*z)));
+    most - least < COLLAPSED
 }
 
 /// The order in which rows are kept, and which of them read which.

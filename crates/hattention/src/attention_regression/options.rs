@@ -140,6 +140,9 @@ pub struct Options {
     pub penalty: f64,
     /// τ: penalty on the squares of the heads' coefficients.
     pub mixing: f64,
+    /// Penalties λ and τ that a search goes through before these, each from the metrics that the one before led to: the minimum
+    /// that is found depends on the way. Cross-validation gives the way that it took.
+    pub path: Vec<(f64, f64)>,
     /// Where these coefficients come from.
     pub coefficients: Coefficients,
     /// Where metrics start.
@@ -169,6 +172,7 @@ impl Default for Options {
             objective: Objective::Likelihood,
             penalty: 2.0,
             mixing: 3e-2,
+            path: Vec::new(),
             coefficients: Coefficients::Solved,
             start: Start::Widths,
             standardize: true,
@@ -193,6 +197,7 @@ impl Options {
             objective: Objective::Squares,
             penalty: 1e-3,
             mixing: 0.0,
+            path: Vec::new(),
             coefficients: Coefficients::Searched,
             start: Start::Whitened,
             standardize: false,
@@ -209,11 +214,16 @@ impl Options {
     /// # Errors
     /// [`Error::Parameter`] with what is allowed.
     pub fn check(&self) -> Result<(), Error> {
-        for (name, value) in [
+        let path = self
+            .path
+            .iter()
+            .flat_map(|(penalty, mixing)| [("a penalty of the path", *penalty), ("a penalty of the path", *mixing)]);
+        let own = [
             ("the penalty on metrics", self.penalty),
             ("the penalty on heads", self.mixing),
             ("the tolerance", self.tolerance),
-        ] {
+        ];
+        for (name, value) in own.into_iter().chain(path) {
             if !(value >= 0.0 && value.is_finite()) {
                 let allowed = "a finite number, zero or more";
                 return Err(Error::Parameter { name, got: value.to_string(), allowed });

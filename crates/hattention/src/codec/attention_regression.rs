@@ -224,6 +224,7 @@ fn options_to(options: &Options) -> Value {
         "heads": options.heads, "score": options.score.to_string(), "mask": options.mask.to_string(),
         "linear": options.linear, "objective": options.objective == Objective::Likelihood,
         "penalty": bits(options.penalty), "mixing": bits(options.mixing),
+        "path": options.path.iter().map(|(l, t)| [bits(*l), bits(*t)]).collect::<Vec<_>>(),
         "solved": options.coefficients == Coefficients::Solved, "widths": options.start == Start::Widths,
         "standardize": options.standardize, "steps": options.steps, "tolerance": bits(options.tolerance),
         "restarts": options.restarts, "hold_out": bits(options.hold_out), "seed": options.seed,
@@ -242,6 +243,11 @@ fn options_from(value: &Value) -> Option<Options> {
         objective: [Objective::Likelihood, Objective::Squares][choose(yes("objective")?)],
         penalty: from_bits(&value["penalty"])?,
         mixing: from_bits(&value["mixing"])?,
+        path: value["path"]
+            .as_array()?
+            .iter()
+            .map(|pair| Some((from_bits(&pair[0])?, from_bits(&pair[1])?)))
+            .collect::<Option<_>>()?,
         coefficients: [Coefficients::Solved, Coefficients::Searched][choose(yes("solved")?)],
         start: [Start::Widths, Start::Whitened][choose(yes("widths")?)],
         standardize: yes("standardize")?,
