@@ -1,6 +1,7 @@
 //! The program, run as a user runs it.
 
 mod absorb;
+mod attend;
 mod bad_input;
 mod classics;
 mod cluster;

@@ -1,0 +1,157 @@
+//! `hat attend`: fits, predictions and the rows behind them, with rows in the model and without, and what is refused.
+
+use serde_json::Value;
+
+use crate::support::Folder;
+
+/// Rows `y,x,z,g,day`: a wave in x that a level of g turns round, a line in z, some noise, and a cell that is missing.
+fn rows(from: usize, to: usize) -> String {
+    let unit = |i: usize, k: f64| ((i as f64 + k) * 12.9898).sin() * 43_758.545_3;
+    let unit = |i: usize, k: f64| unit(i, k) - unit(i, k).floor();
+    let mut text = "y,x,z,g,day\n".to_owned();
+    for i in from..to {
+        let (x, z) = (6.0 * unit(i, 0.0), unit(i, 1000.0));
+        let (g, sign) = [("a", 1.0), ("b", -1.0)][(2.0 * unit(i, 2000.0)) as usize];
+        let y = 10.0 + sign * x.sin() + 2.0 * z + 0.1 * (unit(i, 3000.0) - 0.5);
+        let z = if i == 17 { String::new() } else { z.to_string() };
+        text += &format!("{y},{x},{z},{g},{}\n", (i * 37) % 101);
+    }
+    text
+}
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.file("train.csv", rows(0, 150));
+    folder.file("new.csv", rows(150, 170));
+    folder
+}
+
+fn predictions(csv: &str) -> Vec<Vec<f64>> {
+    let number = |cell: &str| cell.parse().unwrap_or(f64::NAN);
+    csv.lines().skip(1).map(|line| line.split(',').map(number).collect()).collect()
+}
+
+#[test]
+fn a_model_with_its_rows_and_one_without_predict_and_explain_the_same() {
+    let folder = folder();
+    let fit = ["attend", "fit", "y ~ x + z + g", "train.csv", "--penalty", "0.5", "--heads", "3"];
+    let json: Value =
+        serde_json::from_str(&folder.done(&[&fit[..], &["-o", "bare.hat", "--json", "--quiet"]].concat())).unwrap();
+    let text = folder.done(&[&fit[..], &["-o", "full.hat", "--store-training"]].concat());
+    assert!(text.contains("149 rows (1 left out for missing values), 3 inputs; 3 heads by distance"), "{text}");
+    assert_eq!((&json["n"], &json["dropped_rows"]), (&149.into(), &1.into()));
+    assert!(json["r_squared_loo"].as_f64() > Some(0.9) && json["r_squared_loo_least_squares"].as_f64() < Some(0.8));
+    assert_eq!(json["inputs"], serde_json::json!(["x", "z", "gb"]));
+    let shares: f64 = json["heads"].as_array().unwrap().iter().map(|head| head["share"].as_f64().unwrap()).sum();
+    assert!((shares + json["linear"]["share"].as_f64().unwrap() - 1.0).abs() < 1e-9);
+    // Which is the size of a few numbers, and no row is in it.
+    let bare = std::fs::read(folder.path("bare.hat")).unwrap();
+    assert!(
+        bare.len() < 12_000 && std::fs::metadata(folder.path("full.hat")).unwrap().len() > bare.len() as u64 + 5000
+    );
+
+    folder.refused(
+        &["attend", "predict", "bare.hat", "new.csv"],
+        2,
+        &["no training rows", "--train", "--store-training"],
+    );
+    let bare = folder.done(&["attend", "predict", "bare.hat", "new.csv", "--train", "train.csv", "--interval"]);
+    let full = folder.done(&["attend", "predict", "full.hat", "new.csv", "--interval"]);
+    assert_eq!(bare, full);
+    let found = predictions(&full);
+    let truth = predictions(&std::fs::read_to_string(folder.path("new.csv")).unwrap());
+    assert_eq!(found.len(), truth.len());
+    let inside = found.iter().zip(&truth).filter(|(p, t)| p[2] <= t[0] && t[0] <= p[3]).count();
+    assert!(inside >= 17, "{inside}");
+    assert!(found.iter().zip(&truth).all(|(p, t)| (p[1] - t[0]).abs() < 0.5), "{found:?}");
+
+    let explain = ["attend", "explain", "full.hat", "new.csv", "--top", "149"];
+    let text = folder.done(&[&explain[..], &["--limit", "2"]].concat());
+    assert!(
+        text.contains("Query row 1: y = ") && text.contains("effective rows") && text.contains("turnover"),
+        "{text}"
+    );
+    let json: Value = serde_json::from_str(&folder.done(&[&explain[..], &["--json"]].concat())).unwrap();
+    for (query, prediction) in json["queries"].as_array().unwrap().iter().zip(&found) {
+        let top = query["top"].as_array().unwrap();
+        let sum: f64 = top.iter().map(|row| row["contribution"].as_f64().unwrap()).sum();
+        assert!((sum - prediction[1]).abs() < 1e-9, "{sum} {prediction:?}");
+        assert!((query["leverage_sum"].as_f64().unwrap() - 1.0).abs() < 1e-9);
+        // Row 18 misses a value: it made nothing.
+        assert!(top.iter().all(|row| row["row"] != 18));
+    }
+    // Other rows under the same metrics are another memory, and that is said.
+    folder.file("later.csv", rows(200, 300));
+    let outcome = folder.hat(&["attend", "predict", "bare.hat", "new.csv", "--train", "later.csv"]);
+    assert!(outcome.code == 0 && outcome.err.contains("other rows than the fit"), "{}", outcome.err);
+}
+
+#[test]
+fn masks_of_time_and_blocks_read_their_columns_and_scores_their_words() {
+    let folder = folder();
+    let fit = |more: &[&str]| {
+        let all =
+            [&["attend", "fit", "y ~ x + z", "train.csv", "--heads", "2", "--penalty", "1", "--steps", "40"], more]
+                .concat();
+        folder.hat(&all)
+    };
+    let ordered = fit(&["--mask", "window:60", "--order", "day", "-o", "w.hat"]);
+    assert!(ordered.code == 0 && ordered.out.contains("the 60 rows before it"), "{} {}", ordered.out, ordered.err);
+    assert!(ordered.err.contains("share `day` with the row before"), "{}", ordered.err);
+    let unordered = fit(&["--mask", "decay:30"]);
+    assert!(unordered.err.contains("without --order"), "{}", unordered.err);
+    let blocks = fit(&["--mask", "block:g", "-o", "b.hat"]);
+    assert!(blocks.code == 0 && blocks.out.contains("the rows of other `g`"), "{} {}", blocks.out, blocks.err);
+    for model in ["w.hat", "b.hat"] {
+        let out = folder.done(&["attend", "predict", model, "new.csv", "--train", "train.csv", "--quiet"]);
+        assert!(predictions(&out).iter().all(|row| row[1].is_finite()), "{out}");
+    }
+    for score in ["softmax", "polynomial", "polynomial:4"] {
+        let outcome = fit(&["--score", score]);
+        assert_eq!(outcome.code, 0, "{score}: {}", outcome.err);
+    }
+    let sampled = fit(&["--sample", "60", "--json"]);
+    let json: Value = serde_json::from_str(&sampled.out).unwrap();
+    assert!(json["sample"]["rows"] == 60 && json["n"] == 149, "{}", sampled.out);
+    let unfinished = fit(&["--steps", "2"]);
+    assert!(unfinished.err.contains("still falling after 2 steps"), "{}", unfinished.err);
+    let collapsed = fit(&["--penalty", "1000"]);
+    assert!(collapsed.err.contains("heads 1, 2 read the same everywhere"), "{}", collapsed.err);
+}
+
+#[test]
+fn what_cannot_be_fitted_is_refused_with_the_way_out() {
+    let folder = folder();
+    let fit = ["attend", "fit", "y ~ x", "train.csv"];
+    let with = |more: &[&'static str]| [&fit[..], more].concat();
+    folder.refused(&with(&["--mask", "window:0"]), 2, &["window"]);
+    folder.refused(&with(&["--mask", "sideways"]), 2, &["--mask is `sideways`", "block:COLUMN"]);
+    folder.refused(&with(&["--mask", "block:nowhere"]), 2, &["nowhere"]);
+    folder.refused(&with(&["--score", "cosine"]), 2, &["--score is `cosine`"]);
+    folder.refused(&with(&["--score", "polynomial:3"]), 2, &["2 or 4"]);
+    folder.refused(&with(&["--penalty", "much"]), 2, &["--penalty is `much`"]);
+    folder.refused(&with(&["--penalty", "-1"]), 2, &[]);
+    folder.refused(&with(&["--folds", "1"]), 2, &["folds"]);
+    folder.refused(&with(&["--order", "day"]), 2, &["--mask is loo"]);
+    folder.refused(&["attend", "fit", "y ~ 1", "train.csv"], 1, &["no column to attend by"]);
+    folder.refused(&["attend", "fit", "cbind(y, z) ~ x", "train.csv"], 2, &["several targets"]);
+    folder.refused(&["attend", "fit", "y ~ x | g", "train.csv"], 2, &["absorbed effects"]);
+    folder.refused(&["attend", "fit", "y ~ x + nowhere", "train.csv"], 2, &["nowhere"]);
+    folder.file("few.csv", "y,x\n1,2\n2,3\n3,5\n");
+    folder.refused(&["attend", "fit", "y ~ x", "few.csv"], 1, &["rows"]);
+    folder.file("text.csv", "y,x\n1,2\n2,oops\n3,5\n4,1\n");
+    folder.refused(&["attend", "fit", "y ~ x", "text.csv"], 2, &["text.csv", "oops"]);
+    let mut many = "y,x\n".to_owned();
+    (0..20_001).for_each(|i| many += &format!("{},{}\n", i % 7, i % 11));
+    folder.file("many.csv", many);
+    folder.refused(&["attend", "fit", "y ~ x", "many.csv"], 2, &["20001 rows are more than 20000", "--sample 20000"]);
+    folder.done(&["fit", "y ~ x", "train.csv", "-o", "ols.hat"]);
+    folder.refused(&["attend", "predict", "ols.hat", "new.csv"], 2, &["not a usable attention regression"]);
+    folder.done(&with(&["--penalty", "1", "-o", "m.hat", "--store-training", "--steps", "5", "--quiet"]));
+    folder.refused(&["predict", "m.hat", "new.csv"], 2, &["m.hat is not a usable model"]);
+    folder.refused(&["attend", "predict", "m.hat", "new.csv", "--interval", "--level", "2"], 2, &["--level"]);
+    folder.refused(&["attend", "explain", "m.hat", "-", "--train", "-"], 2, &["standard input"]);
+    folder.file("other.csv", "a,b\n1,2\n");
+    folder.refused(&["attend", "predict", "m.hat", "other.csv"], 2, &["x"]);
+    folder.refused(&["attend", "fit", "y ~ x", "train.csv", "-o", "train.csv"], 2, &["train.csv"]);
+}
