@@ -57,7 +57,10 @@ fn main() -> Result<(), hattention::Error> {
             let model = AttentionRegression::fit(&inputs, &y, options)?;
             let seconds = start.elapsed().as_secs_f64();
             let report = &model.report;
-            println!("{} steps, {} evaluations: {seconds:.3} s, loss {:.8}", report.steps, report.evaluations, report.loss);
+            println!(
+                "{} steps, {} evaluations: {seconds:.3} s, loss {:.8}",
+                report.steps, report.evaluations, report.loss
+            );
         }
         "memory" => {
             let options = Options { heads, steps: 2, ..Options::default() };
@@ -68,7 +71,11 @@ fn main() -> Result<(), hattention::Error> {
             let model = AttentionRegression::fit(&inputs, &y, options.clone())?;
             let fit = best(5, || drop(AttentionRegression::fit(&inputs, &y, options.clone())));
             let predict = best(5, || drop(model.predict(&inputs)));
-            println!("{count} × {columns}, {heads} heads: a loss, its slope and another loss {:.1} ms; predictions {:.1} ms", 1e3 * fit, 1e3 * predict);
+            println!(
+                "{count} × {columns}, {heads} heads: a loss, its slope and another loss {:.1} ms; predictions {:.1} ms",
+                1e3 * fit,
+                1e3 * predict
+            );
         }
     }
     Ok(())

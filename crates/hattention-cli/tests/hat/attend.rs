@@ -90,30 +90,28 @@ fn a_model_with_its_rows_and_one_without_predict_and_explain_the_same() {
 fn masks_of_time_and_blocks_read_their_columns_and_scores_their_words() {
     let folder = folder();
     let fit = |more: &[&str]| {
-        let all =
-            [&["attend", "fit", "y ~ x + z", "train.csv", "--heads", "2", "--penalty", "1", "--steps", "40"], more]
-                .concat();
+        let all = [&["attend", "fit", "y ~ x + z", "train.csv", "--heads", "2"], more].concat();
         folder.hat(&all)
     };
-    let ordered = fit(&["--mask", "window:60", "--order", "day", "-o", "w.hat"]);
+    let ordered = fit(&["--penalty", "1", "--mask", "window:60", "--order", "day", "-o", "w.hat"]);
     assert!(ordered.code == 0 && ordered.out.contains("the 60 rows before it"), "{} {}", ordered.out, ordered.err);
     assert!(ordered.err.contains("share `day` with the row before"), "{}", ordered.err);
-    let unordered = fit(&["--mask", "decay:30"]);
+    let unordered = fit(&["--penalty", "1", "--mask", "decay:30"]);
     assert!(unordered.err.contains("without --order"), "{}", unordered.err);
-    let blocks = fit(&["--mask", "block:g", "-o", "b.hat"]);
+    let blocks = fit(&["--penalty", "1", "--mask", "block:g", "-o", "b.hat"]);
     assert!(blocks.code == 0 && blocks.out.contains("the rows of other `g`"), "{} {}", blocks.out, blocks.err);
     for model in ["w.hat", "b.hat"] {
         let out = folder.done(&["attend", "predict", model, "new.csv", "--train", "train.csv", "--quiet"]);
         assert!(predictions(&out).iter().all(|row| row[1].is_finite()), "{out}");
     }
     for score in ["softmax", "polynomial", "polynomial:4"] {
-        let outcome = fit(&["--score", score]);
+        let outcome = fit(&["--penalty", "1", "--score", score]);
         assert_eq!(outcome.code, 0, "{score}: {}", outcome.err);
     }
-    let sampled = fit(&["--sample", "60", "--json"]);
+    let sampled = fit(&["--penalty", "1", "--sample", "60", "--json"]);
     let json: Value = serde_json::from_str(&sampled.out).unwrap();
     assert!(json["sample"]["rows"] == 60 && json["n"] == 149, "{}", sampled.out);
-    let unfinished = fit(&["--steps", "2"]);
+    let unfinished = fit(&["--penalty", "1", "--steps", "2"]);
     assert!(unfinished.err.contains("still falling after 2 steps"), "{}", unfinished.err);
     let collapsed = fit(&["--penalty", "1000"]);
     assert!(collapsed.err.contains("heads 1, 2 read the same everywhere"), "{}", collapsed.err);

@@ -61,6 +61,10 @@ impl Options {
             return Err(Error::Shape { what: "the blocks", expected: target.len(), got: blocks.len() });
         }
         let rows = folds::sample(target.len(), most, self);
+        let coefficients = 1 + self.heads + if self.linear { columns.len() } else { 0 };
+        if rows.len() <= coefficients {
+            return Err(Error::TooFewRows { rows: rows.len() as u64, coefficients: coefficients + 1 });
+        }
         if count < 2 || count > rows.len() {
             let allowed = "two at least, and no more than rows";
             return Err(Error::Parameter { name: "the number of folds", got: count.to_string(), allowed });
