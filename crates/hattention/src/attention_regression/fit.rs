@@ -26,6 +26,8 @@ pub struct AttentionRegression {
     pub(super) scope: Scope,
     pub(super) parameters: Parameters,
     pub(super) mixture: Mixture,
+    /// Whether the rows are those of the fit.
+    pub(super) own: bool,
     /// How the fit went.
     pub report: Report,
 }
@@ -209,7 +211,7 @@ impl Prepared {
             let found = self.problem(&options).search(at, |_, _| true)?;
             (steps, evaluations) = (steps + found.minimum.steps, evaluations + found.minimum.evaluations);
             let reads = self.problem(&options).loss(&found.parameters).reads;
-            at = if reads.iter().all(|read| flat(&read.values)) { start.clone() } else { found.parameters };
+            at = if reads.iter().all(|read| flat(&read.centred)) { start.clone() } else { found.parameters };
         }
         let mut found = self.problem(options).search(at, |_, _| true)?;
         found.minimum.steps += steps;
@@ -224,7 +226,7 @@ impl Prepared {
             line.iter_mut().zip(self.inputs.column(p)).for_each(|(sum, x)| *sum += slope * x);
         }
         let heads = at.mixture.heads.iter().zip(&at.reads);
-        let heads = heads.map(|(alpha, read)| read.values.iter().map(|z| alpha * z).collect::<Vec<f64>>());
+        let heads = heads.map(|(alpha, read)| read.centred.iter().map(|z| alpha * z).collect::<Vec<f64>>());
         let parts: Vec<Vec<f64>> = std::iter::once(line).chain(heads).collect();
         let fitted: Vec<f64> = (0..rows).map(|i| parts.iter().map(|part| part[i]).sum()).collect();
         let mean = fitted.iter().sum::<f64>() / rows as f64;
@@ -242,7 +244,7 @@ impl Prepared {
             evaluations,
             converged: ended != Ended::Limit,
             isolated: at.reads.iter().map(|read| read.isolated).max().unwrap_or(0),
-            collapsed: (0..options.heads).filter(|m| flat(&at.reads[*m].values)).collect(),
+            collapsed: (0..options.heads).filter(|m| flat(&at.reads[*m].centred)).collect(),
             shares: self.shares(&at),
             sampled: None,
         };
@@ -260,6 +262,7 @@ impl Prepared {
             scope,
             parameters,
             mixture,
+            own: true,
             report,
         }
     }
@@ -270,7 +273,7 @@ impl Problem<'_> {
     fn search(&self, start: Parameters, mut observe: impl FnMut(Parameters, usize) -> bool) -> Result<Found, Error> {
         let Options { heads, steps, tolerance, .. } = *self.options;
         let width = self.inputs.columns;
-        let limits = Limits { steps, evaluations: 1 + 2 * steps, gradient: 1e-7, fall: tolerance };
+        let limits = Limits { steps, evaluations: 25 + 2 * steps, gradient: 1e-7, fall: tolerance };
         let evaluate = |flat: &[f64]| {
             let parameters = Parameters::unflat(flat, heads, width);
             let at = self.loss(&parameters);
@@ -387,7 +390,7 @@ pub(super) fn check(columns: &[&[f64]], rows: usize) -> Result<(), Error> {
 }
 
 /// Mean and standard deviation; a deviation of one for a constant.
-fn spread(column: &[f64]) -> (f64, f64) {
+pub(super) fn spread(column: &[f64]) -> (f64, f64) {
     let count = column.len() as f64;
     let mean = column.iter().sum::<f64>() / count;
     let deviation = (column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt();

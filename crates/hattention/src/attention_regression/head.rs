@@ -70,6 +70,8 @@ pub(super) struct Read {
     pub(super) sums: Vec<f64>,
     /// What row `i` read: `z_i = Σ_j G_ij w_j y_j / Σ_j G_ij w_j`; the mean of all where there is nothing to read.
     pub(super) values: Vec<f64>,
+    /// The same about the mean of what it may read ([`Scope::centred`]): a head that reads the same everywhere is zero.
+    pub(super) centred: Vec<f64>,
     /// Rows whose others are too far away for doubles: they read the nearest alone, and tell nothing of the metric.
     pub(super) isolated: usize,
 }
@@ -122,7 +124,7 @@ pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], readin
     }
     let mut isolated = 0;
     let mean = targets.iter().sum::<f64>() / inputs.rows as f64;
-    let values = (0..inputs.rows)
+    let values: Vec<f64> = (0..inputs.rows)
         .map(|i| {
             if got.weights[i] > LEAST {
                 return got.weighted[i] / got.weights[i];
@@ -132,7 +134,8 @@ pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], readin
             targets[nearest]
         })
         .collect();
-    Read { keys, weights, weighted, sums: got.weights, values, isolated }
+    let centred = values.iter().zip(scope.means(targets)).map(|(z, mean)| z - mean).collect();
+    Read { keys, weights, weighted, sums: got.weights, values, centred, isolated }
 }
 
 /// `Σ_j G_ij` times two numbers of row j, over the others that row i reads.

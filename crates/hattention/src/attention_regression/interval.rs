@@ -115,6 +115,9 @@ impl<'a> Intervals<'a> {
         let plain = 1 + mixture.slopes.len();
         let features: Vec<f64> = std::iter::once(1.0).chain(input.iter().copied()).take(plain).collect();
         let base = model.linear(input);
+        // Values about the mean without the row, as training rows read them.
+        let total: f64 = model.targets.iter().sum();
+        let centred = model.scope.centred() || model.options.mask == Mask::All;
         // Predictions without each row: the plain part, then head by head.
         let plainly = |i: usize| base - features.iter().zip(&self.changes[i]).map(|(f, c)| f * c).sum::<f64>();
         let mut without: Vec<f64> = (0..rows).map(plainly).collect();
@@ -125,7 +128,8 @@ impl<'a> Intervals<'a> {
                 let left = 1.0 - softmax[i];
                 // (A row that is all a query reads leaves it the mean.)
                 let read = if left > 1e-9 { (all - softmax[i] * model.targets[i]) / left } else { 0.0 };
-                *without += read * (mixture.heads[m] - self.changes[i][plain + m]);
+                let mean = if centred { (total - model.targets[i]) / (rows - 1) as f64 } else { 0.0 };
+                *without += (read - mean) * (mixture.heads[m] - self.changes[i][plain + m]);
             }
         }
         let ends =

@@ -1,6 +1,6 @@
 //! What a fit found, without the training rows; and rows put to it again.
 
-use super::fit::{AttentionRegression, Report, check, scope};
+use super::fit::{AttentionRegression, Report, check, scope, spread};
 use super::head::Inputs;
 use super::objective::{Mixture, Parameters};
 use super::options::{Mask, Options};
@@ -97,6 +97,22 @@ impl Learned {
             && (!self.options.standardize || inputs())
     }
 
+    /// The same metrics in the units of other rows.
+    pub(super) fn in_units_of(mut self, columns: &[&[f64]], target: &[f64]) -> Self {
+        if self.options.standardize {
+            let (means, scales): (Vec<f64>, Vec<f64>) = columns.iter().map(|column| spread(column)).unzip();
+            for factor in &mut self.parameters.factors {
+                for (row, (own, other)) in factor.iter_mut().zip(self.scales.iter().zip(&scales)) {
+                    row.iter_mut().for_each(|l| *l *= other / own);
+                }
+            }
+            (self.means, self.scales) = (means, scales);
+        }
+        (self.target_mean, self.target_scale) = spread(target);
+        self.rows = target.len();
+        self
+    }
+
     /// The regression that reads these rows: those of the fit, or others, which then are its memory under the metrics as they
     /// are. `blocks`, one number a row, are needed under [`Mask::Blocks`].
     ///
@@ -145,6 +161,7 @@ impl Learned {
             target_scale: self.target_scale,
             parameters: self.parameters.clone(),
             mixture: self.mixture.clone(),
+            own: self.trained_on(columns, target) && self.report.sampled.is_none(),
             report: self.report.clone(),
         })
     }

@@ -104,7 +104,7 @@ impl Problem<'_> {
             fitted.iter_mut().zip(self.inputs.column(p)).for_each(|(sum, x)| *sum += slope * x);
         }
         for (alpha, read) in mixture.heads.iter().zip(reads) {
-            fitted.iter_mut().zip(&read.values).for_each(|(sum, z)| *sum += alpha * z);
+            fitted.iter_mut().zip(&read.centred).for_each(|(sum, z)| *sum += alpha * z);
         }
         fitted
     }
@@ -127,7 +127,7 @@ impl Problem<'_> {
         };
         let factors = parameters.factors.par_iter().enumerate().map(checked(of_head)).collect();
         let by_coefficient = |(alpha, read): (&f64, &Read)| {
-            let along: f64 = at.residuals.iter().zip(&read.values).map(|(e, z)| e * z).sum();
+            let along: f64 = at.residuals.iter().zip(&read.centred).map(|(e, z)| e * z).sum();
             2.0 * outer * (self.options.mixing * alpha - along / rows)
         };
         let heads = parameters.heads.iter().zip(&at.reads).map(by_coefficient).collect();
@@ -138,7 +138,7 @@ impl Problem<'_> {
     pub(super) fn features<'a>(&'a self, ones: &'a [f64], reads: &'a [Read]) -> Vec<&'a [f64]> {
         let linear = if self.options.linear { self.inputs.columns } else { 0 };
         let inputs = (0..linear).map(|p| self.inputs.column(p));
-        std::iter::once(ones).chain(inputs).chain(reads.iter().map(|read| &read.values[..])).collect()
+        std::iter::once(ones).chain(inputs).chain(reads.iter().map(|read| &read.centred[..])).collect()
     }
 
     /// Their normal equations, row by row.

@@ -54,7 +54,7 @@ impl AttentionRegression {
         let own = Options { mask: folds::mask(&options.mask, &rows), ..options.clone() };
         let part = Self::fit(&some, &some_target, own)?;
         let blocks = if let super::Mask::Blocks(blocks) = &options.mask { Some(blocks.clone()) } else { None };
-        let mut all = part.learned().with_rows(columns, target, blocks)?;
+        let mut all = part.learned().in_units_of(columns, target).with_rows(columns, target, blocks)?;
         let features = 1 + columns.len() + options.heads;
         let count = (WEIGHTS / (target.len() * options.heads.max(1))).clamp(4 * features, 2000).min(target.len());
         let queries = all.places(&folds::sample(target.len(), count, &options));
@@ -76,6 +76,8 @@ impl AttentionRegression {
             (all, error, mixture, width) = (wider, next, next_mixture, width * WIDER);
         }
         all.mixture = mixture;
+        // (What the coefficients were solved at are some of the rows: predictions are no longer sums over all.)
+        all.own = false;
         all.report.residual = error;
         all.report.sampled = Some(Sampled { rows: rows.len(), queries: queries.len(), width, error_sample, error });
         Ok(all)
@@ -102,7 +104,15 @@ impl AttentionRegression {
             let mut features: Vec<f64> = std::iter::once(1.0).chain(input[..linear].iter().copied()).collect();
             for (memory, factor) in memories.iter().zip(&self.parameters.factors) {
                 let may = |j: usize| j != *at && self.scope.reads(*at, j) && allowed.is_none_or(|allowed| allowed[j]);
-                features.push(memory.read_of(&query(factor, &input), may, &self.targets));
+                let mean = if self.scope.centred() {
+                    let (count, sum) = (0..self.targets.len())
+                        .filter(|j| may(*j))
+                        .fold((0.0, 0.0), |(count, sum), j| (count + 1.0, sum + self.targets[j]));
+                    sum / f64::max(count, 1.0)
+                } else {
+                    0.0
+                };
+                features.push(memory.read_of(&query(factor, &input), may, &self.targets) - mean);
             }
             features
         };
@@ -168,6 +178,7 @@ mod tests {
             assert!(sampled.error < sampled.error_sample && sampled.width >= 1.0, "{sampled:?}");
             let whole = AttentionRegression::fit_sample(&inputs, &y, options, 1200).unwrap();
             assert!(whole.report.sampled.is_none());
+            assert!(model.learned().trained_on(&inputs, &y));
             assert!(sampled.error < 1.3 * whole.report.residual, "{sampled:?} {}", whole.report.residual);
         }
     }

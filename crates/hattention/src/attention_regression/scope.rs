@@ -49,6 +49,35 @@ impl Scope {
         }
     }
 
+    /// Whether what is read is taken about the mean of what may be read: where a row reads later ones too but not itself, that mean
+    /// alone tells its own target.
+    pub(super) fn centred(&self) -> bool {
+        self.both && !self.itself
+    }
+
+    /// Sums of a number over the rows that each row reads, where rows read each other.
+    pub(super) fn gather(&self, values: &[f64]) -> Vec<f64> {
+        let rows = values.len();
+        let mut before = vec![0.0; rows + 1];
+        (0..rows).for_each(|i| before[i + 1] = before[i] + values[i]);
+        // (Ranges begin at the first row and never end earlier than those of rows before.)
+        let after = |i: usize| self.to[..rows].partition_point(|to| *to <= i).max(i + 1);
+        (0..rows).map(|i| before[self.to[i]] + before[rows] - before[after(i)]).collect()
+    }
+
+    /// Means of the targets of the rows that each row may read; zero where that does not matter.
+    pub(super) fn means(&self, targets: &[f64]) -> Vec<f64> {
+        if !self.centred() {
+            return vec![0.0; targets.len()];
+        }
+        let counts = self.gather(&vec![1.0; targets.len()]);
+        self.gather(targets)
+            .iter()
+            .zip(counts)
+            .map(|(sum, count)| if count > 0.0 { sum / count } else { 0.0 })
+            .collect()
+    }
+
     /// Pairs that are looked at from four rows on.
     pub(super) fn work(&self, first: usize) -> usize {
         (first..first + HELD).map(|i| LANES + self.to[i] - self.from[i]).sum()
@@ -58,6 +87,20 @@ impl Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn means_are_those_of_the_rows_that_are_read() {
+        let rows = 23;
+        let targets: Vec<f64> = (0..rows).map(|i| (i as f64).sin()).collect();
+        let blocks: Vec<usize> = (0..rows).map(|i| i / 5 * 5).collect();
+        for scope in [Scope::of(rows, true, false, |i| 0..i), Scope::of(rows, true, false, |i| 0..blocks[i])] {
+            for (i, mean) in scope.means(&targets).into_iter().enumerate() {
+                let read: Vec<f64> = (0..rows).filter(|j| scope.reads(i, *j)).map(|j| targets[j]).collect();
+                assert!((mean - read.iter().sum::<f64>() / read.len() as f64).abs() < 1e-14);
+            }
+        }
+        assert_eq!(Scope::of(rows, false, false, |i| 0..i).means(&targets), vec![0.0; rows]);
+    }
 
     #[test]
     fn pieces_hold_what_is_read_and_the_middle_no_more() {

@@ -18,7 +18,8 @@ use crate::interrupt::checked;
 pub struct Explanation {
     /// The prediction `constant + Σ ω y`.
     pub prediction: f64,
-    /// What no training row gives; zero where weights sum to one.
+    /// What no row gives: zero, but where coefficients were searched, or rows are others than those of the fit; then the linear
+    /// head is in it.
     pub constant: f64,
     /// The part of the linear head with its constant, in units of the target, beyond the target's mean.
     pub linear: f64,
@@ -35,8 +36,9 @@ pub struct Explanation {
 /// Weights of queries.
 ///
 /// # Formula
-/// `ω(x) = Σ_m α_m p_m(x) + (1, x)ᵀ (X̃ᵀX̃)⁻¹ X̃ᵀ (I − Σ_m α_m P_m)` with X̃ the training inputs and a column of ones, and P_m what
-/// training rows read of each other: given metrics and α, the constant and the linear head are least squares of what the
+/// `ω(x) = Σ_m α_m (p_m(x) − 1/n) + (1, x)ᵀ (X̃ᵀX̃)⁻¹ X̃ᵀ (I − Σ_m α_m P_m)` with X̃ the training inputs and a column of ones, and P_m what
+/// training rows read of each other, about the mean of what they may read (under masks of time, and where a row reads itself,
+/// without it, nor `1/n`): given metrics and α, the constant and the linear head are least squares of what the
 /// heads leave. They sum to one. They are convex, all in `[0, 1]`, only for a single head with α = 1 and no linear head.
 #[derive(Clone, Debug)]
 pub struct Weights<'a> {
@@ -56,8 +58,8 @@ impl<'a> Weights<'a> {
     /// As much work as `⌈(P + 2)/2⌉` losses of the fit, once.
     pub fn of(model: &'a AttentionRegression) -> Self {
         let linear = match model.options.coefficients {
-            Coefficients::Solved => linear(model),
-            Coefficients::Searched => Vec::new(),
+            Coefficients::Solved if model.own => linear(model),
+            _ => Vec::new(),
         };
         Self { model, memories: model.memories(), linear }
     }
@@ -70,6 +72,10 @@ impl<'a> Weights<'a> {
         for ((memory, factor), alpha) in self.memories.iter().zip(&model.parameters.factors).zip(&model.mixture.heads) {
             let softmax = memory.softmax(&query(factor, &input));
             weights.iter_mut().zip(&softmax).for_each(|(w, p)| *w += alpha * p);
+        }
+        if model.scope.centred() && !self.linear.is_empty() {
+            let mean = model.mixture.heads.iter().sum::<f64>() / weights.len() as f64;
+            weights.iter_mut().for_each(|w| *w -= mean);
         }
         for (c, linear) in self.linear.iter().enumerate() {
             let x = if c == 0 { 1.0 } else { input[c - 1] };
@@ -138,8 +144,8 @@ impl<'a> Weights<'a> {
         rows.sort_unstable_by(larger);
         let targets = model.ordered_targets();
         let top = rows.iter().map(|i| Attended { row: *i as u64, weight: weights[*i], target: targets[*i] }).collect();
-        let constant = model.target_mean * (1.0 - diagnostics.leverage_sum);
         let prediction = model.target_mean + linear + heads.iter().sum::<f64>();
+        let constant = prediction - weights.iter().zip(&targets).map(|(w, y)| w * y).sum::<f64>();
         Explanation { prediction, constant, linear, heads, top, diagnostics, turnover: None }
     }
 }
@@ -233,6 +239,13 @@ fn transposed(model: &AttentionRegression, factor: &[Vec<f64>], vectors: &[Vec<f
             *back = read.weights[i] * (*back + own);
         }
     }
+    if reading.scope.centred() {
+        let counts = reading.scope.gather(&vec![1.0; rows]);
+        for (back, vector) in all.iter_mut().zip(vectors) {
+            let shared: Vec<f64> = vector.iter().zip(&counts).map(|(v, count)| v / count.max(1.0)).collect();
+            back.iter_mut().zip(reading.scope.gather(&shared)).for_each(|(b, mean)| *b -= mean);
+        }
+    }
     // Rows that read the nearest alone, or the mean of all.
     for i in (0..rows).filter(|i| !read.sure(read.sums[*i])) {
         for (back, vector) in all.iter_mut().zip(vectors) {
@@ -263,7 +276,7 @@ mod tests {
             .parameters
             .factors
             .iter()
-            .map(|factor| read(&model.inputs, factor, &other.targets, model.reading()).values)
+            .map(|factor| read(&model.inputs, factor, &other.targets, model.reading()).centred)
             .collect();
         let left: Vec<f64> = (0..targets.len())
             .map(|i| other.targets[i] - reads.iter().zip(&model.mixture.heads).map(|(z, a)| a * z[i]).sum::<f64>())
@@ -279,7 +292,9 @@ mod tests {
         other.mixture.constant =
             left.iter().sum::<f64>() / left.len() as f64 - slopes.iter().zip(&means).map(|(b, m)| b * m).sum::<f64>();
         other.mixture.slopes = if model.options.linear { slopes } else { Vec::new() };
-        other.predict(columns).unwrap()
+        let mean = other.targets.iter().sum::<f64>() / left.len() as f64;
+        let shift = if model.scope.centred() { mean * model.mixture.heads.iter().sum::<f64>() } else { 0.0 };
+        other.predict(columns).unwrap().iter().map(|p| p - model.target_scale * shift).collect()
     }
 
     #[test]

@@ -168,8 +168,8 @@ fn tell(regression: &AttentionRegression, watch: &dyn Watch) {
     let report = &regression.report;
     if !report.converged {
         watch.note(&format!(
-            "the search was still falling after {} steps ({} losses); go on with --steps {}, or start elsewhere with --seed",
-            report.steps,
+            "the search was still falling after {} ({} losses); go on with --steps {}, or start elsewhere with --seed",
+            counted(report.steps as u64, "step"),
             report.evaluations,
             4 * report.steps.max(25)
         ));
