@@ -169,11 +169,8 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::wave;
     use super::*;
-
-    fn wave(rows: usize, seed: f64) -> Vec<f64> {
-        (0..rows).map(|i| ((i as f64 + seed) * 12.9898).sin() * 43_758.545_3).map(|x| x - x.floor()).collect()
-    }
 
     #[test]
     fn noise_alone_is_penalised_more_and_a_curve_less() {

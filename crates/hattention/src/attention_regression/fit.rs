@@ -399,11 +399,8 @@ pub(super) fn spread(column: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::wave;
     use super::*;
-
-    fn wave(rows: usize, seed: f64) -> Vec<f64> {
-        (0..rows).map(|i| ((i as f64 + seed) * 12.9898).sin() * 43_758.545_3).map(|x| x - x.floor()).collect()
-    }
 
     fn share(y: &[f64], predictions: &[f64]) -> f64 {
         let mean = y.iter().sum::<f64>() / y.len() as f64;

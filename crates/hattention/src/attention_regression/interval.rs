@@ -149,12 +149,9 @@ impl<'a> Intervals<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::wave;
     use super::super::options::Options;
     use super::*;
-
-    fn wave(rows: usize, seed: f64) -> Vec<f64> {
-        (0..rows).map(|i| ((i as f64 + seed) * 12.9898).sin() * 43_758.545_3).map(|x| x - x.floor()).collect()
-    }
 
     #[test]
     fn new_rows_lie_within_as_often_as_said() {

@@ -28,6 +28,8 @@ mod head;
 mod interval;
 mod learned;
 mod minimise;
+#[cfg(test)]
+mod noise;
 pub(crate) mod objective;
 mod options;
 mod pairs;

@@ -157,11 +157,8 @@ impl AttentionRegression {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::wave;
     use super::*;
-
-    fn wave(rows: usize, seed: f64) -> Vec<f64> {
-        (0..rows).map(|i| ((i as f64 + seed) * 12.9898).sin() * 43_758.545_3).map(|x| x - x.floor()).collect()
-    }
 
     #[test]
     fn more_rows_to_read_predict_better_than_the_sample_alone() {

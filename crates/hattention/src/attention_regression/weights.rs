@@ -260,12 +260,9 @@ fn transposed(model: &AttentionRegression, factor: &[Vec<f64>], vectors: &[Vec<f
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::wave;
     use super::super::options::{Mask, Options, Score};
     use super::*;
-
-    fn wave(rows: usize, seed: f64) -> Vec<f64> {
-        (0..rows).map(|i| ((i as f64 + seed) * 12.9898).sin() * 43_758.545_3).map(|x| x - x.floor()).collect()
-    }
 
     /// Predictions of the model had the targets been others, with metrics and α as they are: the constant and the linear
     /// head by least squares of what the heads leave.
