@@ -9,7 +9,7 @@ use hattention_table::arrow::datatypes::{DataType, Field, Schema};
 use hattention_table::design::Unseen;
 use hattention_table::parquet::arrow::ArrowWriter;
 use hattention_table::regression::predict::{Interval, PredictOptions, Predictor, Values, check_level};
-use hattention_table::source::ScanOrder;
+use hattention_table::source::{ScanOrder, Source};
 
 use crate::args::{IntervalArg, PredictArgs, UnseenArg};
 use crate::failure::Failure;
@@ -35,12 +35,26 @@ pub fn run(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
         augment: args.augment,
     };
     let predictor = Predictor::new(&model, &source, options)?;
-    let mut sink = Sink::open(args.output.as_deref(), &predictor.names())?;
+    let sink = Sink::open(args.output.as_deref(), &predictor.names())?;
+    write(&source, &predictor.columns(), sink, quiet, |batch, first_row| predictor.predict(batch, first_row))
+}
+
+/// Writes what is predicted of every batch of a source, in its order.
+///
+/// # Errors
+/// Those of reading, of predicting and of writing.
+pub fn write(
+    source: &Source,
+    columns: &[String],
+    mut sink: Sink,
+    quiet: bool,
+    predict: impl Fn(&RecordBatch, u64) -> Result<Vec<Values>, Failure>,
+) -> Result<(), Failure> {
     let progress = Progress::new(source.bytes_total(), "predicting", quiet);
-    for batch in source.scan(&predictor.columns(), ScanOrder::File)? {
+    for batch in source.scan(columns, ScanOrder::File)? {
         let batch = batch?;
         let first_row = batch.first_row.unwrap_or(0);
-        let values = predictor.predict(&batch.batch, first_row).map_err(|failure| failure.placed(&source))?;
+        let values = predict(&batch.batch, first_row).map_err(|failure| failure.placed(source))?;
         sink.write(first_row, batch.batch.num_rows(), &values)?;
         progress.add(batch.bytes);
     }

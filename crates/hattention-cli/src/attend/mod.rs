@@ -9,22 +9,22 @@ use hattention_table::design::{NaPolicy, Unseen};
 use hattention_table::formula::Formula;
 use hattention_table::regression::attend::{self, AttendModel, AttendOptions, Predictor, Rows};
 use hattention_table::regression::explain::ExplainOptions;
-use hattention_table::source::{ScanOrder, Source};
+use hattention_table::source::Source;
 
 use crate::args::{Na, SourceArgs, UnseenArg};
 use crate::failure::Failure;
 use crate::fit::{open, open_for};
 use crate::model::read_file;
 use crate::output;
-use crate::predict::Sink;
-use crate::progress::{Progress, Terminal};
+use crate::predict::{self, Sink};
+use crate::progress::Terminal;
 use args::{AttendCommand, ExplainArgs, FitArgs, PredictArgs};
 
 /// Runs the command.
 pub fn run(command: &AttendCommand, quiet: bool) -> Result<(), Failure> {
     match command {
         AttendCommand::Fit(args) => fit(args, quiet),
-        AttendCommand::Predict(args) => predict(args, quiet),
+        AttendCommand::Predict(args) => predicted(args, quiet),
         AttendCommand::Explain(args) => explain(args, quiet),
     }
 }
@@ -142,7 +142,7 @@ impl Loaded {
     }
 }
 
-fn predict(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
+fn predicted(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     if let Some(path) = &args.output {
         output::check_apart(path, &args.source.sources)?;
         output::check_apart(path, &args.train)?;
@@ -153,17 +153,8 @@ fn predict(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     let unseen = if args.unseen == UnseenArg::Null { Unseen::Null } else { Unseen::Error };
     let level = args.interval.then_some(args.level);
     let predictor = Predictor::new(&loaded.model, &regression, &source, level, unseen)?;
-    let mut sink = Sink::open(args.output.as_deref(), &predictor.names())?;
-    let progress = Progress::new(source.bytes_total(), "predicting", quiet);
-    for batch in source.scan(&predictor.columns(), ScanOrder::File)? {
-        let batch = batch?;
-        let first_row = batch.first_row.unwrap_or(0);
-        let values = predictor.predict(&batch.batch, first_row).map_err(|failure| failure.placed(&source))?;
-        sink.write(first_row, batch.batch.num_rows(), &values)?;
-        progress.add(batch.bytes);
-    }
-    drop(progress);
-    sink.finish()
+    let sink = Sink::open(args.output.as_deref(), &predictor.names())?;
+    predict::write(&source, &predictor.columns(), sink, quiet, |batch, first_row| predictor.predict(batch, first_row))
 }
 
 fn explain(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {
