@@ -21,6 +21,7 @@ pub mod experiment;
 pub mod experiments;
 pub mod learner;
 pub mod plot;
+pub mod quarters;
 pub mod report;
 pub mod rows;
 pub mod run;

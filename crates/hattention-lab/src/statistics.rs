@@ -130,6 +130,76 @@ pub fn bootstrap(
     Ok(Estimate { value: statistic(values), interval: Some(interval) })
 }
 
+/// A statistic of a series with its percentile interval over moving blocks: `statistic` gets the places that were drawn,
+/// in whole blocks of so many neighbours.
+///
+/// # Errors
+/// [`Error::Parameter`] without places, for a block that is empty or longer than the series, or for fewer than 100 resamples.
+///
+/// # Example
+/// ```
+/// use hattention_lab::{seeds::generator, statistics::block_bootstrap};
+/// let x: Vec<f64> = (0..60).map(f64::from).collect();
+/// let mean = |places: &[usize]| places.iter().map(|i| x[*i]).sum::<f64>() / places.len() as f64;
+/// let found = block_bootstrap(60, 6, 500, &mut generator("example", "", "", 0), mean).unwrap();
+/// assert!(found.value == 29.5 && found.interval.unwrap().covers(29.5));
+/// ```
+///
+/// # References
+/// Künsch (1989).
+pub fn block_bootstrap(
+    count: usize,
+    block: usize,
+    resamples: usize,
+    generator: &mut Generator,
+    statistic: impl Fn(&[usize]) -> f64,
+) -> Result<Estimate, Error> {
+    if block == 0 || block > count {
+        let allowed = "one or more, and no more than the series has";
+        return Err(Error::Parameter { name: "the length of blocks", got: block.to_string(), allowed });
+    }
+    if resamples < 100 {
+        return Err(Error::Parameter { name: "resamples", got: resamples.to_string(), allowed: "100 or more" });
+    }
+    let draw = |generator: &mut Generator| -> Vec<usize> {
+        let starts = (0..count.div_ceil(block)).map(|_| generator.random_range(0..=count - block));
+        let mut places: Vec<usize> = starts.flat_map(|start| start..start + block).collect();
+        places.truncate(count);
+        places
+    };
+    let mut found: Vec<f64> = (0..resamples).map(|_| statistic(&draw(generator))).collect();
+    found.sort_by(f64::total_cmp);
+    let tail = (1.0 - LEVEL) / 2.0;
+    let interval = Interval::new(quantile(&found, tail), quantile(&found, 1.0 - tail), LEVEL);
+    let all: Vec<usize> = (0..count).collect();
+    Ok(Estimate { value: statistic(&all), interval: Some(interval) })
+}
+
+/// The mean of a series over its standard error by Newey and West with so many lags: Diebold and Mariano's statistic where the
+/// series is a difference of losses. Zero for a series of zeros.
+///
+/// # Equals
+/// `coeftest(lm(x ~ 1), NeweyWest(lag = lags, prewhite = FALSE, adjust = FALSE))` of sandwich in R.
+///
+/// # Example
+/// ```
+/// // About the mean 3: squares 10, products of neighbours 1, which count half.
+/// let found = hattention_lab::statistics::mean_over_error(&[1.0, 2.0, 4.0, 3.0, 5.0], 1);
+/// assert!((found - 3.0 / (11.0f64 / 25.0).sqrt()).abs() < 1e-12);
+/// ```
+///
+/// # References
+/// Newey & West (1987); Diebold & Mariano (1995).
+pub fn mean_over_error(series: &[f64], lags: usize) -> f64 {
+    let n = series.len() as f64;
+    let mean = series.iter().sum::<f64>() / n;
+    let about: Vec<f64> = series.iter().map(|x| x - mean).collect();
+    let product = |lag: usize| about.iter().skip(lag).zip(&about).map(|(a, b)| a * b).sum::<f64>();
+    let bartlett = |lag: usize| 1.0 - lag as f64 / (lags as f64 + 1.0);
+    let sum = product(0) + 2.0 * (1..=lags).map(|lag| bartlett(lag) * product(lag)).sum::<f64>();
+    if mean == 0.0 { 0.0 } else { mean / (sum / (n * n)).sqrt() }
+}
+
 /// The largest of numbers; what is no number is the worst of all, infinity. Nothing of nothing.
 ///
 /// # Example

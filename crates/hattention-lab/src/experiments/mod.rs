@@ -1,5 +1,7 @@
 //! The experiments, one file each.
 
+pub mod attreg_identification;
+pub mod attreg_weights;
 pub mod hopfield_capacity;
 pub mod icl_one_layer;
 pub mod ols_construction;
@@ -7,12 +9,13 @@ pub mod ols_depth;
 pub mod ols_evolution;
 pub mod ols_shift;
 pub mod ols_training;
+pub mod temperature_dial;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 7] = [
+pub const ALL: [Experiment; 10] = [
     ols_construction::EXPERIMENT,
     ols_training::EXPERIMENT,
     ols_shift::EXPERIMENT,
@@ -20,6 +23,9 @@ pub const ALL: [Experiment; 7] = [
     ols_evolution::EXPERIMENT,
     icl_one_layer::EXPERIMENT,
     hopfield_capacity::EXPERIMENT,
+    attreg_identification::EXPERIMENT,
+    attreg_weights::EXPERIMENT,
+    temperature_dial::EXPERIMENT,
 ];
 
 /// The experiment of that name.
