@@ -25,6 +25,7 @@ pub mod quarters;
 pub mod report;
 pub mod rows;
 pub mod run;
+pub mod scored;
 pub mod seeds;
 pub mod statistics;
 pub mod train;

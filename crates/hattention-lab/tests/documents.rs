@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 
 use hattention_lab::Error;
 use hattention_lab::claim::{Claim, Criterion, number};
-use hattention_lab::experiment::Experiment;
+use hattention_lab::experiment::{Experiment, Results, Size};
 use hattention_lab::experiments::ALL;
 use hattention_lab::run::{Host, Provenance, report};
 use serde_json::Value;
 
 /// Experiments all of whose claims stand on the page.
 const WHOLE: [&str; 4] = ["ols-construction", "ols-shift", "ols-training", "ols-depth"];
+/// Experiments that the page is not about.
+const ELSEWHERE: [&str; 2] = ["attreg-monte-carlo", "attreg-real-data"];
+/// Experiments whose full run is yet to come; what has come must leave this list.
+const AWAITED: [&str; 2] = ["attreg-monte-carlo", "attreg-real-data"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -76,7 +80,7 @@ fn the_page_on_the_construction_says_what_was_found() {
             assert!(said, "docs/construction.md does not name `{id}` of {experiment}");
         }
     }
-    for experiment in ALL {
+    for experiment in ALL.iter().filter(|experiment| !ELSEWHERE.contains(&experiment.name)) {
         assert!(
             claims.iter().any(|(e, _)| e == experiment.name),
             "docs/construction.md leaves out {}",
@@ -118,6 +122,12 @@ fn full_runs_are_current_and_their_claims_can_be_met() {
     for experiment in &ALL {
         let name = experiment.name;
         let here = root().join("results").join(name);
+        if AWAITED.contains(&name) {
+            assert!(!here.exists(), "{name} has come");
+            let nothing = (experiment.judge)(&experiment.plan(Size::Full, None), &Results::default()).unwrap();
+            check_head(experiment, &nothing.claims);
+            continue;
+        }
         let copy = tempfile::tempdir().unwrap();
         std::fs::create_dir(copy.path().join("runs")).unwrap();
         for file in std::fs::read_dir(here.join("runs")).unwrap() {
@@ -127,7 +137,10 @@ fn full_runs_are_current_and_their_claims_can_be_met() {
         let outcome = report(copy.path(), &Quiet).unwrap();
         assert_eq!(outcome.missing, Vec::<String>::new(), "{name}");
         let committed = summary(name);
-        assert!(committed["seeds"].as_u64() >= Some(20) && committed["units"]["planned"] == committed["units"]["run"]);
+        let seeds = experiment.seeds.full.min(20) as u64;
+        assert!(
+            committed["seeds"].as_u64() >= Some(seeds) && committed["units"]["planned"] == committed["units"]["run"]
+        );
         assert!(!committed["commit"].as_str().unwrap().contains("changes"), "{name} was run from a changed tree");
         check_head(experiment, &outcome.judgement.claims);
         for (now, then) in outcome.judgement.claims.iter().zip(committed["claims"].as_array().unwrap()) {

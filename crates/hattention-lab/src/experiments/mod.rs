@@ -1,6 +1,8 @@
 //! The experiments, one file each.
 
 pub mod attreg_identification;
+pub mod attreg_monte_carlo;
+pub mod attreg_real_data;
 pub mod attreg_weights;
 pub mod hopfield_capacity;
 pub mod icl_one_layer;
@@ -15,7 +17,7 @@ use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 10] = [
+pub const ALL: [Experiment; 12] = [
     ols_construction::EXPERIMENT,
     ols_training::EXPERIMENT,
     ols_shift::EXPERIMENT,
@@ -23,6 +25,8 @@ pub const ALL: [Experiment; 10] = [
     ols_evolution::EXPERIMENT,
     icl_one_layer::EXPERIMENT,
     hopfield_capacity::EXPERIMENT,
+    attreg_monte_carlo::EXPERIMENT,
+    attreg_real_data::EXPERIMENT,
     attreg_identification::EXPERIMENT,
     attreg_weights::EXPERIMENT,
     temperature_dial::EXPERIMENT,
