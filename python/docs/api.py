@@ -21,13 +21,16 @@ package](python.md).
 """
 
 ORDER = [
-    "fit", "Result", "load", "State", "load_state", "LeastSquares", "DriftDetector", "plots", "Drift", "Explanations",
-    "Explanation", "HattentionError", "DataError", "DataTypeError", "NotThereError", "NoAnswerError",
-    "HattentionWarning", "set_threads", "get_threads",
+    "fit", "Result", "load", "State", "load_state", "LeastSquares", "AttentionRegressor", "DriftDetector",
+    "plots", "Drift", "Explanations", "Explanation", "AttentionExplanation", "HattentionError", "DataError",
+    "DataTypeError", "NotThereError", "NoAnswerError", "HattentionWarning", "set_threads", "get_threads",
 ]  # fmt: skip
 
 
-GIVEN = (hattention.Result, hattention.Drift, hattention.Explanations, hattention.Explanation)
+GIVEN = (
+    hattention.Result, hattention.Drift, hattention.Explanations, hattention.Explanation,
+    hattention.AttentionExplanation,
+)  # fmt: skip
 """Classes that are given, and not made by users."""
 
 
@@ -60,8 +63,10 @@ def entry(path: str, thing: Any, level: int) -> Iterator[str]:
 
 
 def own(thing: type) -> Iterator[tuple[str, Any]]:
-    """Documented members that the package's own classes define, in their order."""
-    for member, value in vars(thing).items():
+    """Documented members that the class, and what it is made of within the package, define, in their order."""
+    hidden = re.compile(r"hattention\._\w+\._")
+    parts = [part for part in thing.__mro__ if part is thing or hidden.match(f"{part.__module__}.{part.__name__}")]
+    for member, value in (one for part in parts for one in vars(part).items()):
         function = isinstance(value, FunctionType | classmethod | property)
         if not member.startswith("_") and function and inspect.getdoc(value):
             yield member, value

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 from . import plots
 from ._formula import fit
 from ._hattention import __version__, get_threads, set_threads
-from ._reports import Drift, Explanation, Explanations
+from ._reports import AttentionExplanation, Drift, Explanation, Explanations
 from ._result import Result, load
 from ._states import State, load_state
 from .errors import DataError, DataTypeError, HattentionError, HattentionWarning, NoAnswerError, NotThereError
 
 if TYPE_CHECKING:
+    from ._attention import AttentionRegressor
     from ._drift import DriftDetector
     from ._estimator import LeastSquares
 
 __all__ = [
+    "AttentionExplanation",
+    "AttentionRegressor",
     "DataError",
     "DataTypeError",
     "Drift",
@@ -40,7 +43,7 @@ __all__ = [
     "set_threads",
 ]
 
-_ESTIMATORS = {"DriftDetector": "_drift", "LeastSquares": "_estimator"}
+_ESTIMATORS = {"AttentionRegressor": "_attention", "DriftDetector": "_drift", "LeastSquares": "_estimator"}
 
 
 def _has_scikit_learn() -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._reports import Drift, Explanation
+from ._reports import AttentionExplanation, Drift, Explanation
 from ._result import Result
 from .errors import DataError, expect
 
@@ -116,10 +116,11 @@ def leverage(result: Result, data: Any = None, *, ax: Axes | None = None) -> Axe
     return ax
 
 
-def attention(explanation: Explanation, *, ax: Axes | None = None) -> Axes:
+def attention(explanation: Explanation | AttentionExplanation, *, ax: Axes | None = None) -> Axes:
     """The training rows behind a prediction: their weights, the largest at the top."""
     hint = "one of them: explanations[0]" if isinstance(explanation, Sequence) else ""
-    expect("explanation", explanation, Explanation, hint)
+    if not isinstance(explanation, AttentionExplanation):
+        expect("explanation", explanation, Explanation, hint)
     ax = _axes(ax)
     places = np.arange(len(explanation.weights))[::-1]
     colors = [_BLUE if weight >= 0 else _RED for weight in explanation.weights]
@@ -128,7 +129,7 @@ def attention(explanation: Explanation, *, ax: Axes | None = None) -> Axes:
     names = zip(explanation.rows, explanation.targets, strict=True)
     ax.set_yticks(places, [f"row {row} ({explanation.target} = {target:.4g})" for row, target in names])
     ax.set_xlabel("weight in the prediction")
-    mark = ", EXTRAPOLATES" if explanation.extrapolates else ""
+    mark = ", EXTRAPOLATES" if isinstance(explanation, Explanation) and explanation.extrapolates else ""
     ax.set_title(f"row {explanation.row}: {explanation.target} = {explanation.prediction:.5g}{mark}")
     return ax
 

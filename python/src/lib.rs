@@ -4,11 +4,13 @@
 //! hattention (Python)          _hattention (this crate)            hattention-table, hattention
 //! fit, Result, plots      ──▶  Model, State   ◀── table: sources ──▶ regression
 //! LeastSquares, …         ──▶  ArrayFit, ArrayState ◀── arrays  ──▶ Moments, Whitening, Fit
+//! AttentionRegressor      ──▶  AttentionFit          ◀── arrays  ──▶ AttentionRegression
 //! ```
 //! Every call that computes lets other threads of Python run, stops on Ctrl-C, and turns failures into the exceptions of
 //! `hattention.errors`; panics do not cross.
 
 mod arrays;
+mod attention;
 mod beside;
 mod failure;
 mod least_squares;
@@ -20,6 +22,8 @@ mod work;
 /// The compiled part of `hattention`.
 #[pyo3::pymodule]
 mod _hattention {
+    #[pymodule_export]
+    use super::attention::{AttentionFit, fit_attention};
     #[pymodule_export]
     use super::least_squares::{ArrayFit, ArrayState, fit_arrays};
     #[pymodule_export]

@@ -25,7 +25,7 @@ def test_the_notebook_runs(root: Path) -> None:
     assert not any(output.get("name") == "stderr" for output in shown)
 
 
-@pytest.mark.parametrize("module", ["_formula", "_states", "_estimator", "_drift"])
+@pytest.mark.parametrize("module", ["_formula", "_states", "_estimator", "_attention", "_drift"])
 def test_examples_in_the_code(module: str) -> None:
     found = doctest.testmod(import_module(f"hattention.{module}"))
     assert found.attempted > 0 and found.failed == 0

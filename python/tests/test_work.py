@@ -141,7 +141,7 @@ def test_numpy_is_all_that_formulas_need(flights: str) -> None:
         assert set(result.predict(interval="confidence")) == {"prediction", "low", "high"}
         assert "<table>" in result._repr_html_() and len(result.explain(table)) == 5
         assert hattention.State("y ~ x + g", table).rows == 5
-        for name in ("LeastSquares", "DriftDetector"):
+        for name in ("LeastSquares", "AttentionRegressor", "DriftDetector"):
             try:
                 getattr(hattention, name)
             except ImportError as error:

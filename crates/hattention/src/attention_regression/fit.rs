@@ -73,7 +73,8 @@ impl AttentionRegression {
     ///
     /// # Errors
     /// - [`Error::Shape`]: columns and target of different lengths.
-    /// - [`Error::TooFewRows`]: no more rows than the mixture has coefficients.
+    /// - [`Error::TooFewRows`]: no more rows than the mixture has coefficients that no penalty holds: the constant, those of the
+    ///   linear head, and with `mixing` zero those of the others.
     /// - [`Error::NonFinite`]: NaN or infinity; the target counts as the column after the last.
     /// - [`Error::Parameter`]: no columns, or options that are not allowed.
     /// - [`Error::NoConvergence`]: a start at which the loss is not finite.
@@ -174,10 +175,7 @@ impl Prepared {
         if let Some(row) = target.iter().position(|y| !y.is_finite()) {
             return Err(Error::NonFinite { row, column: columns.len(), value: target[row] });
         }
-        let coefficients = 1 + options.heads + if options.linear { columns.len() } else { 0 };
-        if rows <= coefficients {
-            return Err(Error::TooFewRows { rows: rows as u64, coefficients: coefficients + 1 });
-        }
+        options.check_rows(rows, columns.len())?;
         let (order, scope) = scope(rows, &options.mask)?;
         let (means, scales): (Vec<f64>, Vec<f64>) = if options.standardize {
             columns.iter().map(|column| spread(column)).unzip()
@@ -452,9 +450,15 @@ mod tests {
         let options = Options::default();
         assert!(matches!(AttentionRegression::fit(&[], &x, options.clone()), Err(Error::Parameter { .. })));
         assert!(matches!(AttentionRegression::fit(&[&x[..9]], &x, options.clone()), Err(Error::Shape { .. })));
+        let free = Options { mixing: 0.0, ..options.clone() };
         assert!(matches!(
-            AttentionRegression::fit(&[&x[..7]], &x[..7], options.clone()),
-            Err(Error::TooFewRows { .. })
+            AttentionRegression::fit(&[&x[..7]], &x[..7], free),
+            Err(Error::TooFewRows { rows: 7, coefficients: 8 })
+        ));
+        assert!(AttentionRegression::fit(&[&x[..3]], &x[..3], options.clone()).is_ok());
+        assert!(matches!(
+            AttentionRegression::fit(&[&x[..2]], &x[..2], options.clone()),
+            Err(Error::TooFewRows { rows: 2, coefficients: 3 })
         ));
         let wrong = Options { penalty: f64::NAN, ..options.clone() };
         assert!(matches!(AttentionRegression::fit(&[&x], &x, wrong), Err(Error::Parameter { .. })));

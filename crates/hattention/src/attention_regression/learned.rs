@@ -84,11 +84,17 @@ impl Learned {
     /// Whether rows are, by their number, means and deviations, those of the fit. (The order of rows is not looked at.)
     pub fn trained_on(&self, columns: &[&[f64]], target: &[f64]) -> bool {
         let near = |values: &[f64], mean: f64, scale: f64| {
+            // (Rows in the order of the fit have its bits, however far from zero they are.)
+            if spread(values) == (mean, scale) {
+                return true;
+            }
             let count = values.len() as f64;
             let off = values.iter().map(|x| (x - mean) / scale).sum::<f64>() / count;
             let squares = values.iter().map(|x| ((x - mean) / scale).powi(2)).sum::<f64>() / count;
             // (A constant has no deviation; raw inputs have whatever they have.)
-            off.abs() <= TOLERANCE && ((squares - 1.0).abs() <= TOLERANCE || squares <= TOLERANCE)
+            // (A mean far from zero is rounded by as much.)
+            let rounding = 1e-15 * (mean / scale).abs();
+            off.abs() <= TOLERANCE + rounding && ((squares - 1.0).abs() <= TOLERANCE + rounding || squares <= TOLERANCE)
         };
         let inputs = || columns.iter().zip(self.means.iter().zip(&self.scales)).all(|(c, (m, s))| near(c, *m, *s));
         columns.len() == self.means.len()
@@ -164,5 +170,26 @@ impl Learned {
             own: self.trained_on(columns, target) && self.report.sampled.is_none(),
             report: self.report.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::noise::wave;
+    use super::*;
+
+    #[test]
+    fn rows_of_a_fit_are_known_however_far_from_zero() {
+        let noise = wave(60, 0.0);
+        for offset in [0.0, 1e6, 1e12] {
+            let rows: Vec<f64> = noise.iter().map(|x| offset + x).collect();
+            let options = Options { heads: 1, ..Options::default() };
+            let learned = AttentionRegression::fit(&[&rows], &rows, options).unwrap().learned();
+            assert!(learned.trained_on(&[&rows], &rows));
+            assert!(learned.with_rows(&[&rows], &rows, None).unwrap().own);
+            let mut others = rows.clone();
+            others[7] += 0.1;
+            assert!(!learned.trained_on(&[&others], &rows) && !learned.trained_on(&[&rows], &others));
+        }
     }
 }

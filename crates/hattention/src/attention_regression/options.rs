@@ -209,6 +209,17 @@ impl Options {
         }
     }
 
+    /// Refuses rows that are no more than the mixture's coefficients for so many columns. (A penalty holds those of the heads,
+    /// however many.)
+    pub(super) fn check_rows(&self, rows: usize, columns: usize) -> Result<(), Error> {
+        let heads = if self.mixing > 0.0 { 0 } else { self.heads };
+        let coefficients = 1 + heads + if self.linear { columns } else { 0 };
+        if rows > coefficients {
+            return Ok(());
+        }
+        Err(Error::TooFewRows { rows: rows as u64, coefficients: coefficients + 1 })
+    }
+
     /// Refuses options that mean nothing, alone or together.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ mod rows;
 mod text;
 
 pub use explain::{Explained, explain};
-pub use fit::{AttendOptions, Trained, fit};
+pub use fit::{AttendOptions, MOST_ROWS, Trained, fit};
 pub use predict::Predictor;
 pub use rows::Rows;
 

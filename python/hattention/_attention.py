@@ -1,0 +1,410 @@
+"""Attention regression for scikit-learn."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _hattention
+from ._arrays import plain
+from ._estimator import Array
+from ._reports import AttentionExplanation
+from .errors import DataError, DataTypeError, _warn, between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["AttentionRegressor"]
+
+
+class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Softmax attention over the training rows with learned metrics, beside a linear head.
+
+    ``ŷ(x) = β₀ + xᵀβ + Σ_m α_m Σ_i p_mi(x) y_i``, where the weights ``p_mi`` of head m are positive and sum to one. What is
+    minimised over the metrics ``Ω_m = L_m L_mᵀ`` is ``ln(mean e² + τ Σ α²) + λ/n Σ ‖L‖²`` of the training rows' residuals
+    e; each row reads the others, about their mean, and not itself. ``β₀``, β and α are least squares within every
+    evaluation. Inputs and target are centred and scaled to deviation one before.
+
+    Parameters
+    ----------
+    n_heads : int, default=5
+        Heads M; 0 leaves the linear one.
+    scores : {"distance", "softmax", "polynomial"}, default="distance"
+        What weights are made of: ``p ∝ exp(−½ (x − xᵢ)ᵀ Ω (x − xᵢ))``, ``∝ exp(xᵀ Ω xᵢ)`` as in transformers, or
+        ``∝ (1 + xᵀ Ω xᵢ)²``; ``"polynomial:4"`` is of the fourth power. (``score`` is a method.)
+    mask : {"loo", "self", "causal", "window:W", "decay:H", "block"}, default="loo"
+        Which rows a training row reads: all others; itself too; those before it; the last W before it; those before it,
+        with weights that halve every H rows; or those of other ``groups``. (In the three of time rows are in their order,
+        and new rows read as the row after the last one would.)
+    linear : bool, default=True
+        Whether there is a linear head.
+    penalty : float or "auto", default="auto"
+        λ; ``"auto"`` chooses λ and τ by cross-validation: of later rows by earlier ones under a mask of time, of whole
+        groups under ``"block"``.
+    mixing : float, default=0.03
+        τ; where it starts, if ``penalty="auto"``.
+    folds : int, default=5
+        Folds of this cross-validation.
+    folds_rows : int, default=1000
+        Rows that it takes at most.
+    sample : int, optional
+        Rows that metrics are fitted with at most; predictions read all rows. It must be given for more than 20,000 rows,
+        as the work of a fit grows with their square.
+    max_iter : int, default=300
+        Steps of a search at most.
+    restarts : int, default=1
+        Searches from different starts, of which the best is kept.
+    hold_out : float, default=0.0
+        Share of the rows, at most a half, held out of the search, which ends when they are predicted no better.
+    random_state : int, RandomState instance or None, default=1
+        Seed of starts, folds and samples: the same seed and rows give the same bits. None is 1.
+
+    Attributes
+    ----------
+    coef_ : array of shape (n_features,)
+        Slopes β of the linear head, in the units of the data; zero without one.
+    head_coef_ : array of shape (n_heads,)
+        Coefficients α of the heads.
+    metrics_ : array of shape (n_heads, n_features, n_features)
+        Metrics Ω of the heads, in units of the inputs' deviations.
+    shares_ : array of shape (1 + n_heads,)
+        Shares of the fitted values' variance, of the linear head and then of the others; they sum to one. (One may be
+        negative.)
+    penalty_, mixing_ : float
+        λ and τ of the fit.
+    cv_results_ : list of dict or None
+        What cross-validation tried: ``penalty``, ``mixing``, and ``error``, the mean square of the errors of rows held out.
+    loo_residuals_ : array of shape (n_samples,)
+        What each training row is off by when it is left out, metrics held.
+    r2_loo_ : float
+        ``1 − Σ e² / Σ (y − ȳ)²`` of these.
+    loss_ : float
+        What was minimised, at the end.
+    n_iter_ : int
+        Steps that the search took, along all penalties that cross-validation went through: ``max_iter`` is for each.
+    converged_ : bool
+        Whether it came to an end by itself; a warning tells if not.
+    collapsed_heads_ : array of int
+        Heads, counted from 0, that read the same everywhere and add nothing; a warning tells of them.
+    isolated_rows_ : int
+        Training rows so far from all others that a head reads them by the nearest alone.
+    sampled_ : dict or None
+        What ``sample`` came to: ``rows`` that metrics were fitted with, ``queries`` that errors were measured at, ``width`` by
+        which the metrics' roots were multiplied then, and mean squares, in units of the target's variance: ``error`` with
+        all rows to read, ``error_sample`` with those of the sample.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Notes
+    -----
+    A loss and its slope cost ``M n² P`` multiplications and ``M n²/2`` exponentials, memory ``O(n P)``; a prediction reads
+    all rows, ``M n P``. Neither threads nor the rows beside it change a bit of a prediction.
+
+    The estimator holds a copy of the training rows, since predictions are sums of their targets; and so do its pickles:
+    anybody who has one can read the rows.
+
+    The model is that of Goulet Coulombe (2025), arXiv 2504.09663, whose published recipe lets rows read themselves
+    (``scores="softmax", mask="self", linear=False``) and searches α with the metrics. A single head of distances without a
+    linear head, ``n_heads=1, linear=False``, is the kernel regression of Weinberger & Tesauro (2007), times a coefficient
+    and with a constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hattention import AttentionRegressor
+    >>> X = np.linspace(0, 1, 80)[:, None]
+    >>> y = np.sin(9 * X[:, 0])
+    >>> model = AttentionRegressor(n_heads=1, penalty=0.02).fit(X, y)
+    >>> bool(abs(model.predict([[0.305]])[0] - np.sin(9 * 0.305)) < 0.02)
+    True
+    >>> weights = model.weights([[0.305]])
+    >>> bool(abs((weights @ y)[0] - model.predict([[0.305]])[0]) < 1e-9)
+    True
+    """
+
+    coef_: NDArray[np.float64]
+    head_coef_: NDArray[np.float64]
+    metrics_: NDArray[np.float64]
+    shares_: NDArray[np.float64]
+    penalty_: float
+    mixing_: float
+    cv_results_: list[dict[str, float]] | None
+    loo_residuals_: NDArray[np.float64]
+    r2_loo_: float
+    loss_: float
+    n_iter_: int
+    converged_: bool
+    collapsed_heads_: NDArray[np.int64]
+    isolated_rows_: int
+    sampled_: dict[str, Any] | None
+    n_features_in_: int
+    _fit: _hattention.AttentionFit
+
+    def __init__(
+        self,
+        *,
+        n_heads: int = 5,
+        scores: str = "distance",
+        mask: str = "loo",
+        linear: bool = True,
+        penalty: float | Literal["auto"] = "auto",
+        mixing: float = 0.03,
+        folds: int = 5,
+        folds_rows: int = 1000,
+        sample: int | None = None,
+        max_iter: int = 300,
+        restarts: int = 1,
+        hold_out: float = 0.0,
+        random_state: int | np.random.RandomState | None = 1,
+    ) -> None:
+        self.n_heads = n_heads
+        self.scores = scores
+        self.mask = mask
+        self.linear = linear
+        self.penalty = penalty
+        self.mixing = mixing
+        self.folds = folds
+        self.folds_rows = folds_rows
+        self.sample = sample
+        self.max_iter = max_iter
+        self.restarts = restarts
+        self.hold_out = hold_out
+        self.random_state = random_state
+
+    def fit(self, X: Array, y: Array, groups: Array | None = None) -> AttentionRegressor:
+        """Fit rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        groups : array-like of shape (n_samples,), optional
+            Under ``mask="block"``, and only there, the group of each row: numbers, texts, or whatever else has a hash.
+
+        Returns
+        -------
+        AttentionRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        DataError
+            If parameters are none that there are, there are more than 20,000 rows and no ``sample``, or ``groups`` do not
+            fit the mask; `ValueError` of scikit-learn if the arrays are none.
+        NoAnswerError
+            If there are no more rows than coefficients that no penalty holds, here or in the folds: the constant, those of
+            the linear head, and with ``mixing=0`` those of the others.
+        """
+        with self._undone_if_it_fails():
+            rows, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
+            asked = self._asked()
+            blocks = self._blocks(groups, len(rows))
+            target = np.asarray(target, dtype=np.float64)
+            fit, told, left_out = _hattention.fit_attention(plain(rows), plain(target), blocks, asked)
+            self._tell(fit, json.loads(told), left_out, target)
+        return self
+
+    def predict(self, X: Array, interval: Literal["prediction"] | None = None, level: float = 0.95) -> Any:
+        """Predict rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        interval : {"prediction"}, optional
+            Add an interval for a new observation.
+        level : float
+            Its level.
+
+        Returns
+        -------
+        predictions : array of shape (n_samples,)
+            With ``interval`` a tuple of predictions, lower and upper ends, jackknife+: with ``R_i`` what training row i is
+            off by when it is left out and ``μ_i(x)`` the prediction without it, from the ``⌊(1 − level)(n + 1)⌋``-th
+            smallest ``μ_i(x) − |R_i|`` to the ``⌈level (n + 1)⌉``-th smallest ``μ_i(x) + |R_i|``. Metrics are held as all
+            rows made them. Ends are infinite where there are too few rows for the level.
+
+        Raises
+        ------
+        DataError
+            If the interval or its level is none that there is.
+
+        Notes
+        -----
+        Each call leaves every training row out once, ``M n²/2`` exponentials, before it predicts. The intervals are those
+        of Barber, Candès, Ramdas & Tibshirani (2021), Predictive inference with the jackknife+.
+        """
+        check_is_fitted(self)
+        X = self._inputs(X)
+        predictions = self._fit.predict(X)
+        if interval is None:
+            return predictions
+        if interval != "prediction":
+            raise DataError(
+                f'interval is {interval!r}, expected "prediction"',
+                "rows that are left out tell of new observations, and not of expected values",
+            )
+        low, high = self._fit.intervals(X, between("level", level))
+        return predictions, low, high
+
+    def weights(self, X: Array) -> NDArray[np.float64]:
+        """Weights of the training rows in predictions: ``predict(X)`` is ``weights(X) @ y``, and they sum to one.
+
+        ``ω(x) = Σ_m α_m (p_m(x) − 1/n) + (1, x)ᵀ (X̃ᵀX̃)⁻¹ X̃ᵀ (I − Σ_m α_m P_m)`` with X̃ the training inputs beside ones and
+        ``P_m`` what training rows read of each other, about the mean of what they may read. (Under masks of time and
+        ``"self"`` neither about that mean nor with ``1/n``.) Some are negative: heads take from each other.
+
+        After ``sample`` they are those of the heads alone, ``Σ_m α_m p_m(x)``: the constant and β were found at some of the
+        rows, and are what `explain` calls ``constant``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+
+        Returns
+        -------
+        array of shape (n_queries, n_samples)
+        """
+        check_is_fitted(self)
+        return self._fit.weights(self._inputs(X))
+
+    def explain(self, X_new: Array, top: int = 5) -> list[AttentionExplanation]:
+        """The training rows behind predictions.
+
+        Parameters
+        ----------
+        X_new : array-like of shape (n_queries, n_features)
+        top : int
+            Training rows to name for each prediction.
+
+        Returns
+        -------
+        list of AttentionExplanation
+            Rows are counted from 0.
+        """
+        check_is_fitted(self)
+        found = self._fit.explain(self._inputs(X_new), _whole("top", top, 0))
+        return [AttentionExplanation(one, "y") for one in json.loads(found)]
+
+    # How it is done.
+
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _asked(self) -> dict[str, Any]:
+        for name in ("scores", "mask"):
+            if not isinstance(getattr(self, name), str):
+                raise DataTypeError(f"{name} is {getattr(self, name)!r}, expected a text")
+        auto = isinstance(self.penalty, str) and self.penalty == "auto"
+        return {
+            "n_heads": _whole("n_heads", self.n_heads, 0),
+            "scores": self.scores,
+            "mask": self.mask,
+            "linear": bool(self.linear),
+            "penalty": None if auto else _number("penalty", self.penalty, ' or "auto"'),
+            "mixing": _number("mixing", self.mixing),
+            "folds": _whole("folds", self.folds, 2),
+            "folds_rows": _whole("folds_rows", self.folds_rows, 2),
+            "sample": None if self.sample is None else _whole("sample", self.sample, 2),
+            "max_iter": _whole("max_iter", self.max_iter, 1),
+            "restarts": _whole("restarts", self.restarts, 1),
+            "hold_out": _number("hold_out", self.hold_out, most=0.5),
+            "seed": _seed(self.random_state),
+        }
+
+    def _blocks(self, groups: Any, rows: int) -> list[int] | None:
+        """Groups as numbers, in the order in which they appear."""
+        if self.mask != "block":
+            if groups is not None:
+                raise DataError(f'groups are the blocks of mask="block", and mask is "{self.mask}"', "leave them out")
+            return None
+        if groups is None:
+            raise DataError('mask="block" needs the group of each row', "give `groups` to `fit`")
+        labels = np.asarray(groups)
+        if labels.shape != (rows,):
+            raise DataError(f"groups has the shape {labels.shape}, expected one label for each of {rows} rows")
+        numbers: dict[Any, int] = {}
+        blocks = []
+        for row, label in enumerate(labels.tolist()):
+            if label is None or label != label:  # noqa: PLR0124
+                raise DataError(f"row {row + 1} has no group", "give it one of its own, or leave the row out", row + 1)
+            blocks.append(numbers.setdefault(label, len(numbers)))
+        if len(numbers) < 2:
+            raise DataError("all rows are of one group, and a row reads those of others", 'use mask="loo"')
+        return blocks
+
+    def _tell(self, fit: _hattention.AttentionFit, told: dict[str, Any], left_out: Any, target: Any) -> None:
+        self._fit = fit
+        slopes = fit.slopes()
+        self.coef_ = slopes if len(slopes) else np.zeros(self.n_features_in_)
+        self.head_coef_, self.metrics_ = fit.head_coefficients(), fit.metrics()
+        self.shares_ = np.array(told["shares"], dtype=float)
+        self.penalty_, self.mixing_, self.cv_results_ = told["penalty"], told["mixing"], told["tried"]
+        self.loo_residuals_ = left_out
+        total = float(np.square(target - target.mean()).sum())
+        self.r2_loo_ = 1 - float(np.square(left_out).sum()) / total if total > 0 else float("nan")
+        self.loss_, self.n_iter_, self.converged_ = told["loss"], told["steps"], told["converged"]
+        self.collapsed_heads_ = np.array(told["collapsed"], dtype=np.int64)
+        self.isolated_rows_, self.sampled_ = told["isolated"], told["sampled"]
+        if not self.converged_:
+            _warn(f"the search was still falling after {self.n_iter_} steps; go on with a larger `max_iter`")
+        if self.n_heads and len(told["collapsed"]) == self.n_heads:
+            left = "the linear head" if self.linear else "the mean"
+            _warn(f"all heads read the same everywhere and add nothing: what is predicted is {left}")
+
+    def _inputs(self, X: Any) -> Any:
+        return plain(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fit")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_fit" in state:
+            state["_fit"] = state["_fit"].to_bytes()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "_fit" in state:
+            state["_fit"] = _hattention.AttentionFit.from_bytes(state["_fit"])
+        super().__setstate__(state)
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    """The whole number, which must not be less."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least or int(value) >= 1 << 63:
+        raise DataError(f"{name} is {value!r}, expected a whole number of at least {least}")
+    return int(value)
+
+
+def _number(name: str, value: object, more: str = "", most: float = np.inf) -> float:
+    """The number, which must be finite, not negative and no more than ``most``."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= most or np.isinf(float(value)):
+        allowed = f"a number from 0 to {most}" if most < np.inf else "a finite number of at least 0"
+        raise DataError(f"{name} is {value!r}, expected {allowed}{more}")
+    return float(value)
+
+
+def _seed(random_state: object) -> int:
+    if random_state is None:
+        return 1
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(np.iinfo(np.int32).max))
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool) and 0 <= int(random_state) < 1 << 63:
+        return int(random_state)
+    raise DataError(f"random_state is {random_state!r}, expected a whole number of at least 0, a RandomState or None")
