@@ -204,8 +204,12 @@ fn by_set(results: &Results, recipe: &str, name: &str) -> Vec<f64> {
     let mut seeds: Vec<usize> = rows.iter().filter_map(|row| row.count("seed")).collect();
     seeds.sort_unstable();
     seeds.dedup();
-    let of = |seed| middle(rows.iter().filter(|row| row.is("seed", seed)).filter_map(|row| row.get(name)).collect());
-    seeds.into_iter().map(of).collect()
+    // (A ratio to predictions that are the same to the bit is none.)
+    let of = |seed| -> Vec<f64> {
+        let values = rows.iter().filter(|row| row.is("seed", seed)).filter_map(|row| row.get(name));
+        values.filter(|x| x.is_finite()).collect()
+    };
+    seeds.into_iter().map(of).filter(|values| !values.is_empty()).map(middle).collect()
 }
 
 fn starts(results: &Results, recipe: &str) -> Vec<Claim> {
