@@ -13,7 +13,7 @@ use serde_json::Value;
 const WHOLE: [&str; 4] = ["ols-construction", "ols-shift", "ols-training", "ols-depth"];
 /// Experiments that the page is not about.
 const ELSEWHERE: [&str; 2] = ["attreg-monte-carlo", "attreg-real-data"];
-/// Experiments whose full run is yet to come; what has come must leave this list.
+/// Experiments whose full run has not come or is not whole; what is must leave this list.
 const AWAITED: [&str; 2] = ["attreg-monte-carlo", "attreg-real-data"];
 
 fn root() -> PathBuf {
@@ -123,10 +123,11 @@ fn full_runs_are_current_and_their_claims_can_be_met() {
         let name = experiment.name;
         let here = root().join("results").join(name);
         if AWAITED.contains(&name) {
-            assert!(!here.exists(), "{name} has come");
             let nothing = (experiment.judge)(&experiment.plan(Size::Full, None), &Results::default()).unwrap();
             check_head(experiment, &nothing.claims);
-            continue;
+            if !here.exists() {
+                continue;
+            }
         }
         let copy = tempfile::tempdir().unwrap();
         std::fs::create_dir(copy.path().join("runs")).unwrap();
@@ -135,6 +136,10 @@ fn full_runs_are_current_and_their_claims_can_be_met() {
             std::fs::copy(file.path(), copy.path().join("runs").join(file.file_name())).unwrap();
         }
         let outcome = report(copy.path(), &Quiet).unwrap();
+        if AWAITED.contains(&name) {
+            assert!(!outcome.missing.is_empty(), "{name} has come");
+            continue;
+        }
         assert_eq!(outcome.missing, Vec::<String>::new(), "{name}");
         let committed = summary(name);
         let seeds = experiment.seeds.full.min(20) as u64;

@@ -128,7 +128,7 @@ fn units(plan: &Plan) -> Vec<Unit> {
     let (all_rows, ratios, designs) = grid(plan.size);
     let (tests, steps) = if plan.size == Size::Full { (1000, 6000) } else { (100, 60) };
     let mut units = Vec::new();
-    for group in ["simple", "ours", "published", "chain", "changed"] {
+    for group in ["simple", "ours", "changed", "chain", "published"] {
         let partly = ["chain", "changed"].contains(&group);
         for rows in all_rows.iter().filter(|rows| !partly || **rows <= 1000) {
             let count = if partly { few(plan.seeds) } else { replications(plan.seeds, *rows) };

@@ -176,7 +176,9 @@ mod tests {
             let (one, two) = (of(&quarters), of(&other));
             assert_eq!((one.weights.len(), one.weights == two.weights), (150, true), "{scheme}");
             assert_eq!(one.predictions, two.predictions);
-            assert!((one.weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            // (As published there is no constant, and no sum.)
+            let sum: f64 = one.weights.iter().sum();
+            assert!(scheme.starts_with("published") || (sum - 1.0).abs() < 1e-9, "{scheme}: {sum}");
         }
     }
 }
