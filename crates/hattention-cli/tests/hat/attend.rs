@@ -108,9 +108,15 @@ fn masks_of_time_and_blocks_read_their_columns_and_scores_their_words() {
         let outcome = fit(&["--penalty", "1", "--score", score]);
         assert_eq!(outcome.code, 0, "{score}: {}", outcome.err);
     }
-    let sampled = fit(&["--penalty", "1", "--sample", "60", "--json"]);
+    let sampled = fit(&["--penalty", "1", "--sample", "60", "--json", "-o", "s.hat"]);
     let json: Value = serde_json::from_str(&sampled.out).unwrap();
     assert!(json["sample"]["rows"] == 60 && json["n"] == 149, "{}", sampled.out);
+    let error = 1.0 - json["r_squared_loo"].as_f64().unwrap();
+    assert!((error - json["sample"]["error"].as_f64().unwrap()).abs() < 1e-12);
+    let of_sample = ["attend", "predict", "s.hat", "new.csv", "--train", "train.csv", "--interval"];
+    folder.refused(&of_sample, 2, &["metrics are those of a sample"]);
+    let explained = folder.done(&["attend", "explain", "s.hat", "new.csv", "--train", "train.csv", "--limit", "1"]);
+    assert!(explained.contains("beside the rows"), "{explained}");
     let unfinished = fit(&["--penalty", "1", "--steps", "2"]);
     assert!(unfinished.err.contains("still falling after 2 steps"), "{}", unfinished.err);
     let collapsed = fit(&["--penalty", "1000"]);

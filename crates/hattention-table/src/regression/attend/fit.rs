@@ -119,17 +119,21 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
     tell(&regression, watch);
     let total = total(&rows.target);
     let squares = |errors: &[f64]| errors.iter().map(|e| e * e).sum::<f64>();
-    let errors = Intervals::of(&regression).left_out();
     let line = Options { heads: 0, ..Options::default() };
     let line = AttentionRegression::fit(&columns, &rows.target, line)?;
     let share = |squares: f64| 1.0 - squares / total;
     let count = rows.target.len() as f64;
+    // (Of many rows the errors at the sample's queries are known; all of them would be read by all.)
+    let left_out = match regression.report.sampled {
+        Some(sampled) => sampled.error * total,
+        None => squares(&Intervals::of(&regression).left_out()),
+    };
     let best = |chosen: &Chosen| chosen.tried.iter().map(|tried| tried.error).fold(f64::INFINITY, f64::min);
     Ok(Trained {
-        r_squared: share(squares(&errors)),
+        r_squared: share(left_out),
         r_squared_folds: chosen.as_ref().map(|chosen| share(count * best(chosen))),
         r_squared_linear: share(squares(&Intervals::of(&line).left_out())),
-        error: (squares(&errors) / count).sqrt(),
+        error: (left_out / count).sqrt(),
         chosen,
         model: AttendModel {
             table,

@@ -33,6 +33,12 @@ impl<'a> Predictor<'a> {
         unseen: Unseen,
     ) -> Result<Self, Failure> {
         level.map_or(Ok(()), check_level)?;
+        if level.is_some() && model.learned.report.sampled.is_some() {
+            return Err(Failure::usage(
+                "--interval of a model whose metrics are those of a sample: it asks what every row is off by when all others are read",
+                "leave it out, or fit the rows of the sample alone",
+            ));
+        }
         let options = FrozenOptions { unseen, na: NaPolicy::Drop, ..FrozenOptions::default() };
         let frozen = &model.table.frozen;
         let design = frozen.encoder(&source.schema(), &options).map_err(|e| explain_text(source, e))?;

@@ -196,6 +196,9 @@ impl Explained {
             short(d.gross),
             short(d.leverage_sum)
         );
+        if (found.diagnostics.leverage_sum - 1.0).abs() > 1e-6 {
+            text += &format!("  beside the rows, which are those of the heads alone: {}\n", short(found.constant));
+        }
         let turnover =
             found.turnover.map_or(String::new(), |t| format!("; turnover {} from the query before", short(t)));
         text += &format!(
