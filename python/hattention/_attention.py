@@ -58,6 +58,9 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     sample : int, optional
         Rows that metrics are fitted with at most; predictions read all rows. It must be given for more than 20,000 rows,
         as the work of a fit grows with their square.
+    precision : {"single", "double"}, default="single"
+        The numbers that metrics are searched in: losses of single ones are right to about six digits and take half the
+        time. What is found is read in doubles either way.
     max_iter : int, default=300
         Steps of a search at most.
     restarts : int, default=1
@@ -160,6 +163,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         folds: int = 5,
         folds_rows: int = 1000,
         sample: int | None = None,
+        precision: str = "single",
         max_iter: int = 300,
         restarts: int = 1,
         hold_out: float = 0.0,
@@ -174,6 +178,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.folds = folds
         self.folds_rows = folds_rows
         self.sample = sample
+        self.precision = precision
         self.max_iter = max_iter
         self.restarts = restarts
         self.hold_out = hold_out
@@ -306,7 +311,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise
 
     def _asked(self) -> dict[str, Any]:
-        for name in ("scores", "mask"):
+        for name in ("scores", "mask", "precision"):
             if not isinstance(getattr(self, name), str):
                 raise DataTypeError(f"{name} is {getattr(self, name)!r}, expected a text")
         auto = isinstance(self.penalty, str) and self.penalty == "auto"
@@ -320,6 +325,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "folds": _whole("folds", self.folds, 2),
             "folds_rows": _whole("folds_rows", self.folds_rows, 2),
             "sample": None if self.sample is None else _whole("sample", self.sample, 2),
+            "precision": self.precision,
             "max_iter": _whole("max_iter", self.max_iter, 1),
             "restarts": _whole("restarts", self.restarts, 1),
             "hold_out": _number("hold_out", self.hold_out, most=0.5),

@@ -2,7 +2,7 @@
 
 use hattention::Error;
 use hattention::attention_regression::{
-    AttentionRegression, Chosen, Explanation, Intervals, Mask, Options, Score, Tried, Weights,
+    AttentionRegression, Chosen, Explanation, Intervals, Mask, Options, Precision, Score, Tried, Weights,
 };
 use hattention::codec::{AttentionFile, Rows};
 use hattention_table::regression::Failure;
@@ -45,6 +45,8 @@ pub struct AttentionOptions {
     #[pyo3(item)]
     sample: Option<usize>,
     #[pyo3(item)]
+    precision: String,
+    #[pyo3(item)]
     max_iter: usize,
     #[pyo3(item)]
     restarts: usize,
@@ -63,6 +65,8 @@ impl AttentionOptions {
         let mask = Mask::parse(&self.mask).ok_or_else(|| {
             not_in("mask", &quoted(&self.mask), "\"loo\", \"self\", \"causal\", \"window:W\", \"decay:H\" or \"block\"")
         })?;
+        let precision = Precision::parse(&self.precision)
+            .ok_or_else(|| not_in("precision", &quoted(&self.precision), "\"single\" or \"double\""))?;
         let mask = match (mask, blocks) {
             (Mask::Blocks(_), Some(blocks)) => Mask::Blocks(blocks),
             (mask, _) => mask,
@@ -75,6 +79,7 @@ impl AttentionOptions {
             linear: self.linear,
             penalty: self.penalty.unwrap_or(default.penalty),
             mixing: self.mixing,
+            precision,
             steps: self.max_iter,
             restarts: self.restarts,
             hold_out: self.hold_out,

@@ -243,6 +243,7 @@ def test_rows_of_a_group_do_not_read_each_other() -> None:
         ({"max_iter": 0}, "max_iter is 0"),
         ({"restarts": 0}, "restarts is 0"),
         ({"hold_out": 0.7}, "hold_out is 0.7, expected a number from 0 to 0.5"),
+        ({"precision": "half"}, 'precision is "half", expected "single" or "double"'),
         ({"random_state": "x"}, "random_state is 'x'"),
         ({"random_state": -3}, "random_state is -3"),
     ],
@@ -330,6 +331,15 @@ def test_few_rows_are_fitted(mask: str, scores: str) -> None:
         predictions, low, high = model.predict(NEW, interval="prediction", level=0.6)
         assert np.isfinite(predictions).all() and (low <= high).all()
         np.testing.assert_allclose(model.weights(NEW) @ Y[:rows], predictions, rtol=0, atol=1e-9)
+
+
+def test_single_numbers_find_what_doubles_find() -> None:
+    single, double = (AttentionRegressor(**FAST, precision=precision).fit(X, Y) for precision in ("single", "double"))
+    assert single.loss_ != double.loss_
+    np.testing.assert_allclose(single.predict(NEW), double.predict(NEW), rtol=0, atol=0.02 * Y.std())
+    # Both are read in doubles.
+    for model in (single, double):
+        np.testing.assert_allclose(model.weights(NEW) @ Y, model.predict(NEW), rtol=0, atol=1e-9)
 
 
 def test_seeds() -> None:

@@ -3,11 +3,13 @@
 //! `forward`: what all rows read of all others in a loss, and new rows in predictions, beside the floor of a machine that does
 //! nothing else: as many exponentials and multiplications as there are pairs of a head, at the rates measured here for each
 //! alone. `fit`: the published recipe on the published kind of rows, by time and loss, one line a number of steps. `ours`: the
-//! default fit. `memory`: one fit of few steps, for a meter outside.
+//! default fit in doubles and in single precision. `memory`: one fit of few steps, for a meter outside.
 
 use std::time::Instant;
 
-use hattention::attention_regression::{AttentionRegression, Options};
+use hattention::attention_regression::{AttentionRegression, Options, Precision};
+
+const PRECISIONS: [Precision; 2] = [Precision::Double, Precision::Single];
 
 /// Rows of the design `sin(3 (x₁ + … + x₄))` with as much noise as signal.
 fn rows(count: usize, columns: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
@@ -33,6 +35,19 @@ fn best(rounds: usize, mut work: impl FnMut()) -> f64 {
     least
 }
 
+/// Fits once and prints how that went.
+fn report(inputs: &[&[f64]], y: &[f64], what: &str, options: Options) -> Result<(), hattention::Error> {
+    let start = Instant::now();
+    let model = AttentionRegression::fit(inputs, y, options)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let report = &model.report;
+    println!(
+        "{what}, {} taken, {} evaluations: {seconds:.3} s, loss {:.8}",
+        report.steps, report.evaluations, report.loss
+    );
+    Ok(())
+}
+
 fn main() -> Result<(), hattention::Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let what = arguments.first().map_or("forward", String::as_str);
@@ -42,40 +57,32 @@ fn main() -> Result<(), hattention::Error> {
     let inputs: Vec<&[f64]> = x.iter().map(|column| &column[..]).collect();
     match what {
         "fit" => {
-            for steps in [0, 5, 10, 20, 40, 80, 160] {
-                let options = Options { steps, heads, tolerance: 0.0, ..Options::published() };
-                let start = Instant::now();
-                let model = AttentionRegression::fit(&inputs, &y, options)?;
-                let seconds = start.elapsed().as_secs_f64();
-                let report = &model.report;
-                println!("{steps} steps, {} evaluations: {seconds:.3} s, loss {:.8}", report.evaluations, report.loss);
+            for precision in PRECISIONS {
+                for steps in [0, 5, 10, 15, 20, 30, 40, 60, 80, 120, 160] {
+                    let options = Options { steps, heads, precision, tolerance: 0.0, ..Options::published() };
+                    report(&inputs, &y, &format!("{precision:?}, {steps} steps"), options)?;
+                }
             }
         }
         "ours" => {
-            let options = Options { heads, ..Options::default() };
-            let start = Instant::now();
-            let model = AttentionRegression::fit(&inputs, &y, options)?;
-            let seconds = start.elapsed().as_secs_f64();
-            let report = &model.report;
-            println!(
-                "{} steps, {} evaluations: {seconds:.3} s, loss {:.8}",
-                report.steps, report.evaluations, report.loss
-            );
+            for precision in PRECISIONS {
+                let options = Options { heads, precision, ..Options::default() };
+                report(&inputs, &y, &format!("{precision:?}"), options)?;
+            }
         }
         "memory" => {
             let options = Options { heads, steps: 2, ..Options::default() };
             AttentionRegression::fit(&inputs, &y, options)?;
         }
         _ => {
-            let options = Options { heads, steps: 0, ..Options::default() };
-            let model = AttentionRegression::fit(&inputs, &y, options.clone())?;
-            let fit = best(5, || drop(AttentionRegression::fit(&inputs, &y, options.clone())));
+            for precision in PRECISIONS {
+                let options = Options { heads, precision, steps: 0, ..Options::default() };
+                let fit = best(5, || drop(AttentionRegression::fit(&inputs, &y, options.clone())));
+                println!("{precision:?}: a loss, its slope and another loss in doubles {:.1} ms", 1e3 * fit);
+            }
+            let model = AttentionRegression::fit(&inputs, &y, Options { heads, steps: 0, ..Options::default() })?;
             let predict = best(5, || drop(model.predict(&inputs)));
-            println!(
-                "{count} × {columns}, {heads} heads: a loss, its slope and another loss {:.1} ms; predictions {:.1} ms",
-                1e3 * fit,
-                1e3 * predict
-            );
+            println!("{count} × {columns}, {heads} heads: predictions {:.1} ms", 1e3 * predict);
         }
     }
     Ok(())

@@ -86,6 +86,9 @@ pub struct FitArgs {
     /// Steps of the search at most.
     #[arg(long, default_value_t = 300, value_name = "N")]
     pub steps: usize,
+    /// The numbers that metrics are searched in, single or double; what is found is read in doubles either way.
+    #[arg(long, default_value = "single")]
+    pub precision: String,
     /// Searches from different starts, of which the best is kept.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub restarts: usize,

@@ -4,7 +4,7 @@ pub mod args;
 
 use std::path::Path;
 
-use hattention::attention_regression::{AttentionRegression, Mask, Options, Score};
+use hattention::attention_regression::{AttentionRegression, Mask, Options, Precision, Score};
 use hattention_table::design::{NaPolicy, Unseen};
 use hattention_table::formula::Formula;
 use hattention_table::regression::attend::{self, AttendModel, AttendOptions, Predictor, Rows};
@@ -74,6 +74,12 @@ fn asked(args: &FitArgs) -> Result<AttendOptions, Failure> {
             Failure::usage(message, "auto chooses by cross-validation")
         })?),
     };
+    let precision = Precision::parse(&args.precision).ok_or_else(|| {
+        Failure::usage(
+            format!("--precision is `{}`, expected single or double", args.precision),
+            "single takes half the time; what is found is read in doubles either way",
+        )
+    })?;
     let options = Options {
         heads: args.heads,
         score,
@@ -81,6 +87,7 @@ fn asked(args: &FitArgs) -> Result<AttendOptions, Failure> {
         linear: !args.no_linear,
         penalty: penalty.unwrap_or(default.penalty),
         mixing: args.mixing,
+        precision,
         steps: args.steps,
         restarts: args.restarts,
         hold_out: args.hold_out,

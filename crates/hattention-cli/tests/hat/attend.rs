@@ -132,6 +132,7 @@ fn what_cannot_be_fitted_is_refused_with_the_way_out() {
     folder.refused(&with(&["--mask", "sideways"]), 2, &["--mask is `sideways`", "block:COLUMN"]);
     folder.refused(&with(&["--mask", "block:nowhere"]), 2, &["nowhere"]);
     folder.refused(&with(&["--score", "cosine"]), 2, &["--score is `cosine`"]);
+    folder.refused(&with(&["--precision", "half"]), 2, &["--precision is `half`"]);
     folder.refused(&with(&["--score", "polynomial:3"]), 2, &["2 or 4"]);
     folder.refused(&with(&["--penalty", "much"]), 2, &["--penalty is `much`"]);
     folder.refused(&with(&["--penalty", "-1"]), 2, &[]);

@@ -1,8 +1,13 @@
 //! New rows read the training rows: softmax attention in tiles, four queries at once.
 
-use super::exponential::{Machine, Work, exp};
-use super::pairs::{HELD, LANES};
+use std::ops::Range;
 
+use super::exponential::{Machine, Work, exp};
+use super::number::Number;
+use super::pairs::HELD;
+
+/// Lanes of the sums of a query, whatever the width of the vectors.
+const LANES: usize = f64::LANES;
 /// Keys whose scores are held at once.
 pub(super) const TILE: usize = 512;
 
@@ -19,6 +24,9 @@ pub(super) struct Table<'a> {
     pub(super) power: u32,
 }
 
+/// Ranges of keys that a query does not read.
+pub(super) type Hidden = [Range<usize>; 2];
+
 /// Scores of four queries and a tile of keys.
 type Scores = [[f64; TILE]; HELD];
 
@@ -30,6 +38,8 @@ pub(super) struct Across<'a> {
     pub(super) table: Table<'a>,
     /// `[query][column]`.
     pub(super) queries: [&'a [f64]; HELD],
+    /// Keys that each query does not read.
+    pub(super) hidden: &'a [Hidden; HELD],
     pub(super) reads: &'a mut [f64; HELD],
 }
 
@@ -43,6 +53,7 @@ impl Work for Across<'_> {
         for start in (0..padded).step_by(TILE) {
             let end = padded.min(start + TILE);
             self.score::<S>(simd, start, end, &mut scores);
+            self.hide(start, end, &mut scores);
             for row in 0..HELD {
                 let scores = &mut scores[row][..end - start];
                 let values = &self.table.values[start..end];
@@ -73,6 +84,19 @@ impl Work for Across<'_> {
 }
 
 impl Across<'_> {
+    /// Takes away the scores of keys that are not read.
+    fn hide(&self, start: usize, end: usize, scores: &mut Scores) {
+        let nothing = if self.table.power > 0 { 0.0 } else { f64::NEG_INFINITY };
+        for (hidden, scores) in self.hidden.iter().zip(scores) {
+            for range in hidden {
+                let (from, to) = (range.start.clamp(start, end), range.end.clamp(start, end));
+                if from < to {
+                    scores[from - start..to - start].fill(nothing);
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     fn score<S: Machine>(&self, simd: S, start: usize, end: usize, scores: &mut Scores) {
         let table = self.table;

@@ -4,7 +4,7 @@ use super::folds;
 use super::head::{Inputs, Reading};
 use super::minimise::{Ended, Limits, Minimum, minimise};
 use super::objective::{At, Mixture, Parameters, Problem};
-use super::options::{Mask, Options};
+use super::options::{Mask, Options, Precision};
 use super::sample::Sampled;
 use super::scope::Scope;
 use super::start::start;
@@ -104,8 +104,7 @@ impl AttentionRegression {
             }
         }
         let Some(found) = best else { return Err(Error::NoConvergence { steps: 0, residual: f64::NAN }) };
-        let at = prepared.problem(&options).loss(&found.parameters);
-        Ok(prepared.finish(options, found, at))
+        Ok(prepared.finish(options, found))
     }
 
     /// As [`AttentionRegression::fit`], once and without rows held out, from where another fit of the same rows ended.
@@ -118,8 +117,7 @@ impl AttentionRegression {
         let prepared = Prepared::of(columns, target, &options)?;
         let alive = |model: &&Self| model.report.collapsed.len() < options.heads;
         let found = prepared.along(&options, from.filter(alive).map(|model| &model.parameters))?;
-        let at = prepared.problem(&options).loss(&found.parameters);
-        Ok(prepared.finish(options, found, at))
+        Ok(prepared.finish(options, found))
     }
 
     /// Coefficients α of the heads, in units of the target.
@@ -194,7 +192,8 @@ impl Prepared {
     }
 
     fn problem<'a>(&'a self, options: &'a Options) -> Problem<'a> {
-        let reading = Reading { score: options.score, scope: &self.scope, decay: decay(&options.mask) };
+        let (score, precision) = (options.score, options.precision);
+        let reading = Reading { score, scope: &self.scope, decay: decay(&options.mask), precision };
         Problem { inputs: &self.inputs, targets: &self.targets, reading, options }
     }
 
@@ -233,7 +232,10 @@ impl Prepared {
         parts.iter().map(|part| if total > 0.0 { with(part) / total } else { 0.0 }).collect()
     }
 
-    fn finish(self, options: Options, found: Found, at: At) -> AttentionRegression {
+    /// The regression of some parameters; whatever they were searched in, it is made in doubles.
+    fn finish(self, options: Options, found: Found) -> AttentionRegression {
+        let exact = Options { precision: Precision::Double, ..options.clone() };
+        let at = self.problem(&exact).loss(&found.parameters);
         let Minimum { steps, evaluations, ended, .. } = found.minimum;
         let report = Report {
             loss: at.loss,
@@ -304,7 +306,7 @@ fn held_out(columns: &[&[f64]], target: &[f64], options: &Options, whole: &Prepa
     let mut best = (f64::INFINITY, 0, start.clone());
     let error = |parameters: &Parameters| -> Result<f64, Error> {
         let found = Found { parameters: parameters.clone(), minimum: Minimum::nowhere() };
-        let model = prepared.clone().finish(options.clone(), found, problem.loss(parameters));
+        let model = prepared.clone().finish(options.clone(), found);
         let predictions = model.predict(&test)?;
         Ok(predictions.iter().zip(&test_target).map(|(p, y)| (y - p) * (y - p)).sum())
     };
@@ -430,6 +432,22 @@ mod tests {
             let again = AttentionRegression::fit(&train, &y[..400], Options::default()).unwrap();
             assert_eq!(again.predict(&test).unwrap(), model.predict(&test).unwrap());
         }
+    }
+
+    #[test]
+    fn single_numbers_find_what_doubles_find() {
+        let columns: Vec<Vec<f64>> = (0..3).map(|c| wave(300, 10.0 * c as f64)).collect();
+        let train: Vec<&[f64]> = columns.iter().map(|c| &c[..200]).collect();
+        let test: Vec<&[f64]> = columns.iter().map(|c| &c[200..]).collect();
+        let y: Vec<f64> = (0..300).map(|i| (5.0 * columns[0][i]).cos() + columns[1][i]).collect();
+        let with = |precision: Precision| {
+            let options = Options { heads: 2, precision, ..Options::default() };
+            AttentionRegression::fit(&train, &y[..200], options).unwrap()
+        };
+        let (single, double) = (with(Precision::Single), with(Precision::Double));
+        assert!((single.report.loss - double.report.loss).abs() < 0.02, "{:?} {:?}", single.report, double.report);
+        let shares = [single, double].map(|model| share(&y[200..], &model.predict(&test).unwrap()));
+        assert!((shares[0] - shares[1]).abs() < 0.01, "{shares:?}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use super::exponential::dispatch;
 use super::gradient::{Backward, Derivatives, Passed};
-use super::options::Score;
-use super::pairs::{Forward, Given, Got, HELD, Keys};
+use super::number::Number;
+use super::options::{Precision, Score};
+use super::pairs::{Forward, Given, Got, HELD, Keys, cast};
 use super::scope::Scope;
 use crate::interrupt::checked;
 
@@ -18,14 +19,14 @@ pub(super) struct Reading<'a> {
     pub(super) scope: &'a Scope,
     /// What exponents fall by with every row between two.
     pub(super) decay: f64,
+    /// The numbers that sums over pairs are made in.
+    pub(super) precision: Precision,
 }
 
 /// Pieces of the pairs that are summed apart: so many that threads have enough to do, whatever their number.
 const BANDS: usize = 32;
 /// Pairs that are worth a piece.
 const PIECE: usize = 1 << 17;
-/// A sum of kernels below which the others are too far away for doubles.
-const LEAST: f64 = 1e-250;
 
 /// Standardised inputs, columns side by side, padded to whole lanes.
 #[derive(Clone, Debug)]
@@ -74,12 +75,22 @@ pub(super) struct Read {
     pub(super) centred: Vec<f64>,
     /// Rows whose others are too far away for doubles: they read the nearest alone, and tell nothing of the metric.
     pub(super) isolated: usize,
+    /// The numbers that it was summed in: double, where a row was too far from the others for single ones.
+    precision: Precision,
 }
 
 impl Read {
     /// Whether a sum of kernels is large enough to divide by.
     pub(super) fn sure(&self, sum: f64) -> bool {
-        sum > LEAST
+        sum > least(self.precision)
+    }
+}
+
+/// A sum of kernels below which the others are too far away.
+fn least(precision: Precision) -> f64 {
+    match precision {
+        Precision::Double => f64::LEAST,
+        Precision::Single => f32::LEAST,
     }
 }
 
@@ -102,7 +113,7 @@ fn bands(rows: usize, scope: &Scope) -> Vec<Range<usize>> {
 
 /// What every row reads from those that it may read.
 pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], reading: Reading<'_>) -> Read {
-    let Reading { score, scope, decay } = reading;
+    let Reading { score, scope, decay, precision } = reading;
     let keys = Keys::decaying(inputs.rows, &inputs.keyed(factor), decay);
     let weights = match score {
         Score::Distance | Score::Polynomial { .. } => vec![1.0; inputs.rows],
@@ -122,11 +133,15 @@ pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], readin
             got.weighted[i] += kernel * weighted[i];
         }
     }
+    let far = |i: &usize| got.weights[*i] <= least(precision) && scope.any(*i);
+    if precision == Precision::Single && (0..inputs.rows).any(|i| far(&i)) {
+        return read(inputs, factor, targets, Reading { precision: Precision::Double, ..reading });
+    }
     let mut isolated = 0;
     let mean = targets.iter().sum::<f64>() / inputs.rows as f64;
     let values: Vec<f64> = (0..inputs.rows)
         .map(|i| {
-            if got.weights[i] > LEAST {
+            if got.weights[i] > least(precision) {
                 return got.weighted[i] / got.weights[i];
             }
             let Some(nearest) = nearest(&keys, i, reading) else { return mean };
@@ -135,21 +150,31 @@ pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], readin
         })
         .collect();
     let centred = values.iter().zip(scope.means(targets)).map(|(z, mean)| z - mean).collect();
-    Read { keys, weights, weighted, sums: got.weights, values, centred, isolated }
+    Read { keys, weights, weighted, sums: got.weights, values, centred, isolated, precision }
 }
 
 /// `Σ_j G_ij` times two numbers of row j, over the others that row i reads.
 pub(super) fn sums(keys: &Keys, given: Given<'_>, reading: Reading<'_>) -> Got {
+    match reading.precision {
+        Precision::Double => sums_in(keys, given, reading),
+        Precision::Single => {
+            let (weights, weighted) = (&cast(given.weights)[..], &cast(given.weighted)[..]);
+            sums_in::<f32>(&keys.cast(), Given { weights, weighted }, reading)
+        }
+    }
+}
+
+fn sums_in<T: Number>(keys: &Keys<T>, given: Given<'_, T>, reading: Reading<'_>) -> Got {
     let of_band = |band: Range<usize>| {
-        let mut got = Got::zeros(keys.padded);
+        let mut got = Got::<T>::zeros(keys.padded);
         for group in band {
             let (first, scope, power) = (HELD * group, reading.scope, reading.score.power());
             dispatch(Forward { keys, given, first, scope, power, got: &mut got });
         }
         got
     };
-    let parts: Vec<Got> = bands(keys.rows, reading.scope).into_par_iter().map(checked(of_band)).collect();
-    let mut got = Got::zeros(keys.padded);
+    let parts: Vec<Got<T>> = bands(keys.rows, reading.scope).into_par_iter().map(checked(of_band)).collect();
+    let mut got = Got::<f64>::zeros(keys.padded);
     parts.iter().for_each(|part| got.add(part));
     got
 }
@@ -188,27 +213,14 @@ pub(super) fn slope(
 ) -> Vec<Vec<f64>> {
     let (keys, width) = (&read.keys, inputs.columns);
     let Reading { score, scope, .. } = reading;
-    let passed = |i: usize| if read.sums[i] > LEAST { slopes[i] / read.sums[i] } else { 0.0 };
+    let passed = |i: usize| if read.sure(read.sums[i]) { slopes[i] / read.sums[i] } else { 0.0 };
     let mut own: Vec<f64> = (0..inputs.rows).map(passed).collect();
     let mut sloped: Vec<f64> = own.iter().zip(&read.values).map(|(u, z)| -u * z).collect();
     own.resize(keys.padded, 0.0);
     sloped.resize(keys.padded, 0.0);
     let given = Given { weights: &read.weights, weighted: &read.weighted };
     let passed = Passed { slopes: &own, sloped: &sloped };
-    let of_band = |band: Range<usize>| {
-        let mut into = Derivatives::zeros(keys.padded, width);
-        for first in band.map(|group| HELD * group) {
-            let (inputs, power, into) = (&inputs.data[..], score.power(), &mut into);
-            dispatch(Backward { keys, inputs, given, passed, first, scope, power, into });
-        }
-        into
-    };
-    let parts: Vec<Derivatives> = bands(inputs.rows, scope).into_par_iter().map(checked(of_band)).collect();
-    let mut all = Derivatives::zeros(keys.padded, width);
-    for part in &parts {
-        all.along.iter_mut().zip(&part.along).for_each(|(sum, more)| *sum += more);
-        all.sums.iter_mut().zip(&part.sums).for_each(|(sum, more)| *sum += more);
-    }
+    let all = derivatives(keys, &inputs.data, given, passed, Reading { precision: read.precision, ..reading });
     // By Ω: Σ C x_i x_jᵀ both ways, and for distances less Σ C (x_i x_iᵀ + x_j x_jᵀ) / 2 each.
     let mut by_metric = vec![vec![0.0; width]; width];
     for p in 0..width {
@@ -243,6 +255,44 @@ pub(super) fn slope(
                 .collect()
         })
         .collect()
+}
+
+/// Derivatives of a loss by the exponents, summed over the pairs of every row.
+fn derivatives(
+    keys: &Keys,
+    inputs: &[f64],
+    given: Given<'_>,
+    passed: Passed<'_, f64>,
+    reading: Reading<'_>,
+) -> Derivatives<f64> {
+    if reading.precision == Precision::Double {
+        return derivatives_in(keys, inputs, given, passed, reading);
+    }
+    let (weights, weighted) = (&cast(given.weights)[..], &cast(given.weighted)[..]);
+    let (slopes, sloped) = (&cast(passed.slopes)[..], &cast(passed.sloped)[..]);
+    let (given, passed) = (Given { weights, weighted }, Passed { slopes, sloped });
+    derivatives_in::<f32>(&keys.cast(), &cast(inputs), given, passed, reading)
+}
+
+fn derivatives_in<T: Number>(
+    keys: &Keys<T>,
+    inputs: &[T],
+    given: Given<'_, T>,
+    passed: Passed<'_, T>,
+    reading: Reading<'_>,
+) -> Derivatives<f64> {
+    let (scope, power) = (reading.scope, reading.score.power());
+    let of_band = |band: Range<usize>| {
+        let mut into = Derivatives::<T>::zeros(keys.padded, keys.columns);
+        for first in band.map(|group| HELD * group) {
+            dispatch(Backward { keys, inputs, given, passed, first, scope, power, into: &mut into });
+        }
+        into
+    };
+    let parts: Vec<Derivatives<T>> = bands(keys.rows, scope).into_par_iter().map(checked(of_band)).collect();
+    let mut all = Derivatives::<f64>::zeros(keys.padded, keys.columns);
+    parts.iter().for_each(|part| all.add(part));
+    all
 }
 
 #[cfg(test)]
@@ -310,7 +360,7 @@ mod tests {
                 if score.power() > 0 && *decay > 0.0 {
                     continue;
                 }
-                let reading = Reading { score, scope, decay: *decay };
+                let reading = Reading { score, scope, decay: *decay, precision: Precision::Double };
                 let mask = (scope.both, scope.itself, decay, scope.from[20]);
                 let found = read(&inputs, &factor, &targets, reading);
                 let expected = plain(&columns, &factor, &targets, reading);
@@ -341,6 +391,15 @@ mod tests {
                         assert!(close, "{score:?} {mask:?} {p} {c}: {} and {difference}", by_factor[p][c]);
                     }
                 }
+                // Single numbers give six digits of it.
+                let reading = Reading { precision: Precision::Single, ..reading };
+                let single = read(&inputs, &factor, &targets, reading);
+                let near = |a: &f64, b: &f64| (a - b).abs() < 2e-5 * (1.0 + b.abs());
+                assert!(single.values.iter().zip(&found.values).all(|(a, b)| near(a, b)), "{score:?} {mask:?}");
+                assert!(single.precision == Precision::Single && single.values != found.values);
+                let single = slope(&inputs, &factor, &single, &slopes, reading);
+                let pairs = single.iter().flatten().zip(by_factor.iter().flatten());
+                pairs.for_each(|(a, b)| assert!(near(a, b), "{score:?} {mask:?}: {a} and {b}"));
             }
         }
     }
@@ -349,12 +408,30 @@ mod tests {
     fn rows_too_far_for_doubles_read_the_nearest() {
         let inputs = Inputs::of(3, &[vec![0.0, 1.0, 100.0]]);
         let scope = Scope::of(3, true, false, |i| 0..i);
-        let reading = Reading { score: Score::Distance, scope: &scope, decay: 0.0 };
+        let reading = Reading { score: Score::Distance, scope: &scope, decay: 0.0, precision: Precision::Double };
         let found = read(&inputs, &[vec![30.0]], &[1.0, 2.0, 3.0], reading);
         assert_eq!(found.values[2], 2.0);
         assert_eq!(found.isolated, 1);
         let slopes = slope(&inputs, &[vec![30.0]], &found, &[0.0, 0.0, 1.0], reading);
         assert_eq!(slopes, [[0.0]]);
+    }
+
+    #[test]
+    fn heads_too_wide_for_single_numbers_are_read_in_doubles() {
+        let inputs = Inputs::of(4, &[vec![0.0, 1.0, 12.0, 13.0]]);
+        let scope = Scope::of(4, true, false, |i| 0..i);
+        let before = Scope::of(4, false, false, |i| 0..i);
+        let targets = [1.0, 2.0, 3.0, 4.0];
+        for (scope, factor, expected) in
+            [(&scope, 1.0, Precision::Single), (&scope, 15.0, Precision::Double), (&before, 1.0, Precision::Double)]
+        {
+            let double = Reading { score: Score::Distance, scope, decay: 0.0, precision: Precision::Double };
+            let single = Reading { precision: Precision::Single, ..double };
+            let found = read(&inputs, &[vec![factor]], &targets, single);
+            assert_eq!(found.precision, expected);
+            let exact = read(&inputs, &[vec![factor]], &targets, double).values;
+            assert!(found.values.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-6));
+        }
     }
 
     #[test]

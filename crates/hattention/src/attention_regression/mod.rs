@@ -30,6 +30,7 @@ mod learned;
 mod minimise;
 #[cfg(test)]
 mod noise;
+mod number;
 pub(crate) mod objective;
 mod options;
 mod pairs;
@@ -43,6 +44,6 @@ pub use choose::{Chosen, Tried};
 pub use fit::{AttentionRegression, Report};
 pub use interval::{Interval, Intervals};
 pub use learned::Learned;
-pub use options::{Coefficients, Mask, Objective, Options, Score, Start};
+pub use options::{Coefficients, Mask, Objective, Options, Precision, Score, Start};
 pub use sample::Sampled;
 pub use weights::{Explanation, Weights};

@@ -177,7 +177,7 @@ impl Problem<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::Score;
+    use super::super::options::{Precision, Score};
     use super::super::scope::Scope;
     use super::*;
 
@@ -199,7 +199,7 @@ mod tests {
             for (objective, linear) in [(Objective::Likelihood, false), (Objective::Squares, true)] {
                 for coefficients in [Coefficients::Solved, Coefficients::Searched] {
                     let options = Options { heads: 3, score, objective, linear, coefficients, ..Options::default() };
-                    let reading = Reading { score, scope: &scope, decay: 0.0 };
+                    let reading = Reading { score, scope: &scope, decay: 0.0, precision: Precision::Double };
                     let problem = Problem { inputs: &inputs, targets: &targets, reading, options: &options };
                     let searched = coefficients == Coefficients::Searched;
                     let heads = if searched { vec![0.3, -0.2, 0.7] } else { Vec::new() };

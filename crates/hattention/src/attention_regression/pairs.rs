@@ -7,26 +7,25 @@
 
 use std::ops::Range;
 
-use super::exponential::{Machine, Work, exp};
+use super::exponential::{Machine, Work};
+use super::number::{Number, PADDED};
 use super::scope::Scope;
 
-/// Lanes of the sums of a row, whatever the width of the vectors.
-pub(super) const LANES: usize = 8;
 /// Rows that are held together.
 pub(super) const HELD: usize = 4;
 
 /// Keys of a head, columns side by side, each padded to whole lanes.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(super) struct Keys<T = f64> {
     pub(super) rows: usize,
     pub(super) columns: usize,
     /// From each column to the next.
     pub(super) padded: usize,
-    pub(super) data: Vec<f64>,
+    pub(super) data: Vec<T>,
     /// `−½ ‖k‖²`, what a key adds to the exponent of a pair.
-    pub(super) half_norms: Vec<f64>,
+    pub(super) half_norms: Vec<T>,
     /// The same of a row that reads; other than that of a key if weights decay.
-    pub(super) own: Vec<f64>,
+    pub(super) own: Vec<T>,
 }
 
 impl Keys {
@@ -42,7 +41,7 @@ impl Keys {
 
     /// Of keys by columns.
     pub(super) fn of(rows: usize, columns: &[Vec<f64>]) -> Self {
-        let padded = rows.next_multiple_of(LANES);
+        let padded = rows.next_multiple_of(PADDED);
         let mut data = vec![0.0; padded * columns.len()];
         let mut half_norms = vec![0.0; padded];
         for (own, column) in data.chunks_exact_mut(padded.max(1)).zip(columns) {
@@ -51,6 +50,13 @@ impl Keys {
         }
         let own = half_norms.clone();
         Self { rows, columns: columns.len(), padded, data, half_norms, own }
+    }
+
+    /// The same in other numbers.
+    pub(super) fn cast<T: Number>(&self) -> Keys<T> {
+        let Self { rows, columns, padded, data, half_norms, own } = self;
+        let (data, half_norms, own) = (cast(data), cast(half_norms), cast(own));
+        Keys { rows: *rows, columns: *columns, padded: *padded, data, half_norms, own }
     }
 
     /// `−½ ‖k‖²`, without decay.
@@ -63,40 +69,47 @@ impl Keys {
     }
 }
 
+/// Numbers in others.
+pub(super) fn cast<T: Number>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|x| T::of(*x)).collect()
+}
+
 /// Numbers that rows give to others: `w_j` and `w_j y_j`, padded with zeros.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Given<'a> {
-    pub(super) weights: &'a [f64],
-    pub(super) weighted: &'a [f64],
+pub(super) struct Given<'a, T = f64> {
+    pub(super) weights: &'a [T],
+    pub(super) weighted: &'a [T],
 }
 
 /// What rows get: `Σ G w` and `Σ G w y`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Got {
-    pub(super) weights: Vec<f64>,
-    pub(super) weighted: Vec<f64>,
+pub(super) struct Got<T = f64> {
+    pub(super) weights: Vec<T>,
+    pub(super) weighted: Vec<T>,
+}
+
+impl<T: Number> Got<T> {
+    pub(super) fn zeros(padded: usize) -> Self {
+        Self { weights: vec![T::default(); padded], weighted: vec![T::default(); padded] }
+    }
 }
 
 impl Got {
-    pub(super) fn zeros(padded: usize) -> Self {
-        Self { weights: vec![0.0; padded], weighted: vec![0.0; padded] }
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        self.weights.iter_mut().zip(&other.weights).for_each(|(sum, more)| *sum += more);
-        self.weighted.iter_mut().zip(&other.weighted).for_each(|(sum, more)| *sum += more);
+    pub(super) fn add<T: Number>(&mut self, other: &Got<T>) {
+        self.weights.iter_mut().zip(&other.weights).for_each(|(sum, more)| *sum += more.double());
+        self.weighted.iter_mut().zip(&other.weighted).for_each(|(sum, more)| *sum += more.double());
     }
 }
 
 /// Adds the pairs `(i, j)`, `j < i`, of four rows `first ..` of which the first is a multiple of four.
-pub(super) struct Forward<'a> {
-    pub(super) keys: &'a Keys,
-    pub(super) given: Given<'a>,
+pub(super) struct Forward<'a, T> {
+    pub(super) keys: &'a Keys<T>,
+    pub(super) given: Given<'a, T>,
     pub(super) first: usize,
     pub(super) scope: &'a Scope,
     /// The power of polynomial scores, or zero.
     pub(super) power: u32,
-    pub(super) got: &'a mut Got,
+    pub(super) got: &'a mut Got<T>,
 }
 
 /// Four vectors, one a row that is held.
@@ -104,26 +117,31 @@ pub(super) type Four<V> = (V, V, V, V);
 
 /// The exponents of four rows `first ..` with vector `at` of the columns; if `D > 0`, the bases of powers.
 #[inline(always)]
-fn exponents<S: Machine, const D: u32>(simd: S, keys: &Keys, first: usize, at: usize) -> Four<S::f64s> {
+fn exponents<S: Machine, T: Number, const D: u32>(
+    simd: S,
+    keys: &Keys<T>,
+    first: usize,
+    at: usize,
+) -> Four<T::Vector<S>> {
     let (mut a, mut b, mut c, mut d);
     if D == 0 {
-        let norm = S::as_simd_f64s(&keys.half_norms).0[at];
+        let norm = T::vectors::<S>(&keys.half_norms)[at];
         let half = &keys.own[first..first + HELD];
-        a = simd.add_f64s(norm, simd.splat_f64s(half[0]));
-        b = simd.add_f64s(norm, simd.splat_f64s(half[1]));
-        c = simd.add_f64s(norm, simd.splat_f64s(half[2]));
-        d = simd.add_f64s(norm, simd.splat_f64s(half[3]));
+        a = T::add(simd, norm, T::splat(simd, half[0]));
+        b = T::add(simd, norm, T::splat(simd, half[1]));
+        c = T::add(simd, norm, T::splat(simd, half[2]));
+        d = T::add(simd, norm, T::splat(simd, half[3]));
     } else {
-        let one = simd.splat_f64s(1.0);
+        let one = T::splat(simd, T::of(1.0));
         (a, b, c, d) = (one, one, one, one);
     }
     for column in keys.data.chunks_exact(keys.padded) {
-        let k = S::as_simd_f64s(column).0[at];
+        let k = T::vectors::<S>(column)[at];
         let q = &column[first..first + HELD];
-        a = simd.mul_add_f64s(k, simd.splat_f64s(q[0]), a);
-        b = simd.mul_add_f64s(k, simd.splat_f64s(q[1]), b);
-        c = simd.mul_add_f64s(k, simd.splat_f64s(q[2]), c);
-        d = simd.mul_add_f64s(k, simd.splat_f64s(q[3]), d);
+        a = T::mul_add(simd, k, T::splat(simd, q[0]), a);
+        b = T::mul_add(simd, k, T::splat(simd, q[1]), b);
+        c = T::mul_add(simd, k, T::splat(simd, q[2]), c);
+        d = T::mul_add(simd, k, T::splat(simd, q[3]), d);
     }
     (a, b, c, d)
 }
@@ -132,38 +150,38 @@ fn exponents<S: Machine, const D: u32>(simd: S, keys: &Keys, first: usize, at: u
 /// inner products); if `MASKED`, zero outside of what each row reads.
 #[inline(always)]
 #[allow(clippy::type_complexity)]
-pub(super) fn kernels<S: Machine, const D: u32, const MASKED: bool>(
+pub(super) fn kernels<S: Machine, T: Number, const D: u32, const MASKED: bool>(
     simd: S,
-    keys: &Keys,
+    keys: &Keys<T>,
     scope: &Scope,
     first: usize,
     at: usize,
-) -> (Four<S::f64s>, Four<S::f64s>) {
-    let (mut a, mut b, mut c, mut d) = exponents::<S, D>(simd, keys, first, at);
+) -> (Four<T::Vector<S>>, Four<T::Vector<S>>) {
+    let (mut a, mut b, mut c, mut d) = exponents::<S, T, D>(simd, keys, first, at);
     let (mut da, mut db, mut dc, mut dd) = (a, b, c, d);
     if D == 0 {
-        let zero = simd.splat_f64s(0.0);
-        (a, b) = (exp(simd, simd.min_f64s(a, zero)), exp(simd, simd.min_f64s(b, zero)));
-        (c, d) = (exp(simd, simd.min_f64s(c, zero)), exp(simd, simd.min_f64s(d, zero)));
+        let zero = T::splat(simd, T::default());
+        (a, b) = (T::exp(simd, T::min(simd, a, zero)), T::exp(simd, T::min(simd, b, zero)));
+        (c, d) = (T::exp(simd, T::min(simd, c, zero)), T::exp(simd, T::min(simd, d, zero)));
     } else {
         if D == 4 {
-            (da, db) = (simd.mul_f64s(a, simd.mul_f64s(a, a)), simd.mul_f64s(b, simd.mul_f64s(b, b)));
-            (dc, dd) = (simd.mul_f64s(c, simd.mul_f64s(c, c)), simd.mul_f64s(d, simd.mul_f64s(d, d)));
+            (da, db) = (T::mul(simd, a, T::mul(simd, a, a)), T::mul(simd, b, T::mul(simd, b, b)));
+            (dc, dd) = (T::mul(simd, c, T::mul(simd, c, c)), T::mul(simd, d, T::mul(simd, d, d)));
         }
-        (a, b) = (simd.mul_f64s(a, da), simd.mul_f64s(b, db));
-        (c, d) = (simd.mul_f64s(c, dc), simd.mul_f64s(d, dd));
+        (a, b) = (T::mul(simd, a, da), T::mul(simd, b, db));
+        (c, d) = (T::mul(simd, c, dc), T::mul(simd, d, dd));
     }
     if MASKED {
-        let parts = LANES / S::F64_LANES;
-        let (start, part) = (LANES * (at / parts), at % parts);
+        let parts = T::parts::<S>();
+        let (start, part) = (T::LANES * (at / parts), at % parts);
         macro_rules! mask {
             ($kernel:ident, $derivative:ident, $row:literal) => {{
                 let (from, to) = (scope.from[first + $row], scope.to[first + $row]);
-                let before = S::as_simd_f64s(&BEFORE[to.saturating_sub(start).min(LANES)]).0[part];
-                let less = S::as_simd_f64s(&BEFORE[from.saturating_sub(start).min(LANES)]).0[part];
-                let mask = simd.sub_f64s(before, less);
-                $kernel = simd.mul_f64s($kernel, mask);
-                $derivative = simd.mul_f64s($derivative, mask);
+                let before = T::vectors::<S>(T::before(to.saturating_sub(start)))[part];
+                let less = T::vectors::<S>(T::before(from.saturating_sub(start)))[part];
+                let mask = T::sub(simd, before, less);
+                $kernel = T::mul(simd, $kernel, mask);
+                $derivative = T::mul(simd, $derivative, mask);
             }};
         }
         mask!(a, da, 0);
@@ -174,40 +192,26 @@ pub(super) fn kernels<S: Machine, const D: u32, const MASKED: bool>(
     if D == 0 {
         return ((a, b, c, d), (a, b, c, d));
     }
-    let power = simd.splat_f64s(f64::from(D));
-    (da, db) = (simd.mul_f64s(da, power), simd.mul_f64s(db, power));
-    (dc, dd) = (simd.mul_f64s(dc, power), simd.mul_f64s(dd, power));
+    let power = T::splat(simd, T::of(f64::from(D)));
+    (da, db) = (T::mul(simd, da, power), T::mul(simd, db, power));
+    (dc, dd) = (T::mul(simd, dc, power), T::mul(simd, dd, power));
     ((a, b, c, d), (da, db, dc, dd))
 }
 
 /// Four numbers, each on all lanes of a vector.
 #[inline(always)]
-pub(super) fn splats<S: Machine>(simd: S, values: &[f64], first: usize) -> (S::f64s, S::f64s, S::f64s, S::f64s) {
+pub(super) fn splats<S: Machine, T: Number>(simd: S, values: &[T], first: usize) -> Four<T::Vector<S>> {
     let four = &values[first..first + HELD];
-    (simd.splat_f64s(four[0]), simd.splat_f64s(four[1]), simd.splat_f64s(four[2]), simd.splat_f64s(four[3]))
+    (T::splat(simd, four[0]), T::splat(simd, four[1]), T::splat(simd, four[2]), T::splat(simd, four[3]))
 }
 
-/// Lanes of which the first few are one.
-static BEFORE: [[f64; LANES]; LANES + 1] = before();
+/// Lanes of the sums of four rows: of weights, and of weighted targets.
+type Sums<T> = [[[T; PADDED]; 2]; HELD];
 
-const fn before() -> [[f64; LANES]; LANES + 1] {
-    let mut table = [[0.0; LANES]; LANES + 1];
-    let mut count = 0;
-    while count <= LANES {
-        let mut lane = 0;
-        while lane < count {
-            table[count][lane] = 1.0;
-            lane += 1;
-        }
-        count += 1;
-    }
-    table
-}
-
-impl Work for Forward<'_> {
+impl<T: Number> Work for Forward<'_, T> {
     #[inline(always)]
     fn on<S: Machine>(mut self, simd: S) {
-        let mut lanes = [[[0.0; LANES]; 2]; HELD];
+        let mut lanes: Sums<T> = [[[T::default(); PADDED]; 2]; HELD];
         match (self.power, self.scope.both) {
             (0, true) => self.all::<S, 0, true>(simd, &mut lanes),
             (0, false) => self.all::<S, 0, false>(simd, &mut lanes),
@@ -217,17 +221,18 @@ impl Work for Forward<'_> {
             (_, false) => self.all::<S, 4, false>(simd, &mut lanes),
         }
         for (row, [weights, weighted]) in lanes.iter().enumerate() {
-            self.got.weights[self.first + row] += weights.iter().sum::<f64>();
-            self.got.weighted[self.first + row] += weighted.iter().sum::<f64>();
+            let (sum, sum_y) = (&mut self.got.weights[self.first + row], &mut self.got.weighted[self.first + row]);
+            *sum = T::of(sum.double() + T::sum(weights));
+            *sum_y = T::of(sum_y.double() + T::sum(weighted));
         }
     }
 }
 
-impl Forward<'_> {
+impl<T: Number> Forward<'_, T> {
     #[inline(always)]
-    fn all<S: Machine, const D: u32, const BOTH: bool>(&mut self, simd: S, lanes: &mut [[[f64; LANES]; 2]; HELD]) {
-        let parts = LANES / S::F64_LANES;
-        let pieces = self.scope.pieces(self.first);
+    fn all<S: Machine, const D: u32, const BOTH: bool>(&mut self, simd: S, lanes: &mut Sums<T>) {
+        let parts = T::parts::<S>();
+        let pieces = self.scope.pieces(self.first, T::LANES);
         for part in 0..parts {
             self.blocks::<S, D, BOTH, true>(simd, part, pieces[0].clone(), lanes);
             self.blocks::<S, D, BOTH, false>(simd, part, pieces[1].clone(), lanes);
@@ -242,41 +247,40 @@ impl Forward<'_> {
         simd: S,
         part: usize,
         blocks: Range<usize>,
-        lanes: &mut [[[f64; LANES]; 2]; HELD],
+        lanes: &mut Sums<T>,
     ) {
-        let parts = LANES / S::F64_LANES;
+        let parts = T::parts::<S>();
         let (keys, first) = (self.keys, self.first);
-        let size = keys.padded / S::F64_LANES;
-        let (w, wy) = (&S::as_simd_f64s(self.given.weights).0[..size], &S::as_simd_f64s(self.given.weighted).0[..size]);
+        let size = keys.padded / T::LANES * parts;
+        let (w, wy) = (&T::vectors::<S>(self.given.weights)[..size], &T::vectors::<S>(self.given.weighted)[..size]);
         let own = splats(simd, self.given.weights, first);
         let own_y = splats(simd, self.given.weighted, first);
-        let (got_w, rest) = S::as_mut_simd_f64s(&mut self.got.weights);
-        debug_assert!(rest.is_empty());
-        let got_wy = S::as_mut_simd_f64s(&mut self.got.weighted).0;
+        let got_w = T::vectors_mut::<S>(&mut self.got.weights);
+        let got_wy = T::vectors_mut::<S>(&mut self.got.weighted);
         macro_rules! lanes {
             ($row:literal, $of:literal) => {
-                S::as_mut_simd_f64s(&mut lanes[$row][$of]).0[part]
+                T::vectors_mut::<S>(&mut lanes[$row][$of])[part]
             };
         }
         let (mut aw, mut ay, mut bw, mut by) = (lanes!(0, 0), lanes!(0, 1), lanes!(1, 0), lanes!(1, 1));
         let (mut cw, mut cy, mut dw, mut dy) = (lanes!(2, 0), lanes!(2, 1), lanes!(3, 0), lanes!(3, 1));
         for block in blocks {
             let at = block * parts + part;
-            let ((a, b, c, d), _) = kernels::<S, D, MASKED>(simd, keys, self.scope, first, at);
+            let ((a, b, c, d), _) = kernels::<S, T, D, MASKED>(simd, keys, self.scope, first, at);
             let (w, wy) = (w[at], wy[at]);
-            (aw, ay) = (simd.mul_add_f64s(a, w, aw), simd.mul_add_f64s(a, wy, ay));
-            (bw, by) = (simd.mul_add_f64s(b, w, bw), simd.mul_add_f64s(b, wy, by));
-            (cw, cy) = (simd.mul_add_f64s(c, w, cw), simd.mul_add_f64s(c, wy, cy));
-            (dw, dy) = (simd.mul_add_f64s(d, w, dw), simd.mul_add_f64s(d, wy, dy));
+            (aw, ay) = (T::mul_add(simd, a, w, aw), T::mul_add(simd, a, wy, ay));
+            (bw, by) = (T::mul_add(simd, b, w, bw), T::mul_add(simd, b, wy, by));
+            (cw, cy) = (T::mul_add(simd, c, w, cw), T::mul_add(simd, c, wy, cy));
+            (dw, dy) = (T::mul_add(simd, d, w, dw), T::mul_add(simd, d, wy, dy));
             if BOTH {
-                let mut sum = simd.mul_add_f64s(a, own.0, got_w[at]);
-                sum = simd.mul_add_f64s(b, own.1, sum);
-                sum = simd.mul_add_f64s(c, own.2, sum);
-                got_w[at] = simd.mul_add_f64s(d, own.3, sum);
-                let mut sum = simd.mul_add_f64s(a, own_y.0, got_wy[at]);
-                sum = simd.mul_add_f64s(b, own_y.1, sum);
-                sum = simd.mul_add_f64s(c, own_y.2, sum);
-                got_wy[at] = simd.mul_add_f64s(d, own_y.3, sum);
+                let mut sum = T::mul_add(simd, a, own.0, got_w[at]);
+                sum = T::mul_add(simd, b, own.1, sum);
+                sum = T::mul_add(simd, c, own.2, sum);
+                got_w[at] = T::mul_add(simd, d, own.3, sum);
+                let mut sum = T::mul_add(simd, a, own_y.0, got_wy[at]);
+                sum = T::mul_add(simd, b, own_y.1, sum);
+                sum = T::mul_add(simd, c, own_y.2, sum);
+                got_wy[at] = T::mul_add(simd, d, own_y.3, sum);
             }
         }
         (lanes!(0, 0), lanes!(0, 1), lanes!(1, 0), lanes!(1, 1)) = (aw, ay, bw, by);
@@ -290,16 +294,16 @@ mod tests {
     use crate::attention_regression::exponential::dispatch_on;
     use crate::dense::kernel::tests::machines;
 
-    #[test]
-    fn every_pair_is_added_once_both_ways() {
+    fn every_pair<T: Number>(rounding: f64) {
         for (rows, width) in [(1, 1), (4, 2), (5, 3), (19, 5), (40, 2)] {
             let columns: Vec<Vec<f64>> =
                 (0..width).map(|c| (0..rows).map(|i| ((i * (c + 2)) as f64 * 0.7).sin() * 1.5).collect()).collect();
-            let keys = Keys::of(rows, &columns);
+            let keys = Keys::of(rows, &columns).cast::<T>();
             let mut weights: Vec<f64> = (0..rows).map(|i| 1.0 + (i % 3) as f64 / 4.0).collect();
             let mut weighted: Vec<f64> = weights.iter().enumerate().map(|(i, w)| w * (i as f64 - 3.0)).collect();
             weights.resize(keys.padded, 0.0);
             weighted.resize(keys.padded, 0.0);
+            let (weights, weighted) = (cast::<T>(&weights), cast::<T>(&weighted));
             for (both, power) in [(false, 0), (true, 0), (true, 2), (false, 4)] {
                 let kernel = |i: usize, j: usize| {
                     if power > 0 {
@@ -310,7 +314,7 @@ mod tests {
                     (-0.5 * square).exp()
                 };
                 let scope = Scope::of(rows, both, false, |i| 0..i);
-                let mut first: Option<Got> = None;
+                let mut first: Option<Got<T>> = None;
                 for machine in machines() {
                     let mut got = Got::zeros(keys.padded);
                     for first in (0..rows).step_by(HELD) {
@@ -321,10 +325,10 @@ mod tests {
                     for i in 0..rows {
                         let others = (0..rows).filter(|j| *j < i || both && *j != i);
                         let expected: (f64, f64) = others.fold((0.0, 0.0), |(w, y), j| {
-                            (w + kernel(i, j) * weights[j], y + kernel(i, j) * weighted[j])
+                            (w + kernel(i, j) * weights[j].double(), y + kernel(i, j) * weighted[j].double())
                         });
-                        let near = |a: f64, b: f64| {
-                            (a - b).abs() < 1e-12 * (1.0 + rows as f64) * rows as f64 * (1.0 + b.abs())
+                        let near = |a: T, b: f64| {
+                            (a.double() - b).abs() < rounding * (1.0 + rows as f64) * rows as f64 * (1.0 + b.abs())
                         };
                         assert!(
                             near(got.weights[i], expected.0) && near(got.weighted[i], expected.1),
@@ -336,5 +340,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_pair_is_added_once_both_ways() {
+        every_pair::<f64>(1e-12);
+        every_pair::<f32>(1e-7);
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::across::{Across, Table};
+use super::across::{Across, Hidden, Table};
 use super::exponential::dispatch;
 use super::fit::{AttentionRegression, check};
 use super::options::Score;
@@ -21,33 +21,30 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// What four queries read.
-    fn read(&self, queries: [&[f64]; HELD]) -> [f64; HELD] {
+    /// Of keys and targets; exponents of a row are less by its age, infinite for one that is not read.
+    pub(super) fn of(keys: Keys, targets: &[f64], score: Score, age: impl Fn(usize) -> f64) -> Self {
+        let added = |i: usize| match score {
+            _ if i >= keys.rows => f64::NEG_INFINITY,
+            Score::Distance => keys.half_norms[i] - age(i),
+            Score::Dot | Score::Polynomial { .. } => -age(i),
+        };
+        let added = (0..keys.padded).map(added).collect();
+        let mut values = targets.to_vec();
+        values.resize(keys.padded, 0.0);
+        Self { keys, added, values, power: score.power() }
+    }
+
+    /// What four queries read, without what is hidden from each; the mean, zero, if that is nothing.
+    pub(super) fn read(&self, queries: [&[f64]; HELD], hidden: &[Hidden; HELD]) -> [f64; HELD] {
         let mut reads = [0.0; HELD];
         let Self { keys, added, values, power } = self;
         let table = Table { keys: &keys.data, padded: keys.padded, added, values, power: *power };
-        dispatch(Across { table, queries, reads: &mut reads });
+        dispatch(Across { table, queries, hidden, reads: &mut reads });
         reads
-    }
-}
-
-impl Memory {
-    /// What a query reads of the rows that it may; the mean, zero, if there are none.
-    pub(super) fn read_of(&self, query: &[f64], may: impl Fn(usize) -> bool, targets: &[f64]) -> f64 {
-        let (mut weights, mut weighted) = (0.0, 0.0);
-        for (j, weight) in self.softmax_of(query, &may).into_iter().enumerate() {
-            weights += weight;
-            weighted += weight * targets[j];
-        }
-        if weights > 0.0 { weighted / weights } else { 0.0 }
     }
 
     /// The weights of all rows for a query, which sum to one.
     pub(super) fn softmax(&self, query: &[f64]) -> Vec<f64> {
-        self.softmax_of(query, &|_| true)
-    }
-
-    fn softmax_of(&self, query: &[f64], may: &dyn Fn(usize) -> bool) -> Vec<f64> {
         let rows = self.keys.rows;
         let mut scores = if self.power > 0 { vec![1.0; rows] } else { self.added[..rows].to_vec() };
         for (c, q) in query.iter().enumerate() {
@@ -56,11 +53,8 @@ impl Memory {
         if self.power > 0 {
             let there = |added: &f64| f64::from(*added > f64::NEG_INFINITY);
             scores.iter_mut().zip(&self.added).for_each(|(s, a)| *s = there(a) * s.powi(self.power as i32));
-            scores.iter_mut().enumerate().filter(|(j, _)| !may(*j)).for_each(|(_, s)| *s = 0.0);
         } else {
-            scores.iter_mut().enumerate().filter(|(j, _)| !may(*j)).for_each(|(_, s)| *s = f64::NEG_INFINITY);
-            // (Where there is nothing to read, zero is as good as any.)
-            let largest = scores.iter().fold(f64::NEG_INFINITY, |most, s| most.max(*s)).max(f64::MIN);
+            let largest = scores.iter().fold(f64::NEG_INFINITY, |most, s| most.max(*s));
             scores.iter_mut().for_each(|s| *s = libm::exp(*s - largest));
         }
         let sum: f64 = scores.iter().sum();
@@ -87,6 +81,7 @@ impl AttentionRegression {
     pub fn predict(&self, columns: &[&[f64]]) -> Result<Vec<f64>, Error> {
         let rows = self.check(columns)?;
         let memories = self.memories();
+        let nothing: [Hidden; HELD] = Default::default();
         let of_group = |group: usize| -> Vec<f64> {
             let first = HELD * group;
             let members = HELD.min(rows - first);
@@ -95,7 +90,7 @@ impl AttentionRegression {
             let mut sums: Vec<f64> = inputs.iter().map(|x| self.linear(x)).collect();
             for ((memory, factor), alpha) in memories.iter().zip(&self.parameters.factors).zip(&self.mixture.heads) {
                 let queries: [Vec<f64>; HELD] = std::array::from_fn(|row| query(factor, &inputs[row]));
-                let read = memory.read([&queries[0], &queries[1], &queries[2], &queries[3]]);
+                let read = memory.read([&queries[0], &queries[1], &queries[2], &queries[3]], &nothing);
                 sums.iter_mut().zip(read).for_each(|(sum, z)| *sum += alpha * z);
             }
             sums[..members].iter().map(|z| self.target_mean + self.target_scale * z).collect()
@@ -132,18 +127,10 @@ impl AttentionRegression {
 
     fn memory(&self, factor: &[Vec<f64>]) -> Memory {
         let keys = Keys::of(self.inputs.rows, &self.inputs.keyed(factor));
-        let rows = keys.rows;
-        let oldest = self.oldest();
+        let (rows, oldest) = (keys.rows, self.oldest());
         let decay = super::fit::decay(&self.options.mask);
-        let own = |i: usize| match self.options.score {
-            _ if i < oldest || i >= rows => f64::NEG_INFINITY,
-            Score::Distance => keys.half_norms[i] - decay * (rows - i) as f64,
-            Score::Dot | Score::Polynomial { .. } => -decay * (rows - i) as f64,
-        };
-        let added = (0..keys.padded).map(own).collect();
-        let mut values = self.targets.clone();
-        values.resize(keys.padded, 0.0);
-        Memory { keys, added, values, power: self.options.score.power() }
+        let age = |i: usize| if i < oldest { f64::INFINITY } else { decay * (rows - i) as f64 };
+        Memory::of(keys, &self.targets, self.options.score, age)
     }
 
     /// The first row that new rows read.

@@ -1,12 +1,17 @@
 //! Metrics fitted with some of many rows; predictions read them all.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::across::Hidden;
 use super::fit::AttentionRegression;
 use super::folds;
+use super::head::Inputs;
 use super::objective::Mixture;
 use super::options::{Coefficients, Options};
-use super::predict::query;
+use super::pairs::{HELD, Keys};
+use super::predict::{Memory, query};
 use crate::error::Error;
 use crate::interrupt::checked;
 use crate::linalg::solve_symmetric;
@@ -32,7 +37,7 @@ const WIDER: f64 = 1.15;
 /// Steps of it at most.
 const STEPS: usize = 8;
 /// Weights of queries that are looked at for a step, at most.
-const WEIGHTS: usize = 1 << 27;
+const WEIGHTS: usize = 1 << 31;
 
 impl AttentionRegression {
     /// Fits metrics with at most so many rows, drawn as the mask asks, and lets predictions read all of them.
@@ -58,18 +63,16 @@ impl AttentionRegression {
         let features = 1 + columns.len() + options.heads;
         let count = (WEIGHTS / (target.len() * options.heads.max(1))).clamp(4 * features, 2000).min(target.len());
         let queries = all.places(&folds::sample(target.len(), count, &options));
-        let sampled: Vec<bool> = {
-            let mut sampled = vec![false; target.len()];
-            all.places(&rows).iter().for_each(|place| sampled[*place] = true);
-            sampled
-        };
-        let error_sample = all.solved_at(&queries, Some(&sampled)).0;
-        let (mut error, mut mixture) = all.solved_at(&queries, None);
+        let mut sampled = all.places(&rows);
+        sampled.sort_unstable();
+        let everything: Vec<usize> = (0..target.len()).collect();
+        let error_sample = all.solved_at(&queries, &sampled).0;
+        let (mut error, mut mixture) = all.solved_at(&queries, &everything);
         let mut width = 1.0;
         for _ in 0..STEPS {
             let mut wider = all.clone();
             wider.scale(WIDER);
-            let (next, next_mixture) = wider.solved_at(&queries, None);
+            let (next, next_mixture) = wider.solved_at(&queries, &everything);
             if next.is_nan() || next >= error {
                 break;
             }
@@ -94,29 +97,48 @@ impl AttentionRegression {
         rows.iter().map(|row| place[*row]).collect()
     }
 
-    /// The mean square of the errors of some training rows that read others (of those that are `allowed`), and the mixture that
-    /// makes it least.
-    fn solved_at(&self, queries: &[usize], allowed: Option<&[bool]>) -> (f64, Mixture) {
-        let memories = self.memories();
+    /// The mean square of the errors of some training rows that read others of those at some places, in order, and the mixture
+    /// that makes it least.
+    fn solved_at(&self, queries: &[usize], places: &[usize]) -> (f64, Mixture) {
         let linear = if self.options.linear { self.inputs.columns } else { 0 };
-        let of_query = |at: &usize| -> Vec<f64> {
-            let input: Vec<f64> = (0..self.inputs.columns).map(|c| self.inputs.column(c)[*at]).collect();
-            let mut features: Vec<f64> = std::iter::once(1.0).chain(input[..linear].iter().copied()).collect();
+        let columns: Vec<Vec<f64>> =
+            (0..self.inputs.columns).map(|c| places.iter().map(|at| self.inputs.column(c)[*at]).collect()).collect();
+        let inputs = Inputs::of(places.len(), &columns);
+        let targets: Vec<f64> = places.iter().map(|at| self.targets[*at]).collect();
+        let mut before = vec![0.0; places.len() + 1];
+        targets.iter().enumerate().for_each(|(i, y)| before[i + 1] = before[i] + y);
+        let decay = super::fit::decay(&self.options.mask);
+        let memory = |factor: &Vec<Vec<f64>>| {
+            let keys = Keys::of(places.len(), &inputs.keyed(factor));
+            // (From the first row on, so that exponents stay in range for queries near the last.)
+            Memory::of(keys, &targets, self.options.score, |i| decay * (self.targets.len() - places[i]) as f64)
+        };
+        let memories: Vec<Memory> = self.parameters.factors.iter().map(memory).collect();
+        let of_group = |group: &[usize]| -> Vec<Vec<f64>> {
+            // (The last query stands in for those that are missing.)
+            let members: [usize; HELD] = std::array::from_fn(|row| group[row.min(group.len() - 1)]);
+            let hidden = members.map(|at| self.hidden(at, places));
+            let inputs =
+                members.map(|at| -> Vec<f64> { (0..self.inputs.columns).map(|c| self.inputs.column(c)[at]).collect() });
+            let mut features: Vec<Vec<f64>> =
+                inputs.iter().map(|x| std::iter::once(1.0).chain(x[..linear].iter().copied()).collect()).collect();
+            let mean = |[first, second]: &Hidden| {
+                let sum = |range: &Range<usize>| before[range.end] - before[range.start];
+                let count = places.len() - first.len() - second.len();
+                (before[places.len()] - sum(first) - sum(second)) / count.max(1) as f64
+            };
+            let means = hidden.each_ref().map(|hidden| if self.scope.centred() { mean(hidden) } else { 0.0 });
             for (memory, factor) in memories.iter().zip(&self.parameters.factors) {
-                let may = |j: usize| j != *at && self.scope.reads(*at, j) && allowed.is_none_or(|allowed| allowed[j]);
-                let mean = if self.scope.centred() {
-                    let (count, sum) = (0..self.targets.len())
-                        .filter(|j| may(*j))
-                        .fold((0.0, 0.0), |(count, sum), j| (count + 1.0, sum + self.targets[j]));
-                    sum / f64::max(count, 1.0)
-                } else {
-                    0.0
-                };
-                features.push(memory.read_of(&query(factor, &input), may, &self.targets) - mean);
+                let keyed = inputs.each_ref().map(|x| query(factor, x));
+                let reads = memory.read(keyed.each_ref().map(|q| &q[..]), &hidden);
+                features.iter_mut().zip(reads.iter().zip(&means)).for_each(|(f, (z, mean))| f.push(z - mean));
             }
+            features.truncate(group.len());
             features
         };
-        let features: Vec<Vec<f64>> = queries.par_iter().map(checked(of_query)).collect();
+        let groups: Vec<&[usize]> = queries.chunks(HELD).collect();
+        let features: Vec<Vec<Vec<f64>>> = groups.into_par_iter().map(checked(of_group)).collect();
+        let features = features.concat();
         let targets: Vec<f64> = queries.iter().map(|at| self.targets[*at]).collect();
         let mixture = match self.options.coefficients {
             Coefficients::Searched => self.mixture.clone(),
@@ -129,6 +151,12 @@ impl AttentionRegression {
             (y - fitted) * (y - fitted)
         };
         (features.iter().zip(&targets).map(off).sum::<f64>() / targets.len() as f64, mixture)
+    }
+
+    /// Which of some places, in order, a row does not read.
+    fn hidden(&self, at: usize, places: &[usize]) -> Hidden {
+        let place = |row: usize| places.partition_point(|place| *place < row);
+        self.scope.hidden(at, self.targets.len()).map(|range| place(range.start)..place(range.end))
     }
 
     fn remixed(&self, features: &[Vec<f64>], targets: &[f64], linear: usize) -> Mixture {
@@ -158,6 +186,7 @@ impl AttentionRegression {
 #[cfg(test)]
 mod tests {
     use super::super::noise::wave;
+    use super::super::options::{Mask, Score};
     use super::*;
 
     #[test]
@@ -167,7 +196,7 @@ mod tests {
         let y: Vec<f64> =
             (0..1200).map(|i| (8.0 * columns[0][i]).sin() * columns[1][i] + 0.5 * (noise[i] - 0.5)).collect();
         let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
-        for mask in [super::super::Mask::Others, super::super::Mask::Blocks((0..1200).map(|i| i / 20).collect())] {
+        for mask in [Mask::Others, Mask::Blocks((0..1200).map(|i| i / 20).collect())] {
             let options = Options { mask, heads: 2, ..Options::default() };
             let model = AttentionRegression::fit_sample(&inputs, &y, options.clone(), 200).unwrap();
             let sampled = model.report.sampled.unwrap();
@@ -177,6 +206,39 @@ mod tests {
             assert!(whole.report.sampled.is_none());
             assert!(model.learned().trained_on(&inputs, &y));
             assert!(sampled.error < 1.3 * whole.report.residual, "{sampled:?} {}", whole.report.residual);
+        }
+    }
+
+    #[test]
+    fn queries_read_what_the_loss_reads() {
+        let rows = 61;
+        let columns: Vec<Vec<f64>> = (0..2).map(|c| wave(rows, 500.0 * c as f64)).collect();
+        let y: Vec<f64> = (0..rows).map(|i| (6.0 * columns[0][i]).sin() + columns[1][i]).collect();
+        let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
+        let blocks = Mask::Blocks((0..rows as u64).map(|i| i * 5 % 7).collect());
+        for mask in [Mask::Others, Mask::Before, Mask::Window(9), Mask::Decay(12.0), blocks] {
+            for score in [Score::Distance, Score::Dot, Score::Polynomial { degree: 2 }] {
+                if matches!(mask, Mask::Decay(_)) && score.power() > 0 {
+                    continue;
+                }
+                let options = Options { heads: 2, steps: 3, score, mask: mask.clone(), ..Options::default() };
+                let model = AttentionRegression::fit(&inputs, &y, options).unwrap();
+                // All rows are queries and read all: the fit's own least squares, to the last digits of a little on the diagonal.
+                let all: Vec<usize> = (0..rows).collect();
+                let (error, mixture) = model.solved_at(&all, &all);
+                assert!((error - model.report.residual).abs() < 1e-9, "{mask:?} {score:?} {error} {:?}", model.report);
+                assert!(mixture.heads.iter().zip(&model.mixture.heads).all(|(a, b)| (a - b).abs() < 1e-6));
+                // Of a few queries and rows alone: those a loss of these rows has, where each reads no other than them.
+                let some: Vec<usize> = (0..rows).filter(|i| i % 3 > 0).collect();
+                let (error, _) = model.solved_at(&some, &some);
+                let (few, few_y) = folds::rows(&inputs, &y, &some);
+                if matches!(mask, Mask::Others) {
+                    let few: Vec<&[f64]> = few.iter().map(|c| &c[..]).collect();
+                    let again = model.learned().with_rows(&few, &few_y, None).unwrap();
+                    let all: Vec<usize> = (0..some.len()).collect();
+                    assert!((error - again.solved_at(&all, &all).0).abs() < 1e-12);
+                }
+            }
         }
     }
 }

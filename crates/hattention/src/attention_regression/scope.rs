@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::pairs::{HELD, LANES};
+use super::pairs::HELD;
 
 /// What rows read of the rows before them, and whether those read back.
 #[derive(Clone, Debug)]
@@ -25,16 +25,16 @@ impl Scope {
         Self { from, to, both, itself }
     }
 
-    /// Blocks of eight columns that four rows read: by masks, all of them, by masks again.
-    pub(super) fn pieces(&self, first: usize) -> [Range<usize>; 3] {
+    /// Blocks of so many columns that four rows read: by masks, all of them, by masks again.
+    pub(super) fn pieces(&self, first: usize, lanes: usize) -> [Range<usize>; 3] {
         let rows = first..first + HELD;
         let some = || rows.clone().filter(|i| self.from[*i] < self.to[*i]);
         let Some(start) = some().map(|i| self.from[i]).min() else { return [0..0, 0..0, 0..0] };
         let end = some().map(|i| self.to[i]).max().unwrap_or(start);
-        let (start, end) = (start / LANES, end.div_ceil(LANES));
+        let (start, end) = (start / lanes, end.div_ceil(lanes));
         // (A row that reads nothing leaves no block to all four.)
-        let all_from = rows.clone().map(|i| self.from[i]).max().unwrap_or(0).div_ceil(LANES);
-        let all_to = rows.clone().map(|i| self.to[i]).min().unwrap_or(0) / LANES;
+        let all_from = rows.clone().map(|i| self.from[i]).max().unwrap_or(0).div_ceil(lanes);
+        let all_to = rows.clone().map(|i| self.to[i]).min().unwrap_or(0) / lanes;
         let from = all_from.clamp(start, end);
         let to = all_to.clamp(from, end);
         [start..from, from..to, to..end]
@@ -49,6 +49,22 @@ impl Scope {
         }
     }
 
+    /// Whether row `i` reads any (where rows read each other, all but a lone one do).
+    pub(super) fn any(&self, i: usize) -> bool {
+        self.both || self.itself || self.from[i] < self.to[i]
+    }
+
+    /// The rows that row `i` does not read; itself too.
+    pub(super) fn hidden(&self, i: usize, rows: usize) -> [Range<usize>; 2] {
+        if self.both { [self.to[i]..self.after(i, rows), 0..0] } else { [0..self.from[i], self.to[i]..rows] }
+    }
+
+    /// The first of the later rows that read row `i`, where rows read each other. (Ranges begin at the first row and never end
+    /// earlier than those of rows before.)
+    fn after(&self, i: usize, rows: usize) -> usize {
+        self.to[..rows].partition_point(|to| *to <= i).max(i + 1)
+    }
+
     /// Whether what is read is taken about the mean of what may be read: where a row reads later ones too but not itself, that mean
     /// alone tells its own target.
     pub(super) fn centred(&self) -> bool {
@@ -60,9 +76,7 @@ impl Scope {
         let rows = values.len();
         let mut before = vec![0.0; rows + 1];
         (0..rows).for_each(|i| before[i + 1] = before[i] + values[i]);
-        // (Ranges begin at the first row and never end earlier than those of rows before.)
-        let after = |i: usize| self.to[..rows].partition_point(|to| *to <= i).max(i + 1);
-        (0..rows).map(|i| before[self.to[i]] + before[rows] - before[after(i)]).collect()
+        (0..rows).map(|i| before[self.to[i]] + before[rows] - before[self.after(i, rows)]).collect()
     }
 
     /// Means of the targets of the rows that each row may read; zero where that does not matter.
@@ -80,13 +94,15 @@ impl Scope {
 
     /// Pairs that are looked at from four rows on.
     pub(super) fn work(&self, first: usize) -> usize {
-        (first..first + HELD).map(|i| LANES + self.to[i] - self.from[i]).sum()
+        (first..first + HELD).map(|i| HELD + self.to[i] - self.from[i]).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LANES: usize = 8;
 
     #[test]
     fn means_are_those_of_the_rows_that_are_read() {
@@ -114,7 +130,7 @@ mod tests {
         ];
         for scope in scopes {
             for first in (0..rows).step_by(HELD) {
-                let pieces = scope.pieces(first);
+                let pieces = scope.pieces(first, LANES);
                 assert!(pieces[0].end == pieces[1].start && pieces[1].end == pieces[2].start);
                 for i in first..first + HELD {
                     let all = LANES * pieces[0].start..LANES * pieces[2].end;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::fit::AttentionRegression;
 use super::head::{Reading, alike, nearest, read, sums};
 use super::objective::Problem;
-use super::options::Coefficients;
+use super::options::{Coefficients, Precision};
 use super::pairs::{Given, Got, Keys};
 use super::predict::{Memory, query};
 use crate::attention::explain::Attended;
@@ -167,7 +167,7 @@ impl AttentionRegression {
 
     pub(super) fn reading(&self) -> Reading<'_> {
         let decay = super::fit::decay(&self.options.mask);
-        Reading { score: self.options.score, scope: &self.scope, decay }
+        Reading { score: self.options.score, scope: &self.scope, decay, precision: Precision::Double }
     }
 }
 

@@ -11,7 +11,9 @@ use super::{
     read_matrix, read_vector,
 };
 use crate::attention_regression::objective::{Mixture, Parameters};
-use crate::attention_regression::{Coefficients, Learned, Mask, Objective, Options, Report, Sampled, Score, Start};
+use crate::attention_regression::{
+    Coefficients, Learned, Mask, Objective, Options, Precision, Report, Sampled, Score, Start,
+};
 use crate::error::Error;
 
 /// What such a file says it is.
@@ -226,7 +228,7 @@ fn options_to(options: &Options) -> Value {
         "penalty": bits(options.penalty), "mixing": bits(options.mixing),
         "path": options.path.iter().map(|(l, t)| [bits(*l), bits(*t)]).collect::<Vec<_>>(),
         "solved": options.coefficients == Coefficients::Solved, "widths": options.start == Start::Widths,
-        "standardize": options.standardize, "steps": options.steps, "tolerance": bits(options.tolerance),
+        "standardize": options.standardize, "single": options.precision == Precision::Single, "steps": options.steps, "tolerance": bits(options.tolerance),
         "restarts": options.restarts, "hold_out": bits(options.hold_out), "seed": options.seed,
     })
 }
@@ -251,6 +253,8 @@ fn options_from(value: &Value) -> Option<Options> {
         coefficients: [Coefficients::Solved, Coefficients::Searched][choose(yes("solved")?)],
         start: [Start::Widths, Start::Whitened][choose(yes("widths")?)],
         standardize: yes("standardize")?,
+        // (Files of earlier versions are of fits in doubles.)
+        precision: [Precision::Single, Precision::Double][choose(yes("single").unwrap_or(false))],
         steps: count("steps")?,
         tolerance: from_bits(&value["tolerance"])?,
         restarts: count("restarts")?,
