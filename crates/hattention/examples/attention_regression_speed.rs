@@ -1,9 +1,9 @@
 //! How long an attention regression takes: `cargo run --release -p hattention --example attention_regression_speed -- WHAT [ROWS] [COLUMNS] [HEADS]`.
 //!
-//! `forward`: what all rows read of all others in a loss, and new rows in predictions, beside the floor of a machine that does
-//! nothing else: as many exponentials and multiplications as there are pairs of a head, at the rates measured here for each
-//! alone. `fit`: the published recipe on the published kind of rows, by time and loss, one line a number of steps. `ours`: the
-//! default fit in doubles and in single precision. `memory`: one fit of few steps, for a meter outside.
+//! `forward`: a loss with its slope, and predictions of all rows by all. `fit`: the published recipe on the published kind of
+//! rows, by time and loss, one line a number of steps. `ours`: the default fit in doubles and in single precision. `peers`: the
+//! default fit, and one head without a linear one, with R² of a thousand new rows. `memory`: one fit of few steps, for a meter
+//! outside.
 
 use std::time::Instant;
 
@@ -33,6 +33,13 @@ fn best(rounds: usize, mut work: impl FnMut()) -> f64 {
         least = least.min(start.elapsed().as_secs_f64());
     }
     least
+}
+
+/// R² of predictions.
+fn share(y: &[f64], predictions: &[f64]) -> f64 {
+    let mean = y.iter().sum::<f64>() / y.len() as f64;
+    let total: f64 = y.iter().map(|y| (y - mean) * (y - mean)).sum();
+    1.0 - y.iter().zip(predictions).map(|(y, p)| (y - p) * (y - p)).sum::<f64>() / total
 }
 
 /// Fits once and prints how that went.
@@ -68,6 +75,18 @@ fn main() -> Result<(), hattention::Error> {
             for precision in PRECISIONS {
                 let options = Options { heads, precision, ..Options::default() };
                 report(&inputs, &y, &format!("{precision:?}"), options)?;
+            }
+        }
+        "peers" => {
+            let (x, y) = rows(count + 1000, columns);
+            let train: Vec<&[f64]> = x.iter().map(|column| &column[..count]).collect();
+            let test: Vec<&[f64]> = x.iter().map(|column| &column[count..]).collect();
+            let one = Options { heads: 1, linear: false, ..Options::default() };
+            for (what, options) in [("defaults", Options::default()), ("one head alone", one)] {
+                let start = Instant::now();
+                let model = AttentionRegression::fit(&train, &y[..count], options)?;
+                let seconds = start.elapsed().as_secs_f64();
+                println!("{what}: {seconds:.3} s, R² {:.4}", share(&y[count..], &model.predict(&test)?));
             }
         }
         "memory" => {
