@@ -1,12 +1,18 @@
 //! How long an attention regression takes: `cargo run --release -p hattention --example attention_regression_speed -- WHAT [ROWS] [COLUMNS] [HEADS]`.
 //!
-//! `forward`: a loss with its slope, and predictions of all rows by all. `fit`: the published recipe on the published kind of
+//! `forward`: a loss with its slope, and predictions of all rows by all. `floor`: the engine's own exponentials and fused
+//! multiply-adds a second, of doubles on one thread, each on numbers in the first cache and nothing else. `fit`: the published recipe on the published kind of
 //! rows, by time and loss, one line a number of steps. `ours`: the default fit in doubles and in single precision. `peers`: the
 //! default fit, and one head without a linear one, with R² of a thousand new rows. `memory`: one fit of few steps, for a meter
 //! outside.
 
+#[path = "../src/attention_regression/exponential.rs"]
+#[allow(dead_code)]
+mod exponential;
+
 use std::time::Instant;
 
+use exponential::{Machine, Work, dispatch, exp};
 use hattention::attention_regression::{AttentionRegression, Options, Precision};
 
 const PRECISIONS: [Precision; 2] = [Precision::Double, Precision::Single];
@@ -33,6 +39,44 @@ fn best(rounds: usize, mut work: impl FnMut()) -> f64 {
         least = least.min(start.elapsed().as_secs_f64());
     }
     least
+}
+
+/// Passes over the numbers of a floor.
+const PASSES: usize = 20_000;
+
+struct Exponentials<'a>(&'a [f64], &'a mut [f64]);
+
+impl Work for Exponentials<'_> {
+    #[inline(always)]
+    fn on<S: Machine>(self, simd: S) {
+        for _ in 0..PASSES {
+            let from = S::as_simd_f64s(std::hint::black_box(self.0)).0;
+            for (to, x) in S::as_mut_simd_f64s(&mut *self.1).0.iter_mut().zip(from) {
+                *to = exp(simd, *x);
+            }
+        }
+    }
+}
+
+/// Twelve chains of fused multiply-adds.
+struct Products<'a>(&'a [f64], &'a mut [f64]);
+
+impl Work for Products<'_> {
+    #[inline(always)]
+    fn on<S: Machine>(self, simd: S) {
+        let mut chains = [simd.splat_f64s(0.0); 12];
+        for _ in 0..PASSES {
+            let from = S::as_simd_f64s(std::hint::black_box(self.0)).0;
+            for x in from {
+                for chain in &mut chains {
+                    *chain = simd.mul_add_f64s(*x, *x, *chain);
+                }
+            }
+        }
+        for (to, chain) in S::as_mut_simd_f64s(self.1).0.iter_mut().zip(chains) {
+            *to = chain;
+        }
+    }
 }
 
 /// R² of predictions.
@@ -65,7 +109,7 @@ fn main() -> Result<(), hattention::Error> {
     match what {
         "fit" => {
             for precision in PRECISIONS {
-                for steps in [0, 5, 10, 15, 20, 30, 40, 60, 80, 120, 160] {
+                for steps in [0, 5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90, 100] {
                     let options = Options { steps, heads, precision, tolerance: 0.0, ..Options::published() };
                     report(&inputs, &y, &format!("{precision:?}, {steps} steps"), options)?;
                 }
@@ -88,6 +132,15 @@ fn main() -> Result<(), hattention::Error> {
                 let seconds = start.elapsed().as_secs_f64();
                 println!("{what}: {seconds:.3} s, R² {:.4}", share(&y[count..], &model.predict(&test)?));
             }
+        }
+        "floor" => {
+            let numbers: Vec<f64> = (0..1024).map(|i| -20.0 * f64::from(i) / 1024.0).collect();
+            let mut out = vec![0.0; 1024];
+            let count = (PASSES * numbers.len()) as f64;
+            let exponentials = count / best(5, || dispatch(Exponentials(&numbers, &mut out)));
+            let products = 12.0 * count / best(5, || dispatch(Products(&numbers, &mut out)));
+            println!("{exponentials:e} exponentials and {products:e} multiply-adds a second");
+            std::hint::black_box(&out);
         }
         "memory" => {
             let options = Options { heads, steps: 2, ..Options::default() };
