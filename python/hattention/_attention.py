@@ -85,10 +85,10 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         λ and τ of the fit.
     cv_results_ : list of dict or None
         What cross-validation tried: ``penalty``, ``mixing``, and ``error``, the mean square of the errors of rows held out.
-    loo_residuals_ : array of shape (n_samples,)
-        What each training row is off by when it is left out, metrics held.
+    loo_residuals_ : array of shape (n_samples,) or None
+        What each training row is off by when it is left out, metrics held; None after ``sample``.
     r2_loo_ : float
-        ``1 − Σ e² / Σ (y − ȳ)²`` of these.
+        ``1 − Σ e² / Σ (y − ȳ)²`` of these; after ``sample`` of the errors at some of the rows.
     loss_ : float
         What was minimised, at the end.
     n_iter_ : int
@@ -140,7 +140,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     penalty_: float
     mixing_: float
     cv_results_: list[dict[str, float]] | None
-    loo_residuals_: NDArray[np.float64]
+    loo_residuals_: NDArray[np.float64] | None
     r2_loo_: float
     loss_: float
     n_iter_: int
@@ -239,7 +239,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If the interval or its level is none that there is.
+            If the interval or its level is none that there is, or metrics are those of a ``sample``.
 
         Notes
         -----
@@ -266,8 +266,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ``P_m`` what training rows read of each other, about the mean of what they may read. (Under masks of time and
         ``"self"`` neither about that mean nor with ``1/n``.) Some are negative: heads take from each other.
 
-        After ``sample`` they are those of the heads alone, ``Σ_m α_m p_m(x)``: the constant and β were found at some of the
-        rows, and are what `explain` calls ``constant``.
+        After ``sample`` X̃ and ``I − Σ_m α_m P_m`` have the rows that the coefficients were solved at.
 
         Parameters
         ----------
@@ -362,7 +361,8 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.penalty_, self.mixing_, self.cv_results_ = told["penalty"], told["mixing"], told["tried"]
         self.loo_residuals_ = left_out
         total = float(np.square(target - target.mean()).sum())
-        self.r2_loo_ = 1 - float(np.square(left_out).sum()) / total if total > 0 else float("nan")
+        unexplained = told["sampled"]["error"] if left_out is None else float(np.square(left_out).sum()) / (total or 1.0)
+        self.r2_loo_ = 1 - unexplained if total > 0 else float("nan")
         self.loss_, self.n_iter_, self.converged_ = told["loss"], told["steps"], told["converged"]
         self.collapsed_heads_ = np.array(told["collapsed"], dtype=np.int64)
         self.isolated_rows_, self.sampled_ = told["isolated"], told["sampled"]

@@ -126,18 +126,19 @@ pub fn fit_attention<'py>(
     target: Vector<'py>,
     blocks: Option<Vec<u64>>,
     asked: AttentionOptions,
-) -> PyResult<(AttentionFit, String, Bound<'py, PyArray1<f64>>)> {
+) -> PyResult<(AttentionFit, String, Option<Bound<'py, PyArray1<f64>>>)> {
     let options = asked.options(blocks.clone())?;
     let target = target.as_array().to_vec();
     let numbers = (0..target.len() as u64).collect();
     let rows = Rows { inputs: copied(&inputs), target, blocks, numbers };
     let (fit, told, left_out) = run(py, move |_| {
         let (fit, chosen) = asked.fit(options, rows)?;
-        let left_out = Intervals::of(&fit.model).left_out();
+        // (Of a sample's metrics the errors at some rows are known: all of them would be read by all.)
+        let left_out = fit.model.report.sampled.is_none().then(|| Intervals::of(&fit.model).left_out());
         let told = told(&fit.model, chosen.as_ref());
         Ok((fit, told, left_out))
     })?;
-    Ok((fit, told, PyArray1::from_vec(py, left_out)))
+    Ok((fit, told, left_out.map(|errors| PyArray1::from_vec(py, errors))))
 }
 
 /// A fit with its training rows.
@@ -178,6 +179,12 @@ impl AttentionFit {
         let inputs = copied(&inputs);
         let found = run(py, move |_| {
             hattention_table::regression::predict::check_level(level)?;
+            if self.model.report.sampled.is_some() {
+                return Err(Failure::usage(
+                    "interval=\"prediction\" of metrics of a sample: it asks what every row is off by when all others are read",
+                    "leave it out, or fit the rows of the sample alone",
+                ));
+            }
             Ok(Intervals::of(&self.model).at(&columns(&inputs), level)?)
         })?;
         let ends: Vec<f64> = found.iter().map(|i| i.low).chain(found.iter().map(|i| i.high)).collect();

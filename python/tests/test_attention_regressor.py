@@ -72,7 +72,7 @@ def test_curves_are_found_and_everything_is_told(model: AttentionRegressor) -> N
     assert model.cv_results_ is not None
     best = min(model.cv_results_, key=lambda one: one["error"])
     assert (best["penalty"], best["mixing"]) == (model.penalty_, model.mixing_)
-    assert model.loo_residuals_.shape == (160,)
+    assert model.loo_residuals_ is not None and model.loo_residuals_.shape == (160,)
     assert np.isclose(model.r2_loo_, 1 - (model.loo_residuals_**2).sum() / ((Y - Y.mean()) ** 2).sum())
     assert 0.9 < model.r2_loo_ < model.score(X, Y)
     assert model.converged_ and model.n_iter_ > 0 and np.isfinite(model.loss_)
@@ -303,9 +303,14 @@ def test_many_rows_take_a_sample() -> None:
     assert model.sampled_ is not None
     assert (model.sampled_["rows"], model.sampled_["queries"]) == (300, 2000)
     assert model.sampled_["error"] < model.sampled_["error_sample"]
-    assert model.weights(x[:2]).shape == (2, 3000) and model.loo_residuals_.shape == (3000,)
+    weights = model.weights(x[:2])
+    np.testing.assert_allclose(weights @ y, model.predict(x[:2]), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-8)
+    assert model.loo_residuals_ is None and np.isclose(model.r2_loo_, 1 - model.sampled_["error"])
+    with pytest.raises(hattention.DataError, match="interval=\"prediction\" of metrics of a sample"):
+        model.predict(x[:2], interval="prediction")
     one = model.explain(x[:1], top=3000)[0]
-    assert np.isclose(one.weighted_sum + one.constant, one.prediction, rtol=1e-12)
+    assert np.isclose(one.weighted_sum + one.constant, one.prediction, rtol=1e-12) and abs(one.constant) < 1e-8
     assert np.isclose(one.weights @ one.targets, one.weighted_sum, rtol=1e-9)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(x[:50]), model.predict(x[:50]))

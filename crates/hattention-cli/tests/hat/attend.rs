@@ -116,7 +116,10 @@ fn masks_of_time_and_blocks_read_their_columns_and_scores_their_words() {
     let of_sample = ["attend", "predict", "s.hat", "new.csv", "--train", "train.csv", "--interval"];
     folder.refused(&of_sample, 2, &["metrics are those of a sample"]);
     let explained = folder.done(&["attend", "explain", "s.hat", "new.csv", "--train", "train.csv", "--limit", "1"]);
-    assert!(explained.contains("beside the rows"), "{explained}");
+    assert!(!explained.contains("beside the rows"), "{explained}");
+    folder.file("other.csv", rows(1, 151));
+    let others = folder.done(&["attend", "explain", "s.hat", "new.csv", "--train", "other.csv", "--limit", "1"]);
+    assert!(others.contains("beside the rows"), "{others}");
     let unfinished = fit(&["--penalty", "1", "--steps", "2"]);
     assert!(unfinished.err.contains("still falling after 2 steps"), "{}", unfinished.err);
     let collapsed = fit(&["--penalty", "1000"]);

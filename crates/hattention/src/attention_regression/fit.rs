@@ -28,6 +28,8 @@ pub struct AttentionRegression {
     pub(super) mixture: Mixture,
     /// Whether the rows are those of the fit.
     pub(super) own: bool,
+    /// The rows, by their own numbers, that the mixture was solved at; absent for all.
+    pub(super) solved: Option<Vec<usize>>,
     /// How the fit went.
     pub report: Report,
 }
@@ -263,6 +265,7 @@ impl Prepared {
             parameters,
             mixture,
             own: true,
+            solved: None,
             report,
         }
     }

@@ -33,6 +33,8 @@ pub struct Learned {
     pub(crate) target_scale: f64,
     pub(crate) parameters: Parameters,
     pub(crate) mixture: Mixture,
+    /// The rows that the mixture was solved at; absent for all.
+    pub(crate) solved: Option<Vec<usize>>,
 }
 
 /// Means and deviations of training rows agree that differ by no more than this, in deviations.
@@ -56,6 +58,7 @@ impl AttentionRegression {
             target_scale: self.target_scale,
             parameters: self.parameters.clone(),
             mixture: self.mixture.clone(),
+            solved: self.solved.clone(),
         }
     }
 }
@@ -167,7 +170,9 @@ impl Learned {
             target_scale: self.target_scale,
             parameters: self.parameters.clone(),
             mixture: self.mixture.clone(),
-            own: self.trained_on(columns, target) && self.report.sampled.is_none(),
+            // (Samples of files before their rows were kept are read as others.)
+            own: self.trained_on(columns, target) && (self.report.sampled.is_none() || self.solved.is_some()),
+            solved: self.solved.clone(),
             report: self.report.clone(),
         })
     }

@@ -45,6 +45,11 @@ impl Memory {
 
     /// The weights of all rows for a query, which sum to one.
     pub(super) fn softmax(&self, query: &[f64]) -> Vec<f64> {
+        self.softmax_without(query, &Hidden::default())
+    }
+
+    /// The same where some rows are not read; zeros, if none is.
+    pub(super) fn softmax_without(&self, query: &[f64], hidden: &Hidden) -> Vec<f64> {
         let rows = self.keys.rows;
         let mut scores = if self.power > 0 { vec![1.0; rows] } else { self.added[..rows].to_vec() };
         for (c, q) in query.iter().enumerate() {
@@ -53,8 +58,10 @@ impl Memory {
         if self.power > 0 {
             let there = |added: &f64| f64::from(*added > f64::NEG_INFINITY);
             scores.iter_mut().zip(&self.added).for_each(|(s, a)| *s = there(a) * s.powi(self.power as i32));
+            hidden.iter().for_each(|range| scores[range.clone()].fill(0.0));
         } else {
-            let largest = scores.iter().fold(f64::NEG_INFINITY, |most, s| most.max(*s));
+            hidden.iter().for_each(|range| scores[range.clone()].fill(f64::NEG_INFINITY));
+            let largest = scores.iter().fold(f64::MIN, |most, s| most.max(*s));
             scores.iter_mut().for_each(|s| *s = libm::exp(*s - largest));
         }
         let sum: f64 = scores.iter().sum();

@@ -62,7 +62,8 @@ impl AttentionRegression {
         let mut all = part.learned().in_units_of(columns, target).with_rows(columns, target, blocks)?;
         let features = 1 + columns.len() + options.heads;
         let count = (WEIGHTS / (target.len() * options.heads.max(1))).clamp(4 * features, 2000).min(target.len());
-        let queries = all.places(&folds::sample(target.len(), count, &options));
+        let solved = folds::sample(target.len(), count, &options);
+        let queries = all.places(&solved);
         let mut sampled = all.places(&rows);
         sampled.sort_unstable();
         let everything: Vec<usize> = (0..target.len()).collect();
@@ -79,8 +80,8 @@ impl AttentionRegression {
             (all, error, mixture, width) = (wider, next, next_mixture, width * WIDER);
         }
         all.mixture = mixture;
-        // (What the coefficients were solved at are some of the rows: predictions are no longer sums over all.)
-        all.own = false;
+        all.solved = Some(solved);
+        all.own = true;
         all.report.residual = error;
         all.report.sampled = Some(Sampled { rows: rows.len(), queries: queries.len(), width, error_sample, error });
         Ok(all)
@@ -91,7 +92,7 @@ impl AttentionRegression {
     }
 
     /// Where rows stand in the order that is kept.
-    fn places(&self, rows: &[usize]) -> Vec<usize> {
+    pub(super) fn places(&self, rows: &[usize]) -> Vec<usize> {
         let mut place = vec![0; self.order.len()];
         self.order.iter().enumerate().for_each(|(at, row)| place[*row] = at);
         rows.iter().map(|row| place[*row]).collect()
@@ -101,19 +102,10 @@ impl AttentionRegression {
     /// that makes it least.
     fn solved_at(&self, queries: &[usize], places: &[usize]) -> (f64, Mixture) {
         let linear = if self.options.linear { self.inputs.columns } else { 0 };
-        let columns: Vec<Vec<f64>> =
-            (0..self.inputs.columns).map(|c| places.iter().map(|at| self.inputs.column(c)[*at]).collect()).collect();
-        let inputs = Inputs::of(places.len(), &columns);
         let targets: Vec<f64> = places.iter().map(|at| self.targets[*at]).collect();
+        let memories = self.memories_at(places);
         let mut before = vec![0.0; places.len() + 1];
         targets.iter().enumerate().for_each(|(i, y)| before[i + 1] = before[i] + y);
-        let decay = super::fit::decay(&self.options.mask);
-        let memory = |factor: &Vec<Vec<f64>>| {
-            let keys = Keys::of(places.len(), &inputs.keyed(factor));
-            // (From the first row on, so that exponents stay in range for queries near the last.)
-            Memory::of(keys, &targets, self.options.score, |i| decay * (self.targets.len() - places[i]) as f64)
-        };
-        let memories: Vec<Memory> = self.parameters.factors.iter().map(memory).collect();
         let of_group = |group: &[usize]| -> Vec<Vec<f64>> {
             // (The last query stands in for those that are missing.)
             let members: [usize; HELD] = std::array::from_fn(|row| group[row.min(group.len() - 1)]);
@@ -153,6 +145,20 @@ impl AttentionRegression {
         (features.iter().zip(&targets).map(off).sum::<f64>() / targets.len() as f64, mixture)
     }
 
+    /// Keys and targets of the rows at some places, as training rows read them.
+    pub(super) fn memories_at(&self, places: &[usize]) -> Vec<Memory> {
+        let column = |c: usize| places.iter().map(|at| self.inputs.column(c)[*at]).collect();
+        let inputs = Inputs::of(places.len(), &(0..self.inputs.columns).map(column).collect::<Vec<_>>());
+        let targets: Vec<f64> = places.iter().map(|at| self.targets[*at]).collect();
+        let decay = super::fit::decay(&self.options.mask);
+        let age = |i: usize| decay * (self.targets.len() - places[i]) as f64;
+        let memory = |factor: &Vec<Vec<f64>>| {
+            let keys = Keys::of(places.len(), &inputs.keyed(factor));
+            Memory::of(keys, &targets, self.options.score, age)
+        };
+        self.parameters.factors.iter().map(memory).collect()
+    }
+
     /// Which of some places, in order, a row does not read.
     fn hidden(&self, at: usize, places: &[usize]) -> Hidden {
         let place = |row: usize| places.partition_point(|place| *place < row);
@@ -187,6 +193,7 @@ impl AttentionRegression {
 mod tests {
     use super::super::noise::wave;
     use super::super::options::{Mask, Score};
+    use super::super::weights::Weights;
     use super::*;
 
     #[test]
@@ -238,6 +245,44 @@ mod tests {
                     let all: Vec<usize> = (0..some.len()).collect();
                     assert!((error - again.solved_at(&all, &all).0).abs() < 1e-12);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_of_a_sample_make_the_predictions_and_are_read_back() {
+        let rows = 400;
+        let columns: Vec<Vec<f64>> = (0..2).map(|c| wave(rows, 500.0 * c as f64)).collect();
+        let y: Vec<f64> = (0..rows).map(|i| 4.0 + (6.0 * columns[0][i]).sin() + columns[1][i]).collect();
+        let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
+        let new: [&[f64]; 2] = [&[0.2, 0.9], &[0.7, 0.1]];
+        let blocks: Vec<u64> = (0..rows as u64).map(|i| i * 5 % 40).collect();
+        for mask in [Mask::Others, Mask::All, Mask::Before, Mask::Decay(50.0), Mask::Blocks(blocks.clone())] {
+            for linear in [true, false] {
+                let own = matches!(mask, Mask::Blocks(_)).then(|| blocks.clone());
+                let options = Options { heads: 2, steps: 5, mask: mask.clone(), linear, ..Options::default() };
+                let mut model = AttentionRegression::fit_sample(&inputs, &y, options, 100).unwrap();
+                // (As of many rows: the mixture solved at some of them.)
+                let some: Vec<usize> = (0..rows).filter(|i| i % 3 == 1).collect();
+                model.mixture = model.solved_at(&model.places(&some), &(0..rows).collect::<Vec<_>>()).1;
+                model.solved = Some(some);
+                for model in [model.clone(), model.learned().with_rows(&inputs, &y, own.clone()).unwrap()] {
+                    let predictions = model.predict(&new).unwrap();
+                    for (weights, prediction) in Weights::of(&model).weights(&new).unwrap().iter().zip(predictions) {
+                        let sum: f64 = weights.iter().zip(&y).map(|(w, y)| w * y).sum();
+                        assert!((sum - prediction).abs() < 1e-8, "{mask:?} {linear}: {sum} and {prediction}");
+                        assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-8);
+                    }
+                }
+                // In another order the rows of the solution are not known: the heads alone, and the rest beside them.
+                let turned = |values: &[f64]| values.iter().rev().copied().collect::<Vec<f64>>();
+                let (columns, y): (Vec<_>, _) = (inputs.iter().map(|column| turned(column)).collect(), turned(&y));
+                let columns: Vec<&[f64]> = columns.iter().map(|column| &column[..]).collect();
+                let blocks = own.map(|blocks| blocks.into_iter().rev().collect());
+                let other = model.learned().with_rows(&columns, &y, blocks).unwrap();
+                let found = &Weights::of(&other).explain(&new, 3).unwrap()[0];
+                assert!(found.constant.abs() > 1e-4, "{mask:?} {linear}: {found:?}");
+                assert!((found.prediction - other.predict(&new).unwrap()[0]).abs() < 1e-12);
             }
         }
     }

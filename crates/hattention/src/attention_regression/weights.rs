@@ -57,8 +57,9 @@ impl<'a> Weights<'a> {
     /// # Numerics
     /// As much work as `⌈(P + 2)/2⌉` losses of the fit, once.
     pub fn of(model: &'a AttentionRegression) -> Self {
-        let linear = match model.options.coefficients {
-            Coefficients::Solved if model.own => linear(model),
+        let linear = match (model.options.coefficients, &model.solved) {
+            (Coefficients::Solved, None) if model.own => linear(model),
+            (Coefficients::Solved, Some(rows)) if model.own => linear_of_some(model, rows),
             _ => Vec::new(),
         };
         Self { model, memories: model.memories(), linear }
@@ -185,20 +186,80 @@ fn linear(model: &AttentionRegression) -> Vec<Vec<f64>> {
             left.iter_mut().zip(back).for_each(|(l, b)| *l -= alpha * b);
         }
     }
-    let size = features.len();
+    solved(&features, &left)
+}
+
+/// Parts that queries are summed in.
+const PARTS: usize = 16;
+
+/// The same where the mixture was solved at some of the rows, which read all; nothing, if the rows are no longer in the order of
+/// the fit.
+fn linear_of_some(model: &AttentionRegression, rows: &[usize]) -> Vec<Vec<f64>> {
+    let places = model.places(rows);
+    let everything: Vec<usize> = (0..model.inputs.rows).collect();
+    let memories = model.memories_at(&everything);
+    let width = if model.options.linear { model.inputs.columns } else { 0 };
+    let nothing = vec![vec![0.0; model.inputs.rows]; 1 + width];
+    let of_part = |places: &[usize]| -> Vec<Vec<f64>> {
+        let mut left = nothing.clone();
+        for at in places {
+            let input: Vec<f64> = (0..model.inputs.columns).map(|c| model.inputs.column(c)[*at]).collect();
+            let own = left_of(model, &memories, *at, &input);
+            for (left, x) in left.iter_mut().zip(std::iter::once(&1.0).chain(&input)) {
+                left.iter_mut().zip(&own).for_each(|(l, o)| *l += x * o);
+            }
+        }
+        left
+    };
+    let parts: Vec<&[usize]> = places.chunks(places.len().div_ceil(PARTS).max(1)).collect();
+    let parts: Vec<Vec<Vec<f64>>> = parts.into_par_iter().map(checked(of_part)).collect();
+    let mut left = nothing;
+    for (sum, more) in parts.iter().flat_map(|part| part.iter().enumerate()) {
+        left[sum].iter_mut().zip(more).for_each(|(l, m)| *l += m);
+    }
+    let mut features = vec![vec![1.0; places.len()]];
+    features.extend((0..width).map(|c| places.iter().map(|at| model.inputs.column(c)[*at]).collect()));
+    let solved = solved(&features, &left);
+    let found = solved.iter().map(|weights| weights.iter().zip(&model.targets).map(|(w, y)| w * y).sum::<f64>());
+    let mut pairs = found.zip(std::iter::once(&model.mixture.constant).chain(&model.mixture.slopes));
+    let same = pairs.all(|(found, expected)| (found - expected).abs() < 1e-6 * (1.0 + expected.abs()));
+    if same { solved } else { Vec::new() }
+}
+
+/// The row of `I − Σ α P` at a training row.
+fn left_of(model: &AttentionRegression, memories: &[Memory], at: usize, input: &[f64]) -> Vec<f64> {
+    let hidden = model.scope.hidden(at, model.inputs.rows);
+    let read = model.inputs.rows - hidden.iter().map(|range| range.len()).sum::<usize>();
+    let mut left = vec![0.0; model.inputs.rows];
+    for ((memory, factor), alpha) in memories.iter().zip(&model.parameters.factors).zip(&model.mixture.heads) {
+        let softmax = memory.softmax_without(&query(factor, input), &hidden);
+        left.iter_mut().zip(softmax).for_each(|(l, p)| *l -= alpha * p);
+    }
+    if model.scope.centred() {
+        let mean = model.mixture.heads.iter().sum::<f64>() / read.max(1) as f64;
+        left.iter_mut().for_each(|l| *l += mean);
+        hidden.iter().for_each(|range| left[range.clone()].iter_mut().for_each(|l| *l -= mean));
+    }
+    left[at] += 1.0;
+    left
+}
+
+/// `(X̃ᵀX̃)⁻¹` times some vectors, for the columns of X̃.
+fn solved(features: &[Vec<f64>], left: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let (size, rows) = (features.len(), left[0].len());
     let mut matrix = vec![0.0; size * size];
     for i in 0..size {
         for j in 0..size {
             matrix[i * size + j] = crate::dense::kernel::dot(&features[i], &features[j]);
         }
-        matrix[i * size + i] += 1e-12 * (matrix[i * size + i] + rows as f64);
+        matrix[i * size + i] += 1e-12 * (matrix[i * size + i] + features[0].len() as f64);
     }
     let mut solved = vec![vec![0.0; rows]; size];
     for c in 0..size {
         let unit: Vec<f64> = (0..size).map(|k| f64::from(k == c)).collect();
         // (With a little on the diagonal there is always an inverse; it is symmetric.)
         let inverse = crate::linalg::solve_symmetric(&matrix, size, &unit).unwrap_or(unit);
-        for (weight, left) in inverse.iter().zip(&left) {
+        for (weight, left) in inverse.iter().zip(left) {
             solved[c].iter_mut().zip(left).for_each(|(s, l)| *s += weight * l);
         }
     }

@@ -20,6 +20,8 @@ use crate::error::Error;
 const FORMAT_NAME: &str = "hattention-attention";
 /// The version of such files that this release writes; it reads no other.
 const FORMAT_VERSION: u64 = 1;
+/// The tensor of the rows that coefficients were solved at.
+const SOLVED: &str = "solved";
 /// The tensor that holds the file of the least-squares model of the same design.
 const MODEL: &str = "model";
 
@@ -72,7 +74,7 @@ impl AttentionFile {
     /// # Errors
     /// [`Error::Format`] for a number that is not finite, or a model that cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let Learned { options, report, rows, means, scales, target_mean, target_scale, parameters, mixture } =
+        let Learned { options, report, rows, means, scales, target_mean, target_scale, parameters, mixture, solved } =
             &self.learned;
         let width = means.len();
         let mut tensors = Tensors::default();
@@ -98,14 +100,13 @@ impl AttentionFile {
         if let Some(Rows { inputs, target, blocks, numbers }) = &self.rows {
             tensors.matrix("rows.inputs", inputs.len(), target.len(), |c, i| inputs[c][i]);
             tensors.vector("rows.target", target);
-            let mut whole = |name: &str, values: &[u64]| {
-                let bytes: Vec<u8> = values.iter().flat_map(|b| b.to_le_bytes()).collect();
-                tensors.bytes(name, bytes);
-            };
-            whole("rows.numbers", numbers);
+            tensors.bytes("rows.numbers", bytes_of(numbers.iter().copied()));
             if let Some(blocks) = blocks {
-                whole("rows.blocks", blocks);
+                tensors.bytes("rows.blocks", bytes_of(blocks.iter().copied()));
             }
+        }
+        if let Some(solved) = solved {
+            tensors.bytes(SOLVED, bytes_of(solved.iter().map(|row| *row as u64)));
         }
         let report = json!({
             "loss": bits(report.loss), "residual": bits(report.residual), "steps": report.steps,
@@ -170,6 +171,7 @@ impl AttentionFile {
             scales,
             target_mean: target[0],
             target_scale: target[1],
+            solved: solved(&tensors, rows)?,
             options,
             report,
             rows,
@@ -205,6 +207,20 @@ fn stored(tensors: &SafeTensors<'_>, learned: &Learned) -> Result<Option<Rows>, 
     let numbers = whole(tensors, "rows.numbers", learned.rows)?;
     let inputs = flat.chunks(learned.rows.max(1)).map(<[f64]>::to_vec).collect();
     Ok(Some(Rows { inputs, target, blocks, numbers }))
+}
+
+fn bytes_of(values: impl Iterator<Item = u64>) -> Vec<u8> {
+    values.flat_map(u64::to_le_bytes).collect()
+}
+
+/// The rows that coefficients were solved at.
+fn solved(tensors: &SafeTensors<'_>, rows: usize) -> Result<Option<Vec<usize>>, Error> {
+    let Ok(view) = tensors.tensor(SOLVED) else { return Ok(None) };
+    let numbers = whole(tensors, SOLVED, view.data().len() / 8)?;
+    if numbers.iter().any(|row| *row >= rows as u64) {
+        return Err(mismatch(format!("rows below {rows} in tensor `{SOLVED}`"), "others".to_owned()));
+    }
+    Ok(Some(numbers.into_iter().map(|row| row as usize).collect()))
 }
 
 /// Whole numbers that are kept as bytes.
