@@ -116,6 +116,9 @@ impl AttentionOptions {
     }
 }
 
+/// A fit, what is told of it as JSON, and what every row is off by when it is left out, where that is measured.
+type Fitted<'py> = (AttentionFit, String, Option<Bound<'py, PyArray1<f64>>>);
+
 /// Fits arrays: inputs `[rows, columns]`, target `[rows]`, and, under a mask of blocks, the block of each row. Gives the fit,
 /// what is told of it, and what each row is off by when it is left out.
 #[pyfunction]
@@ -126,7 +129,7 @@ pub fn fit_attention<'py>(
     target: Vector<'py>,
     blocks: Option<Vec<u64>>,
     asked: AttentionOptions,
-) -> PyResult<(AttentionFit, String, Option<Bound<'py, PyArray1<f64>>>)> {
+) -> PyResult<Fitted<'py>> {
     let options = asked.options(blocks.clone())?;
     let target = target.as_array().to_vec();
     let numbers = (0..target.len() as u64).collect();

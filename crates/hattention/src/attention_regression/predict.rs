@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::across::{Across, Hidden, Table};
-use super::exponential::dispatch;
+use super::exponential::{Machine, Work, dispatch, exp};
 use super::fit::{AttentionRegression, check};
 use super::options::Score;
 use super::pairs::{HELD, Keys};
@@ -50,8 +50,7 @@ impl Memory {
 
     /// The same where some rows are not read; zeros, if none is.
     pub(super) fn softmax_without(&self, query: &[f64], hidden: &Hidden) -> Vec<f64> {
-        let rows = self.keys.rows;
-        let mut scores = if self.power > 0 { vec![1.0; rows] } else { self.added[..rows].to_vec() };
+        let mut scores = if self.power > 0 { vec![1.0; self.keys.padded] } else { self.added.clone() };
         for (c, q) in query.iter().enumerate() {
             scores.iter_mut().zip(self.keys.column(c)).for_each(|(s, k)| *s += q * k);
         }
@@ -62,13 +61,32 @@ impl Memory {
         } else {
             hidden.iter().for_each(|range| scores[range.clone()].fill(f64::NEG_INFINITY));
             let largest = scores.iter().fold(f64::MIN, |most, s| most.max(*s));
-            scores.iter_mut().for_each(|s| *s = libm::exp(*s - largest));
+            dispatch(Exponentials { scores: &mut scores, largest });
         }
+        scores.truncate(self.keys.rows);
         let sum: f64 = scores.iter().sum();
         if sum > 0.0 {
             scores.iter_mut().for_each(|s| *s /= sum);
         }
         scores
+    }
+}
+
+/// `e^(s − largest)` in place of scores, whole vectors of them; zero for those that are `−∞`.
+struct Exponentials<'a> {
+    scores: &'a mut [f64],
+    largest: f64,
+}
+
+impl Work for Exponentials<'_> {
+    #[inline(always)]
+    fn on<S: Machine>(self, simd: S) {
+        let (largest, least) = (simd.splat_f64s(self.largest), simd.splat_f64s(f64::MIN));
+        for score in S::as_mut_simd_f64s(self.scores).0 {
+            let there = simd.less_than_f64s(least, *score);
+            let value = exp(simd, simd.sub_f64s(*score, largest));
+            *score = simd.select_f64s(there, value, simd.splat_f64s(0.0));
+        }
     }
 }
 
