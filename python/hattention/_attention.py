@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AttentionRegressor"]
 
+#: Errors of rows held out over those of rows left out, metrics held, from which on a user is warned.
+LEARNED_BY_HEART = 2.0
+
+
 
 class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Softmax attention over the training rows with learned metrics, beside a linear head.
@@ -72,6 +76,8 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
+    intercept_ : float
+        β₀, in the units of the target.
     coef_ : array of shape (n_features,)
         Slopes β of the linear head, in the units of the data; zero without one.
     head_coef_ : array of shape (n_heads,)
@@ -88,7 +94,10 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     loo_residuals_ : array of shape (n_samples,) or None
         What each training row is off by when it is left out, metrics held; None after ``sample``.
     r2_loo_ : float
-        ``1 − Σ e² / Σ (y − ȳ)²`` of these; after ``sample`` of the errors at some of the rows.
+        ``1 − Σ e² / Σ (y − ȳ)²`` of these; after ``sample`` of the errors at some of the rows. Metrics have seen these rows: where
+        there are many columns for few rows it flatters.
+    r2_cv_ : float
+        The same of the rows that cross-validation held out, metrics fitted anew: what new rows see. NaN if ``penalty`` was given.
     loss_ : float
         What was minimised, at the end.
     n_iter_ : int
@@ -134,6 +143,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     coef_: NDArray[np.float64]
+    intercept_: float
     head_coef_: NDArray[np.float64]
     metrics_: NDArray[np.float64]
     shares_: NDArray[np.float64]
@@ -142,6 +152,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     cv_results_: list[dict[str, float]] | None
     loo_residuals_: NDArray[np.float64] | None
     r2_loo_: float
+    r2_cv_: float
     loss_: float
     n_iter_: int
     converged_: bool
@@ -313,6 +324,8 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         for name in ("scores", "mask", "precision"):
             if not isinstance(getattr(self, name), str):
                 raise DataTypeError(f"{name} is {getattr(self, name)!r}, expected a text")
+        if not isinstance(self.linear, (bool, np.bool_)):
+            raise DataError(f"linear is {self.linear!r}, expected True or False")
         auto = isinstance(self.penalty, str) and self.penalty == "auto"
         return {
             "n_heads": _whole("n_heads", self.n_heads, 0),
@@ -339,38 +352,58 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return None
         if groups is None:
             raise DataError('mask="block" needs the group of each row', "give `groups` to `fit`")
-        labels = np.asarray(groups)
-        if labels.shape != (rows,):
-            raise DataError(f"groups has the shape {labels.shape}, expected one label for each of {rows} rows")
+        # (Labels of numpy are those of Python; tuples stay whole.)
+        labels = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
+        if len(labels) != rows:
+            raise DataError(f"groups are {len(labels)}, expected one label for each of {rows} rows")
         numbers: dict[Any, int] = {}
         blocks = []
-        for row, label in enumerate(labels.tolist()):
+        for row, label in enumerate(labels):
             if label is None or label != label:  # noqa: PLR0124
                 raise DataError(f"row {row + 1} has no group", "give it one of its own, or leave the row out", row + 1)
-            blocks.append(numbers.setdefault(label, len(numbers)))
+            try:
+                blocks.append(numbers.setdefault(label, len(numbers)))
+            except TypeError:
+                hint = "give one column of numbers, texts or tuples"
+                raise DataError(f"row {row + 1} has the group {label!r}, which has no hash", hint, row + 1) from None
         if len(numbers) < 2:
             raise DataError("all rows are of one group, and a row reads those of others", 'use mask="loo"')
         return blocks
 
     def _tell(self, fit: _hattention.AttentionFit, told: dict[str, Any], left_out: Any, target: Any) -> None:
         self._fit = fit
+        self.intercept_ = fit.intercept()
         slopes = fit.slopes()
         self.coef_ = slopes if len(slopes) else np.zeros(self.n_features_in_)
         self.head_coef_, self.metrics_ = fit.head_coefficients(), fit.metrics()
         self.shares_ = np.array(told["shares"], dtype=float)
         self.penalty_, self.mixing_, self.cv_results_ = told["penalty"], told["mixing"], told["tried"]
         self.loo_residuals_ = left_out
-        total = float(np.square(target - target.mean()).sum())
-        unexplained = told["sampled"]["error"] if left_out is None else float(np.square(left_out).sum()) / (total or 1.0)
-        self.r2_loo_ = 1 - unexplained if total > 0 else float("nan")
+        variance = float(np.square(target - target.mean()).mean())
+        # (What rounding leaves of a constant is no variance.)
+        varies = variance > 1e-28 * float(target.mean()) ** 2
+        self.r2_loo_ = self.r2_cv_ = float("nan")
+        if varies and left_out is not None:
+            self.r2_loo_ = 1 - float(np.square(left_out).mean()) / variance
+        elif varies:
+            self.r2_loo_ = 1 - told["sampled"]["error"]
+        if varies and self.cv_results_ is not None:
+            self.r2_cv_ = 1 - min(one["error"] for one in self.cv_results_) / variance
         self.loss_, self.n_iter_, self.converged_ = told["loss"], told["steps"], told["converged"]
         self.collapsed_heads_ = np.array(told["collapsed"], dtype=np.int64)
         self.isolated_rows_, self.sampled_ = told["isolated"], told["sampled"]
         if not self.converged_:
             _warn(f"the search was still falling after {self.n_iter_} steps; go on with a larger `max_iter`")
-        if self.n_heads and len(told["collapsed"]) == self.n_heads:
-            left = "the linear head" if self.linear else "the mean"
-            _warn(f"all heads read the same everywhere and add nothing: what is predicted is {left}")
+        if told["collapsed"]:
+            alone = len(told["collapsed"]) == self.n_heads
+            left = (": what is predicted is " + ("the linear head" if self.linear else "the mean")) if alone else ""
+            which = "all heads read" if alone else f"of the heads {told['collapsed']} read"
+            _warn(f"{which} the same everywhere and add nothing{left}")
+        if 1 - self.r2_cv_ > LEARNED_BY_HEART * (1 - self.r2_loo_):
+            _warn(
+                f"rows held out by cross-validation are predicted far worse than rows left out with metrics held (R² {self.r2_cv_:.3f}, "
+                f"{self.r2_loo_:.3f}): metrics know the rows by heart, and intervals are too short; take fewer `n_heads` or a larger `penalty`"
+            )
 
     def _inputs(self, X: Any) -> Any:
         return plain(validate_data(self, X, dtype=np.float64, reset=False))

@@ -136,8 +136,7 @@ class AttentionExplanation(_Behind):
     weighted_sum : float
         ``Σ weight · target`` over the training rows.
     constant : float
-        What no row gives, ``prediction − weighted_sum``: zero but for rounding; after ``sample`` the constant and the linear
-        head.
+        What no row gives, ``prediction − weighted_sum``: zero but for rounding.
     rows : array of int
         The named training rows, counted from 0, by the size of their weights.
     weights, targets : array of float

@@ -153,6 +153,11 @@ pub struct AttentionFit {
 
 #[pymethods]
 impl AttentionFit {
+    /// The constant.
+    fn intercept(&self) -> f64 {
+        self.model.intercept()
+    }
+
     /// Coefficients of the linear head; empty without one.
     fn slopes<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         PyArray1::from_vec(py, self.model.slopes())

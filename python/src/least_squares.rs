@@ -474,10 +474,10 @@ fn explanations(fit: &Fit, keys: &Keys, predictions: &[f64], explainer: Explaine
             .collect();
         json!({
             "row": row, "prediction": number(predictions[row]), "std_error": error.map_or(Value::Null, number),
-            "top": top, "weighted_sum": number(e.prediction), "concentration": number(e.concentration),
-            "short_position": number(e.short), "gross_leverage": number(e.gross),
-            "leverage_sum": number(e.leverage_sum), "effective_rows": number(e.effective_rows),
-            "effective_rows_entropy": number(e.effective_rows_entropy), "query_norm": number(e.query_norm),
+            "top": top, "weighted_sum": number(e.prediction), "concentration": number(e.diagnostics.concentration),
+            "short_position": number(e.diagnostics.short), "gross_leverage": number(e.diagnostics.gross),
+            "leverage_sum": number(e.diagnostics.leverage_sum), "effective_rows": number(e.diagnostics.effective_rows),
+            "effective_rows_entropy": number(e.diagnostics.effective_rows_entropy), "query_norm": number(e.query_norm),
             "extrapolates": e.extrapolates,
         })
     };

@@ -207,7 +207,7 @@ def test_rows_of_a_group_do_not_read_each_other() -> None:
         np.testing.assert_array_equal(again.predict(NEW), expected)
     refused = [
         (None, "needs the group of each row"),
-        (twins[:-1], r"groups has the shape \(159,\)"),
+        (twins[:-1], "groups are 159, expected one label"),
         (np.zeros(160), "all rows are of one group"),
         (np.where(twins == 3, np.nan, twins), "row 7 has no group"),
     ]
@@ -243,6 +243,7 @@ def test_rows_of_a_group_do_not_read_each_other() -> None:
         ({"max_iter": 0}, "max_iter is 0"),
         ({"restarts": 0}, "restarts is 0"),
         ({"hold_out": 0.7}, "hold_out is 0.7, expected a number from 0 to 0.5"),
+        ({"linear": "no"}, "linear is 'no', expected True or False"),
         ({"precision": "half"}, 'precision is "half", expected "single" or "double"'),
         ({"random_state": "x"}, "random_state is 'x'"),
         ({"random_state": -3}, "random_state is -3"),
@@ -336,6 +337,31 @@ def test_few_rows_are_fitted(mask: str, scores: str) -> None:
         predictions, low, high = model.predict(NEW, interval="prediction", level=0.6)
         assert np.isfinite(predictions).all() and (low <= high).all()
         np.testing.assert_allclose(model.weights(NEW) @ Y[:rows], predictions, rtol=0, atol=1e-9)
+
+
+def test_the_formula_makes_the_predictions() -> None:
+    model = AttentionRegressor(**FAST).fit(X, Y)
+    unit = lambda rows: (rows - X.mean(axis=0)) / X.std(axis=0)  # noqa: E731
+    expected = model.intercept_ + NEW @ model.coef_
+    for alpha, metric in zip(model.head_coef_, model.metrics_):
+        away = unit(NEW)[:, None] - unit(X)[None]
+        kernel = np.exp(-0.5 * np.einsum("qip,pr,qir->qi", away, metric, away))
+        expected = expected + alpha * (kernel @ Y) / kernel.sum(axis=1)
+    np.testing.assert_allclose(model.predict(NEW), expected, rtol=1e-9)
+
+
+def test_metrics_that_know_the_rows_by_heart_are_told() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(100, 20))
+    y = x[:, 0] + rng.normal(size=100)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = AttentionRegressor().fit(x, y)
+    alone = AttentionRegressor(n_heads=0).fit(x, y)
+    assert model.r2_cv_ > alone.r2_cv_ - 0.02
+    assert (1 - model.r2_cv_ > 2 * (1 - model.r2_loo_)) == any("by heart" in str(one.message) for one in told)
+    by_heart = AttentionRegressor(penalty=1e-3, max_iter=200).fit(x, y)
+    assert by_heart.r2_loo_ > 0.99 and np.isnan(by_heart.r2_cv_)
 
 
 def test_single_numbers_find_what_doubles_find() -> None:

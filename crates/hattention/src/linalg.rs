@@ -26,22 +26,40 @@ pub(crate) fn symmetric_eigen(matrix: &[f64], n: usize) -> Result<(Vec<f64>, Vec
     Ok(((0..n).map(|i| values[i]).collect(), (0..n).map(|j| (0..n).map(|i| vectors[(i, j)]).collect()).collect()))
 }
 
-/// Solves a symmetric system, row-major `n × n`, scaled to unit diagonal; `None` if it is singular to working precision.
+/// Solves a positive definite system, row-major `n × n`, scaled to unit diagonal, by Cholesky with the largest pivot first;
+/// `None` if it is singular to working precision.
 pub(crate) fn solve_symmetric(matrix: &[f64], n: usize, right: &[f64]) -> Option<Vec<f64>> {
-    use faer::linalg::solvers::Solve;
     let scales: Vec<f64> = (0..n).map(|i| matrix[i * n + i].abs().sqrt()).collect();
     if scales.iter().any(|s| !(*s > 0.0 && s.is_finite())) {
         return None;
     }
-    let a = Mat::from_fn(n, n, |i, j| matrix[i * n + j] / (scales[i] * scales[j]));
-    let factor = a.full_piv_lu();
-    let upper = factor.U();
-    if (0..n).any(|i| upper[(i, i)].is_nan() || upper[(i, i)].abs() <= 1e-13) {
-        return None;
+    let mut a: Vec<f64> = (0..n * n).map(|k| matrix[k] / (scales[k / n] * scales[k % n])).collect();
+    let mut b: Vec<f64> = right.iter().zip(&scales).map(|(b, s)| b / s).collect();
+    let mut order: Vec<usize> = (0..n).collect();
+    // Rows of the factor under each pivot, in the order of pivots; the right side is eliminated beside them.
+    for k in 0..n {
+        let pivot = (k..n).max_by(|i, j| a[order[*i] * n + order[*i]].total_cmp(&a[order[*j] * n + order[*j]]))?;
+        order.swap(k, pivot);
+        let p = order[k];
+        let d = a[p * n + p];
+        if d.is_nan() || d <= 1e-13 {
+            return None;
+        }
+        for at in k + 1..n {
+            let i = order[at];
+            let factor = a[i * n + p] / d;
+            for j in &order[k + 1..] {
+                a[i * n + j] -= factor * a[p * n + j];
+            }
+            b[i] -= factor * b[p];
+        }
     }
-    let b = Mat::from_fn(n, 1, |i, _| right[i] / scales[i]);
-    let x = factor.solve(&b);
-    Some((0..n).map(|i| x[(i, 0)] / scales[i]).collect())
+    for k in (0..n).rev() {
+        let p = order[k];
+        let known: f64 = order[k + 1..].iter().map(|j| a[p * n + j] * b[*j]).sum();
+        b[p] = (b[p] - known) / a[p * n + p];
+    }
+    Some(b.iter().zip(&scales).map(|(x, s)| x / s).collect())
 }
 
 /// A thin singular value decomposition `A = U S Vᵀ`.
@@ -79,4 +97,32 @@ pub(crate) fn svd(matrix: &Matrix) -> Result<Svd, Error> {
         values: (0..size).map(|i| s[i]).collect(),
         right: Matrix::from_fn(columns, size, |i, j| v[(i, j)]),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_are_solved_however_many_rows_there_are() {
+        for degree in 1..=7 {
+            for rows in 30..160 {
+                let x: Vec<f64> = (0..rows).map(|i| i as f64 / (rows - 1) as f64 - 0.5).collect();
+                let powers: Vec<Vec<f64>> = (0..=degree).map(|k| x.iter().map(|x| x.powi(k)).collect()).collect();
+                let n = powers.len();
+                let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                let matrix: Vec<f64> = (0..n * n).map(|k| product(&powers[k / n], &powers[k % n])).collect();
+                let target: Vec<f64> = x.iter().map(|x| powers.len() as f64 * x.powi(degree) - x + 0.25).collect();
+                let right: Vec<f64> = powers.iter().map(|power| product(power, &target)).collect();
+                let found = solve_symmetric(&matrix, n, &right).unwrap();
+                let off = |i: usize| {
+                    let fitted: f64 = powers.iter().zip(&found).map(|(power, b)| power[i] * b).sum();
+                    (fitted - target[i]).abs()
+                };
+                assert!((0..rows).all(|i| off(i) < 1e-7), "{degree} {rows}");
+            }
+        }
+        assert!(solve_symmetric(&[1.0, 1.0, 1.0, 1.0], 2, &[1.0, 1.0]).is_none());
+        assert!(solve_symmetric(&[0.0, 0.0, 0.0, 1.0], 2, &[1.0, 1.0]).is_none());
+    }
 }

@@ -13,8 +13,8 @@
 //!
 //! ## Arms
 //! - `ols`. `ours`: the default options with penalties by cross-validation in five folds of at most 1,000 training rows.
-//! - `published`, `clean_loo`, `clean_better`: the published recipe in doubles, and with second fits decided without test
-//!   rows.
+//! - `published`, `clean_loo`, `clean_better`: the published recipe, in single precision as its code, and with second fits
+//!   decided without test rows.
 //! - `block`: the Regression Block, in doubles: tokens `w x_i + b + p_i` of 64 numbers, features of degree two of all tokens
 //!   (their squares, and products of all pairs) on the directions that they span at the start (of which there are fewer than
 //!   the 200 principal components of the source), normalised layers of widths 64, 128 and 64, the mean over tokens, a linear

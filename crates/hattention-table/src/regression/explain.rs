@@ -189,15 +189,15 @@ impl Explained {
         text += &render::columns(&header, &rows);
         text += &format!(
             "  concentration {} (share of the top 5 %), short position {}, gross leverage {}, sum {}\n",
-            short(e.concentration),
-            short(e.short),
-            short(e.gross),
-            short(e.leverage_sum)
+            short(e.diagnostics.concentration),
+            short(e.diagnostics.short),
+            short(e.diagnostics.gross),
+            short(e.diagnostics.leverage_sum)
         );
         text += &format!(
             "  effective rows {} (Rényi), {} (Shannon); ‖q‖² {}{}\n",
-            short(e.effective_rows),
-            short(e.effective_rows_entropy),
+            short(e.diagnostics.effective_rows),
+            short(e.diagnostics.effective_rows_entropy),
             short(e.query_norm),
             if e.extrapolates { ": EXTRAPOLATES, beyond every training row" } else { "" }
         );
@@ -224,9 +224,9 @@ impl Explained {
         json!({
             "row": query.row, "prediction": number(query.prediction),
             "std_error": query.std_error.map_or(Value::Null, number), "top": top,
-            "weighted_sum": number(e.prediction), "concentration": number(e.concentration),
-            "short_position": number(e.short), "gross_leverage": number(e.gross), "leverage_sum": number(e.leverage_sum),
-            "effective_rows": number(e.effective_rows), "effective_rows_entropy": number(e.effective_rows_entropy),
+            "weighted_sum": number(e.prediction), "concentration": number(e.diagnostics.concentration),
+            "short_position": number(e.diagnostics.short), "gross_leverage": number(e.diagnostics.gross), "leverage_sum": number(e.diagnostics.leverage_sum),
+            "effective_rows": number(e.diagnostics.effective_rows), "effective_rows_entropy": number(e.diagnostics.effective_rows_entropy),
             "query_norm": number(e.query_norm), "extrapolates": e.extrapolates,
         })
     }

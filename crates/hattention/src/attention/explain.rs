@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Keys;
+use super::{Diagnostics, Keys};
 use crate::dense::Panels;
 use crate::dense::kernel::{PANEL, TILE, ZERO_TILE, multiply};
 
@@ -22,20 +22,8 @@ pub struct Attended {
 pub struct Explanation {
     /// The rows with the largest `|ω|`, largest first.
     pub top: Vec<Attended>,
-    /// `Σ ω`: one with an intercept.
-    pub leverage_sum: f64,
-    /// `Σ |ω|`, the gross leverage.
-    pub gross: f64,
-    /// `Σ ω 1[ω < 0]`, the short position.
-    pub short: f64,
-    /// `Σ ω²`.
-    pub squares: f64,
-    /// `(Σω)² / Σω²`, the effective number of rows (Rényi's, of order 2).
-    pub effective_rows: f64,
-    /// `exp` of the entropy of `|ω| / Σ|ω|`, the effective number of rows by Shannon.
-    pub effective_rows_entropy: f64,
-    /// Share of `Σ|ω|` on the 5 % of rows with the largest `|ω|`.
-    pub concentration: f64,
+    /// What the weights say.
+    pub diagnostics: Diagnostics,
     /// `Σ ω y`: the prediction.
     pub prediction: f64,
     /// `‖q‖²`, constant included: the variance of the prediction over σ².
@@ -182,7 +170,7 @@ impl Running {
                 break;
             }
         }
-        Explanation {
+        let diagnostics = Diagnostics {
             leverage_sum: self.sum,
             gross: self.gross,
             short: 0.5 * (self.sum - self.gross),
@@ -190,6 +178,9 @@ impl Running {
             effective_rows: self.sum * self.sum / self.squares,
             effective_rows_entropy: entropy.exp(),
             concentration: heavy / self.gross,
+        };
+        Explanation {
+            diagnostics,
             prediction: self.prediction,
             query_norm: self.norm,
             extrapolates: self.norm > largest_norm * (1.0 + 1e-12),

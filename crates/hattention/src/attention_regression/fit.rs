@@ -132,6 +132,13 @@ impl AttentionRegression {
         self.mixture.slopes.iter().zip(&self.scales).map(|(b, scale)| self.target_scale * b / scale).collect()
     }
 
+    /// The constant β₀ of `β₀ + xᵀβ + Σ α Σ p y`, in units of the target.
+    pub fn intercept(&self) -> f64 {
+        let away: f64 = self.slopes().iter().zip(&self.means).map(|(b, mean)| b * mean).sum();
+        let read: f64 = self.mixture.heads.iter().sum::<f64>() * self.target_mean;
+        self.target_mean + self.target_scale * self.mixture.constant - away - read
+    }
+
     /// Metrics Ω of the heads, in units of the inputs' deviations (of the inputs themselves, unless they were standardised):
     /// a distance is `(x − x')ᵀ Ω (x − x')`. Shape: `[heads][columns][columns]`.
     pub fn metrics(&self) -> Vec<Vec<Vec<f64>>> {

@@ -129,9 +129,17 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
         None => squares(&Intervals::of(&regression).left_out()),
     };
     let best = |chosen: &Chosen| chosen.tried.iter().map(|tried| tried.error).fold(f64::INFINITY, f64::min);
+    let r_squared_folds = chosen.as_ref().map(|chosen| share(count * best(chosen)));
+    if let Some(folds) = r_squared_folds.filter(|folds| 1.0 - folds > LEARNED_BY_HEART * (1.0 - share(left_out))) {
+        watch.note(&format!(
+            "rows held out by cross-validation are predicted far worse than rows left out with metrics held (R² {folds:.3}, {:.3}): metrics \
+             know the rows by heart, and intervals are too short; take fewer --heads or a larger --penalty",
+            share(left_out)
+        ));
+    }
     Ok(Trained {
         r_squared: share(left_out),
-        r_squared_folds: chosen.as_ref().map(|chosen| share(count * best(chosen))),
+        r_squared_folds,
         r_squared_linear: share(squares(&Intervals::of(&line).left_out())),
         error: (left_out / count).sqrt(),
         chosen,
@@ -166,6 +174,10 @@ fn check(formula: &Formula, asked: &AttendOptions) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// The mean square of errors of rows held out, metrics fitted anew, over that of rows left out, metrics held, from which on a user is
+/// told.
+pub const LEARNED_BY_HEART: f64 = 2.0;
 
 /// What a user should know of a fit.
 fn tell(regression: &AttentionRegression, watch: &dyn Watch) {
