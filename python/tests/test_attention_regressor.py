@@ -202,7 +202,7 @@ def test_rows_of_a_group_do_not_read_each_other() -> None:
     assert apart.metrics_.max() < together.metrics_.max()
     assert apart.r2_loo_ < together.r2_loo_
     expected = apart.predict(NEW)
-    for labels in (twins.astype(str), pd.Series(twins, dtype="category"), pl.Series(twins), [(at, "x")[0] for at in twins], -twins / 2):
+    for labels in (twins.astype(str), pd.Series(twins, dtype="category"), pl.Series(twins), [(at, "x") for at in twins], -twins / 2):
         again = AttentionRegressor(**FAST, mask="block").fit(x, y, groups=labels)
         np.testing.assert_array_equal(again.predict(NEW), expected)
     refused = [

@@ -36,7 +36,7 @@
 //!   weights at least 2 times as far apart as predictions (partly 1). `*-top-rows`: at most 0.8 of top rows shared (partly 0.9).
 //!
 //! ## Revisions
-//! None.
+//! Version 2: fits search in single precision, as the library and the recipe do by now.
 //!
 //! ## Time
 //! Five minutes on two cores, beside other work.
@@ -59,7 +59,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     summary: "Which embeddings predict alike: free dimensions, where descent ends, and weights that are not identified",
     source: "Goulet Coulombe 2025, arXiv 2504.09663; derived",
     file: include_str!("attreg_identification.rs"),
-    version: 1,
+    version: 2,
     hours: 0.1,
     seeds: Seeds { full: 20, smoke: 2 },
     units,

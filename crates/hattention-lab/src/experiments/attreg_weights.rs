@@ -11,7 +11,7 @@
 //! its mean over four quarters, unemployment and growth a quarter ago. 1985Q1 to 2009Q3 (99 quarters) are predicted by rows
 //! before each alone, from 1960Q2 on. Least squares: expanding, windows of 40 and 80 quarters, decay of half-life 40. Attention
 //! regression by the engine's defaults: Mask::Others, Before, Window(80), Decay(40), rolling (all is fitted to the latest 80 rows), and
-//! softmax alone (others, no linear head); λ and τ by five folds of the past in every fourth quarter, metrics and mixtures anew in
+//! heads alone (loo, no linear head); λ and τ by five folds of the past in every fourth quarter, metrics and mixtures anew in
 //! every quarter. 20 starts; weights are those of the first. The recipe as published on standardised columns, as it is and with
 //! Mask::Before: one start, no choice. Measures count all rows of the past; a window's others have weight zero.
 //!
@@ -20,19 +20,23 @@
 //!   regressions, at most 1e-9; `weights-predict-attention` and
 //!   `weights-predict-published` at most 1e-8; `squares-are-leverage`, `Σω²/w = ‖q‖²`, at most 1e-8.
 //! - `published-sums`: as published, weights sum to what is at least 0.1 off one (mean, with its interval by blocks).
-//! - `not-convex`: attention regression (others) has negative weights in at least 0.95 of quarters; `heads-cancel`: at least 0.5
+//! - `not-convex`: attention regression (loo) has negative weights in at least 0.95 of quarters; `heads-cancel`: at least 0.5
 //!   of its fits have a negative coefficient of a head.
-//! - Intervals of the following by bootstrap of blocks of 8 quarters. `attention-concentrates`: concentration, others over
-//!   expanding least squares, at least 1.25 (partly 1; mean of ratios), and so is `softmax-concentrates`, without a linear head. `windows-turn-over`: turnover, window of 40 over
+//! - Intervals of the following by bootstrap of blocks of 8 quarters. `attention-concentrates`: concentration, loo over
+//!   expanding least squares, at least 1.25 (partly 1; mean of ratios), and so is `heads-concentrates`, without a linear head. `windows-turn-over`: turnover, window of 40 over
 //!   expanding, at least 1.5 (partly 1; ratio of means).
 //! - Errors (root mean square) of attention regression over those of least squares of the same scheme, at most 1 (partly 1.05):
-//!   `others-over-expanding`, `before-over-expanding`, `window-over-rolling`, `rolling-over-rolling`, `decay-over-decayed`, `softmax-over-expanding`, `published-over-expanding`.
+//!   `loo-over-expanding`, `causal-over-expanding`, `window-over-rolling`, `rolling-over-rolling`, `decay-over-decayed`, `heads-over-expanding`, `published-over-expanding`.
 //! - `look-ahead-attention`: causal attention whose metric, penalties and mixture saw all quarters (each row left out of the mixture):
 //!   honest errors over its at least 1.05 (partly 1), and so is `look-ahead-published`, by the recipe as published. `look-ahead-metric`: causal linear attention whose metric Ω alone is of all
 //!   quarters, with no look at targets, is no different from expanding least squares: 0.95 to 1.05 (partly 0.9 to 1.1).
-//! - `starts-agree`: errors of 20 starts (others) differ by at most 0.05 of their mean, largest from smallest.
+//! - `starts-agree`: errors of 20 starts (loo) differ by at most 0.05 of their mean, largest from smallest.
 //!
 //! ## Revisions
+//! Version 2: fits search in single precision, as the library and the recipe do by now. `heads-cancel` is of fits whose heads add
+//! anything: in version 1 it counted coefficients of collapsed heads, which are rounding. Schemes have the names of masks
+//! (`loo`, `causal`), and `heads` is attention without a linear head, which was called softmax though its scores are distances.
+//!
 //! Softmax alone and the recipe as published, with the claims that name them, were added after a first full run was read: the defaults
 //! had found inflation all but linear, so that their heads read the same for all quarters, weights were those of least squares, and
 //! there was nothing to learn from the future. No threshold was changed.
@@ -59,7 +63,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     summary: "Inflation by least squares and attention regression: which quarters each reads, and what looking ahead hides",
     source: "Goulet Coulombe, Göbel & Klieber 2024, arXiv 2412.13076; Goulet Coulombe 2025, arXiv 2504.09663",
     file: include_str!("attreg_weights.rs"),
-    version: 1,
+    version: 2,
     hours: 0.3,
     seeds: Seeds { full: 20, smoke: 2 },
     units,
@@ -70,7 +74,7 @@ pub const EXPERIMENT: Experiment = Experiment {
 /// Schemes of least squares.
 const SCHEMES: [&str; 4] = ["expanding", "rolling 40", "rolling 80", "decayed"];
 /// Schemes of attention regression.
-const MASKS: [&str; 8] = ["others", "before", "window", "decay", "rolling", "softmax", "published", "published-before"];
+const MASKS: [&str; 8] = ["loo", "causal", "window", "decay", "rolling", "heads", "published", "published-causal"];
 /// Rows of the longer window, and the half-life of decay.
 const WINDOW: usize = 80;
 const HALF_LIFE: f64 = 40.0;

@@ -50,8 +50,8 @@ pub fn chain(steps: usize) -> Vec<(&'static str, Options)> {
 
 /// Steps of the chain whose heads' coefficients nothing bounds, with the penalty on heads that the defaults have.
 ///
-/// Where rows do not read themselves, a head of metric zero reads `−y_i/(n − 1)` in units of standardised targets: with
-/// α = −(n − 1) the loss is zero, and new rows are predicted to be the mean.
+/// (Heads are read about the mean of what a row may read, or a head of metric zero, which reads `−y_i/(n − 1)`, would make the loss
+/// zero with α = −(n − 1).)
 pub fn penalised(steps: usize) -> Vec<(&'static str, Options)> {
     let names = [
         "rows do not read themselves, heads penalised",

@@ -21,10 +21,19 @@ const SAME: f64 = 0.03;
 
 /// R² of an arm by split: measured, or of a peer on the same splits.
 pub fn splits(results: &Results, set: &str, arm: &str) -> Vec<f64> {
+    by_split(results, set, arm).into_iter().map(|(_, r2)| r2).collect()
+}
+
+/// The same with the numbers of the splits.
+fn by_split(results: &Results, set: &str, arm: &str) -> Vec<(usize, f64)> {
     if PEERS.contains(&arm) {
         // (Peers had all rows of the splits; a smoke run has not.)
         let rows = results.rows().find(|row| row.is("set", set)).and_then(|row| row.count("training rows"));
-        return if rows.is_some() && rows == peers::rows(set) { peers::splits(set, arm) } else { Vec::new() };
+        return if rows.is_some() && rows == peers::rows(set) {
+            peers::splits(set, arm).into_iter().enumerate().collect()
+        } else {
+            Vec::new()
+        };
     }
     let mut found: Vec<(usize, f64)> = results
         .rows()
@@ -32,12 +41,15 @@ pub fn splits(results: &Results, set: &str, arm: &str) -> Vec<f64> {
         .filter_map(|row| Some((row.count("split")?, row.get("R²")?)))
         .collect();
     found.sort_by_key(|(split, _)| *split);
-    found.into_iter().map(|(_, r2)| r2).collect()
+    found
 }
 
-/// The mean over splits, where there are any.
+/// The mean over the splits of the set, those of least squares, where the arm has them all.
 pub fn average(results: &Results, set: &str, arm: &str) -> Option<f64> {
-    let found = splits(results, set, arm);
+    let found = by_split(results, set, arm);
+    let of = |split: &usize| found.iter().find(|(own, _)| own == split).map(|(_, r2)| *r2);
+    let wanted: Vec<usize> = by_split(results, set, "ols").into_iter().map(|(split, _)| split).collect();
+    let found: Vec<f64> = wanted.iter().map(of).collect::<Option<_>>()?;
     (!found.is_empty()).then(|| mean(&found).value)
 }
 
@@ -179,9 +191,11 @@ fn same_rows(results: &Results) -> Option<f64> {
 }
 
 /// What an arm is better by than another on the same splits.
-fn gain(results: &Results, set: &str, arm: &str, other: &str) -> Option<Estimate> {
-    let (own, other) = (splits(results, set, arm), splits(results, set, other));
-    let gains: Vec<f64> = own.iter().zip(&other).map(|(a, b)| a - b).collect();
+pub fn gain(results: &Results, set: &str, arm: &str, other: &str) -> Option<Estimate> {
+    let other = by_split(results, set, other);
+    let of = |split: usize| other.iter().find(|(own, _)| *own == split).map(|(_, r2)| *r2);
+    let gains: Vec<f64> =
+        by_split(results, set, arm).into_iter().filter_map(|(split, r2)| Some(r2 - of(split)?)).collect();
     (!gains.is_empty()).then(|| mean(&gains))
 }
 

@@ -1,11 +1,10 @@
 //! The plots of the report.
 
-use super::judge::{average, splits};
+use super::judge::{average, gain};
 use super::peers;
 use super::sets::SETS;
 use crate::experiment::Results;
 use crate::plot::{Axis, Mark, Plot};
-use crate::statistics::mean;
 
 pub fn plots(results: &Results) -> Vec<Plot> {
     [levels(results), gains(results)].into_iter().filter(|plot| !plot.is_empty()).collect()
@@ -46,12 +45,7 @@ fn gains(results: &Results) -> Plot {
     for (other, name) in [("forest", "over a forest"), ("published", "over what is published")] {
         let (mut points, mut ends) = (Vec::new(), Vec::new());
         for (i, set) in SETS.iter().enumerate() {
-            let (own, other) = (splits(results, set.name, "ours"), splits(results, set.name, other));
-            let gains: Vec<f64> = own.iter().zip(&other).map(|(a, b)| a - b).collect();
-            if gains.is_empty() {
-                continue;
-            }
-            let found = mean(&gains);
+            let Some(found) = gain(results, set.name, "ours", other) else { continue };
             points.push(((i + 1) as f64, found.value));
             ends.push(found.interval.map_or((found.value, found.value), |i| (i.low, i.high)));
         }

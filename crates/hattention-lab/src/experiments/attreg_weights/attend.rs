@@ -70,7 +70,7 @@ fn from(scheme: &str, t: usize) -> usize {
 /// Options with penalties chosen by some rows; those of the recipe as published are as they are.
 fn choice(quarters: &Quarters, unit: &Unit, scheme: &str, rows: std::ops::Range<usize>) -> Result<Options, Error> {
     let mask = match scheme {
-        "before" | "published-before" => Mask::Before,
+        "causal" | "published-causal" => Mask::Before,
         "window" => Mask::Window(WINDOW),
         "decay" => Mask::Decay(HALF_LIFE),
         "published" => Mask::All,
@@ -79,7 +79,7 @@ fn choice(quarters: &Quarters, unit: &Unit, scheme: &str, rows: std::ops::Range<
     let published = scheme.starts_with("published");
     let own = if published { Options { standardize: true, ..Options::published() } } else { Options::default() };
     let steps = own.steps.min(unit.count("steps")?);
-    let options = Options { mask, steps, linear: own.linear && scheme != "softmax", ..own };
+    let options = Options { mask, steps, linear: own.linear && scheme != "heads", ..own };
     match unit.count("folds")? {
         folds if folds > 0 && !published => {
             Ok(options.choose(&quarters.rows(rows.clone()), &quarters.inflation[rows], folds, MOST)?.options)
@@ -126,7 +126,7 @@ pub(super) fn look_ahead(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>,
     let first = first(&quarters, unit)?;
     let all = quarters.names.len();
     let mut schemes: Vec<(String, Vec<f64>)> = Vec::new();
-    for scheme in ["others", "before", "published-before"] {
+    for scheme in ["loo", "causal", "published-causal"] {
         let options = choice(&quarters, unit, scheme, 0..all)?;
         let model = AttentionRegression::fit(&quarters.rows(0..all), &quarters.inflation, options)?;
         let left_out = Intervals::of(&model).left_out();

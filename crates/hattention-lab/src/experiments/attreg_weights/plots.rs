@@ -1,5 +1,6 @@
 //! The plots of the report.
 
+use super::HALF_LIFE;
 use super::judge::{attention, middle, quarters, ratio, values, weighing};
 use crate::claim::number;
 use crate::experiment::Results;
@@ -7,7 +8,7 @@ use crate::plot::{Axis, Mark, Plot, Stroke};
 
 /// Schemes that are shown through time.
 fn shown() -> [String; 5] {
-    ["expanding".to_owned(), "rolling 40".to_owned(), attention("others"), attention("softmax"), attention("published")]
+    ["expanding".to_owned(), "rolling 40".to_owned(), attention("loo"), attention("heads"), attention("published")]
 }
 
 pub(super) fn plots(results: &Results) -> Vec<Plot> {
@@ -26,7 +27,7 @@ fn series(results: &Results, scheme: &str, name: &str) -> Vec<(f64, f64)> {
 }
 
 fn predictions(results: &Results) -> Plot {
-    let scheme = attention("softmax");
+    let scheme = attention("heads");
     Plot::new(
         "Inflation, and what each scheme said of it a quarter before",
         Axis::linear("year"),
@@ -42,11 +43,12 @@ fn predictions(results: &Results) -> Plot {
 fn accuracy(results: &Results) -> Plot {
     let honest: Vec<String> = weighing().into_iter().filter(|s| s != "expanding").collect();
     let seeing: Vec<String> =
-        ["others, seeing all", "before, seeing all", "published-before, seeing all"].map(attention).to_vec();
+        ["loo, seeing all", "causal, seeing all", "published-causal, seeing all"].map(attention).to_vec();
     // (Three letters, or the names would stand on each other: the table of errors has them whole.)
     let short = |scheme: &String| match scheme.replace("attention, ", "") {
         name if name.starts_with("rolling ") => name.replace("rolling ", "r"),
-        name if name.starts_with("published-") => "p.b".to_owned(),
+        name if name == "decayed" => format!("d{HALF_LIFE}"),
+        name if name.starts_with("published-") => "p.c".to_owned(),
         name => name.chars().take(3).collect(),
     };
     let names: Vec<String> = honest.iter().chain(&seeing).map(short).collect();
@@ -64,15 +66,19 @@ fn accuracy(results: &Results) -> Plot {
     };
     let ((points, mark), (flattering, its)) = (bars(&honest, 0), bars(&seeing, honest.len()));
     let found = points.iter().map(|p| p.1).fold(f64::NAN, f64::min);
-    let last = flattering.last().map_or(f64::NAN, |p| p.1);
+    let of = |scheme: &str| ratio(results, &attention(scheme), "expanding").map_or(f64::NAN, |e| e.value);
     let title = format!(
-        "Honest predictions: the best scheme's errors are {} of expanding least squares'; seeing all makes it {}",
+        "Honest errors are {} of expanding least squares' at best; published, causal: {} honestly, {} seeing all",
         number(found),
-        number(last)
+        number(of("published-causal")),
+        number(of("published-causal, seeing all"))
     );
     Plot::new(
         title,
-        Axis::words("three of least squares, eight of attention regression, three seeing all", names),
+        Axis::words(
+            "three of least squares (r rolling, d decayed), eight of attention regression, three seeing all",
+            names,
+        ),
         Axis::linear("ratio of errors"),
     )
     .series("past only", points, mark)
@@ -87,7 +93,7 @@ fn through_time(results: &Results, name: &str, sentence: &str, axis: fn(&'static
         number(middle(&found))
     };
     let title = format!(
-        "{sentence}: medians {} (expanding), {} (softmax alone), {} (published)",
+        "{sentence}: medians {} (expanding), {} (heads alone), {} (published)",
         median("expanding"),
         median(&schemes[3]),
         median(&schemes[4])

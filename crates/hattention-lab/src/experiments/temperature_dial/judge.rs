@@ -19,7 +19,6 @@ pub(super) fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
         claims.extend(limits(results, keys));
     }
     claims.push(raw(results));
-    claims.push(nearest(results));
     claims.extend(picked(results));
     claims.extend(gains(results));
     let mut plots = vec![approach(results)];
@@ -128,19 +127,6 @@ fn raw(results: &Results) -> Claim {
     )
 }
 
-fn nearest(results: &Results) -> Claim {
-    let shares =
-        values(results, &[("kind", "slopes"), ("score", "distance")], "share of queries whose top row is the nearest");
-    Claim::new(
-        "nearest-distance",
-        "With distances the cold limit is the nearest row (least share of queries)",
-        DERIVED,
-        "1",
-        Threshold::at_least(1.0),
-    )
-    .measured(shares.into_iter().reduce(f64::min), None)
-}
-
 fn picks(results: &Results, design: &str, score: &str, estimator: &str, name: &str) -> Vec<f64> {
     values(results, &[("kind", "pick"), ("design", design), ("score", score), ("estimator", estimator)], name)
 }
@@ -219,7 +205,7 @@ fn gains(results: &Results) -> Vec<Claim> {
     claims
 }
 
-/// What the solved dial loses to the better of the others and of least squares, where it loses most.
+/// What the solved dial loses to the better of the others, where it loses most.
 fn solved(results: &Results) -> Claim {
     let mut losses: Vec<(Estimate, String)> = Vec::new();
     for design in DESIGNS {
@@ -293,7 +279,7 @@ fn curves(results: &Results, design: &str) -> Plot {
         let here = results.rows().filter(|r| r.is("kind", "curve") && r.is("design", design));
         points(here.filter(|r| r.is("score", score) && r.is("estimator", estimator)), name)
     };
-    let ols = middle(&picks(results, design, "dot", "plain", "test, least squares"));
+    let ols = mean(&picks(results, design, "dot", "plain", "test, least squares")).value;
     let best = SCORES.iter().flat_map(|(_, score)| ESTIMATORS.iter().map(move |e| (*score, *e)));
     let found = best.map(|(s, e)| (mean(&picks(results, design, s, e, "test, at the picked T")).value, s, e));
     let (r2, score, estimator) = found.fold((f64::NAN, "", ""), |a, b| if b.0 > a.0 || a.0.is_nan() { b } else { a });
