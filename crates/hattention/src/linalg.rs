@@ -26,17 +26,28 @@ pub(crate) fn symmetric_eigen(matrix: &[f64], n: usize) -> Result<(Vec<f64>, Vec
     Ok(((0..n).map(|i| values[i]).collect(), (0..n).map(|j| (0..n).map(|i| vectors[(i, j)]).collect()).collect()))
 }
 
-/// Solves a positive definite system, row-major `n × n`, scaled to unit diagonal, by Cholesky with the largest pivot first;
-/// `None` if it is singular to working precision.
+/// Solves a positive definite system, row-major `n × n`; `None` if it is singular to working precision.
 pub(crate) fn solve_symmetric(matrix: &[f64], n: usize, right: &[f64]) -> Option<Vec<f64>> {
+    solve_symmetric_all(matrix, n, vec![right.to_vec()])?.pop()
+}
+
+/// The inverse of a positive definite matrix, by rows; `None` if it is singular to working precision.
+pub(crate) fn invert_symmetric(matrix: &[f64], n: usize) -> Option<Vec<Vec<f64>>> {
+    let unit = |i: usize| (0..n).map(|j| f64::from(i == j)).collect();
+    solve_symmetric_all(matrix, n, (0..n).map(unit).collect())
+}
+
+/// Scaled to unit diagonal, by Cholesky with the largest pivot first.
+fn solve_symmetric_all(matrix: &[f64], n: usize, mut rights: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
     let scales: Vec<f64> = (0..n).map(|i| matrix[i * n + i].abs().sqrt()).collect();
     if scales.iter().any(|s| !(*s > 0.0 && s.is_finite())) {
         return None;
     }
     let mut a: Vec<f64> = (0..n * n).map(|k| matrix[k] / (scales[k / n] * scales[k % n])).collect();
-    let mut b: Vec<f64> = right.iter().zip(&scales).map(|(b, s)| b / s).collect();
+    let scale = |b: &mut Vec<f64>| b.iter_mut().zip(&scales).for_each(|(b, s)| *b /= s);
+    rights.iter_mut().for_each(scale);
     let mut order: Vec<usize> = (0..n).collect();
-    // Rows of the factor under each pivot, in the order of pivots; the right side is eliminated beside them.
+    // Right sides are eliminated beside the rows under each pivot.
     for k in 0..n {
         let pivot = (k..n).max_by(|i, j| a[order[*i] * n + order[*i]].total_cmp(&a[order[*j] * n + order[*j]]))?;
         order.swap(k, pivot);
@@ -45,21 +56,23 @@ pub(crate) fn solve_symmetric(matrix: &[f64], n: usize, right: &[f64]) -> Option
         if d.is_nan() || d <= 1e-13 {
             return None;
         }
-        for at in k + 1..n {
-            let i = order[at];
+        for i in &order[k + 1..] {
             let factor = a[i * n + p] / d;
             for j in &order[k + 1..] {
                 a[i * n + j] -= factor * a[p * n + j];
             }
-            b[i] -= factor * b[p];
+            rights.iter_mut().for_each(|b| b[*i] -= factor * b[p]);
         }
     }
-    for k in (0..n).rev() {
-        let p = order[k];
-        let known: f64 = order[k + 1..].iter().map(|j| a[p * n + j] * b[*j]).sum();
-        b[p] = (b[p] - known) / a[p * n + p];
+    for b in &mut rights {
+        for k in (0..n).rev() {
+            let p = order[k];
+            let known: f64 = order[k + 1..].iter().map(|j| a[p * n + j] * b[*j]).sum();
+            b[p] = (b[p] - known) / a[p * n + p];
+        }
+        scale(b);
     }
-    Some(b.iter().zip(&scales).map(|(x, s)| x / s).collect())
+    Some(rights)
 }
 
 /// A thin singular value decomposition `A = U S Vᵀ`.
@@ -122,6 +135,9 @@ mod tests {
                 assert!((0..rows).all(|i| off(i) < 1e-7), "{degree} {rows}");
             }
         }
+        let inverse = invert_symmetric(&[4.0, 1.0, 1.0, 0.5], 2).unwrap();
+        let off = |a: f64, b: f64| (a - b).abs() < 1e-15;
+        assert!(off(inverse[0][0], 0.5) && off(inverse[0][1], -1.0) && off(inverse[1][1], 4.0), "{inverse:?}");
         assert!(solve_symmetric(&[1.0, 1.0, 1.0, 1.0], 2, &[1.0, 1.0]).is_none());
         assert!(solve_symmetric(&[0.0, 0.0, 0.0, 1.0], 2, &[1.0, 1.0]).is_none());
     }

@@ -283,7 +283,8 @@ impl Problem<'_> {
     fn search(&self, start: Parameters, mut observe: impl FnMut(Parameters, usize) -> bool) -> Result<Found, Error> {
         let Options { heads, steps, tolerance, .. } = *self.options;
         let width = self.inputs.columns;
-        let limits = Limits { steps, evaluations: 25 + 2 * steps, gradient: 1e-7, fall: tolerance };
+        let limits =
+            Limits { steps, evaluations: steps.saturating_mul(2).saturating_add(25), gradient: 1e-7, fall: tolerance };
         let evaluate = |flat: &[f64]| {
             let parameters = Parameters::unflat(flat, heads, width);
             let at = self.loss(&parameters);

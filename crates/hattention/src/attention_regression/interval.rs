@@ -62,16 +62,19 @@ impl<'a> Intervals<'a> {
         let residual =
             |i: usize| model.targets[i] - features.iter().zip(&coefficients).map(|(f, c)| f[i] * c).sum::<f64>();
         let residuals: Vec<f64> = (0..rows).map(residual).collect();
-        if model.options.coefficients == Coefficients::Searched {
+        // (Nor does a row of others than the fit's have a part in it.)
+        if model.options.coefficients == Coefficients::Searched || !model.own {
             let changes = vec![vec![0.0; coefficients.len()]; rows];
             return Self { model, memories: model.memories(), left_out: residuals, changes };
         }
         let size = features.len();
         let matrix = problem.equations(&features);
-        let row = |i: usize| -> Vec<f64> { features.iter().map(|feature| feature[i]).collect() };
+        // (With a little on the diagonal there is always an inverse.)
+        let inverse = crate::linalg::invert_symmetric(&matrix, size).unwrap_or_else(|| vec![vec![0.0; size]; size]);
         let solve = |i: usize| {
-            let feature = row(i);
-            let solved = crate::linalg::solve_symmetric(&matrix, size, &feature).unwrap_or_else(|| vec![0.0; size]);
+            let feature: Vec<f64> = features.iter().map(|feature| feature[i]).collect();
+            let solved: Vec<f64> =
+                inverse.iter().map(|row| row.iter().zip(&feature).map(|(a, f)| a * f).sum()).collect();
             let leverage: f64 = solved.iter().zip(&feature).map(|(s, f)| s * f).sum();
             let left_out = residuals[i] / (1.0 - leverage).max(1e-12);
             (left_out, solved.iter().map(|s| s * left_out).collect())
@@ -135,7 +138,7 @@ impl<'a> Intervals<'a> {
         let ends =
             |sign: f64| -> Vec<f64> { without.iter().zip(&self.left_out).map(|(mu, e)| mu + sign * e.abs()).collect() };
         // (A whole number but for rounding stays one.)
-        let below = ((1.0 - level) * (rows + 1) as f64 + 1e-9).floor() as usize;
+        let below = (((1.0 - level) * (rows + 1) as f64 + 1e-9).floor() as usize).min(rows);
         if below == 0 {
             return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
         }
@@ -143,7 +146,8 @@ impl<'a> Intervals<'a> {
         let low = *lows.select_nth_unstable_by(below - 1, f64::total_cmp).1;
         let high = *highs.select_nth_unstable_by(rows - below, f64::total_cmp).1;
         let own = |z: f64| model.target_mean + model.target_scale * z;
-        Interval { low: own(low), high: own(high) }
+        // (Levels near zero may turn the ends round.)
+        Interval { low: own(low.min(high)), high: own(high.max(low)) }
     }
 }
 

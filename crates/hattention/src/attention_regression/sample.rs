@@ -14,7 +14,7 @@ use super::pairs::{HELD, Keys};
 use super::predict::{Memory, query};
 use crate::error::Error;
 use crate::interrupt::checked;
-use crate::linalg::solve_symmetric;
+use crate::linalg::invert_symmetric;
 
 /// What metrics of a sample are worth for all rows. Errors are mean squares of rows that are left out, in units of the
 /// target's variance, at the same queries.
@@ -61,7 +61,7 @@ impl AttentionRegression {
         let blocks = if let super::Mask::Blocks(blocks) = &options.mask { Some(blocks.clone()) } else { None };
         let mut all = part.learned().in_units_of(columns, target).with_rows(columns, target, blocks)?;
         let features = 1 + columns.len() + options.heads;
-        let count = (WEIGHTS / (target.len() * options.heads.max(1))).clamp(4 * features, 2000).min(target.len());
+        let count = (WEIGHTS / (target.len() * options.heads.max(1))).min(2000).max(4 * features).min(target.len());
         let solved = folds::sample(target.len(), count, &options);
         let queries = all.places(&solved);
         let mut sampled = all.places(&rows);
@@ -119,7 +119,7 @@ impl AttentionRegression {
                 let count = places.len() - first.len() - second.len();
                 (before[places.len()] - sum(first) - sum(second)) / count.max(1) as f64
             };
-            let means = hidden.each_ref().map(|hidden| if self.scope.centred() { mean(hidden) } else { 0.0 });
+            let means = hidden.each_ref().map(|hidden| if self.scope.both { mean(hidden) } else { 0.0 });
             for (memory, factor) in memories.iter().zip(&self.parameters.factors) {
                 let keyed = inputs.each_ref().map(|x| query(factor, x));
                 let reads = memory.read(keyed.each_ref().map(|q| &q[..]), &hidden);
@@ -132,15 +132,31 @@ impl AttentionRegression {
         let features: Vec<Vec<Vec<f64>>> = groups.into_par_iter().map(checked(of_group)).collect();
         let features = features.concat();
         let targets: Vec<f64> = queries.iter().map(|at| self.targets[*at]).collect();
-        let mixture = match self.options.coefficients {
-            Coefficients::Searched => self.mixture.clone(),
-            Coefficients::Solved => self.remixed(&features, &targets, linear),
+        let size = 1 + linear + self.options.heads;
+        let inverse = match self.options.coefficients {
+            Coefficients::Searched => None,
+            Coefficients::Solved => self.inverse(&features, linear),
         };
+        let times = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let mixture = inverse.as_ref().map_or_else(
+            || self.mixture.clone(),
+            |inverse| {
+                let mut right = vec![0.0; size];
+                for (row, y) in features.iter().zip(&targets) {
+                    right.iter_mut().zip(row).for_each(|(sum, f)| *sum += f * y);
+                }
+                let found: Vec<f64> = inverse.iter().map(|row| times(row, &right)).collect();
+                let (slopes, heads) = found[1..].split_at(linear);
+                Mixture { constant: found[0], slopes: slopes.to_vec(), heads: heads.to_vec() }
+            },
+        );
         let coefficients: Vec<f64> =
             std::iter::once(mixture.constant).chain(mixture.slopes.clone()).chain(mixture.heads.clone()).collect();
+        // What each query is off by when it has no part in the least squares.
         let off = |(features, y): (&Vec<f64>, &f64)| {
-            let fitted: f64 = features.iter().zip(&coefficients).map(|(f, c)| f * c).sum();
-            (y - fitted) * (y - fitted)
+            let solved = |inverse: &Vec<Vec<f64>>| inverse.iter().map(|row| times(row, features)).collect::<Vec<f64>>();
+            let leverage = inverse.as_ref().map_or(0.0, |inverse| times(&solved(inverse), features));
+            ((y - times(features, &coefficients)) / (1.0 - leverage).max(1e-12)).powi(2)
         };
         (features.iter().zip(&targets).map(off).sum::<f64>() / targets.len() as f64, mixture)
     }
@@ -165,14 +181,13 @@ impl AttentionRegression {
         self.scope.hidden(at, self.targets.len()).map(|range| place(range.start)..place(range.end))
     }
 
-    fn remixed(&self, features: &[Vec<f64>], targets: &[f64], linear: usize) -> Mixture {
+    /// The inverse of the normal equations of some rows.
+    fn inverse(&self, features: &[Vec<f64>], linear: usize) -> Option<Vec<Vec<f64>>> {
         let size = 1 + linear + self.options.heads;
         let count = features.len() as f64;
         let mut matrix = vec![0.0; size * size];
-        let mut right = vec![0.0; size];
-        for (row, y) in features.iter().zip(targets) {
+        for row in features {
             for (i, a) in row.iter().enumerate() {
-                right[i] += a * y;
                 row.iter().enumerate().for_each(|(j, b)| matrix[i * size + j] += a * b);
             }
         }
@@ -180,17 +195,13 @@ impl AttentionRegression {
             let penalty = if i > linear { self.options.mixing * count } else { 0.0 };
             matrix[i * size + i] += 1e-12 * (matrix[i * size + i] + count) + penalty;
         }
-        match solve_symmetric(&matrix, size, &right) {
-            Some(found) => {
-                Mixture { constant: found[0], slopes: found[1..=linear].to_vec(), heads: found[1 + linear..].to_vec() }
-            }
-            None => self.mixture.clone(),
-        }
+        invert_symmetric(&matrix, size)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::interval::Intervals;
     use super::super::noise::wave;
     use super::super::options::{Mask, Score};
     use super::super::weights::Weights;
@@ -233,7 +244,9 @@ mod tests {
                 // All rows are queries and read all: the fit's own least squares, to the last digits of a little on the diagonal.
                 let all: Vec<usize> = (0..rows).collect();
                 let (error, mixture) = model.solved_at(&all, &all);
-                assert!((error - model.report.residual).abs() < 1e-9, "{mask:?} {score:?} {error} {:?}", model.report);
+                let left_out = Intervals::of(&model).left_out();
+                let expected = left_out.iter().map(|e| (e / model.target_scale).powi(2)).sum::<f64>() / rows as f64;
+                assert!((error - expected).abs() < 1e-9, "{mask:?} {score:?} {error} {expected}");
                 assert!(mixture.heads.iter().zip(&model.mixture.heads).all(|(a, b)| (a - b).abs() < 1e-6));
                 // Of a few queries and rows alone: those a loss of these rows has, where each reads no other than them.
                 let some: Vec<usize> = (0..rows).filter(|i| i % 3 > 0).collect();

@@ -74,7 +74,9 @@ impl<'a> Weights<'a> {
             let softmax = memory.softmax(&query(factor, &input));
             weights.iter_mut().zip(&softmax).for_each(|(w, p)| *w += alpha * p);
         }
-        if model.scope.centred() && !self.linear.is_empty() {
+        // (Rows at which the mixture of a sample was solved do not read themselves, whatever the mask.)
+        let centred = model.scope.centred() || model.solved.is_some() && model.scope.both;
+        if centred && !self.linear.is_empty() {
             let mean = model.mixture.heads.iter().sum::<f64>() / weights.len() as f64;
             weights.iter_mut().for_each(|w| *w -= mean);
         }
@@ -235,7 +237,7 @@ fn left_of(model: &AttentionRegression, memories: &[Memory], at: usize, input: &
         let softmax = memory.softmax_without(&query(factor, input), &hidden);
         left.iter_mut().zip(softmax).for_each(|(l, p)| *l -= alpha * p);
     }
-    if model.scope.centred() {
+    if model.scope.both {
         let mean = model.mixture.heads.iter().sum::<f64>() / read.max(1) as f64;
         left.iter_mut().for_each(|l| *l += mean);
         hidden.iter().for_each(|range| left[range.clone()].iter_mut().for_each(|l| *l -= mean));
