@@ -48,7 +48,8 @@ pub struct Report {
     pub evaluations: usize,
     /// Whether it came to an end by itself.
     pub converged: bool,
-    /// Training rows so far from all others that a head's kernel underflows, most of all heads: they read the nearest alone.
+    /// Training rows so far from all others, or for inner products so much nearer to the centre, that a head's kernels underflow, most
+    /// of all heads: they are read one by one, which takes longer.
     pub isolated: usize,
     /// Heads that read the same for all rows: their metric is all but zero.
     pub collapsed: Vec<usize>,
@@ -252,7 +253,7 @@ impl Prepared {
             steps,
             evaluations,
             converged: ended != Ended::Limit,
-            isolated: at.reads.iter().map(|read| read.isolated).max().unwrap_or(0),
+            isolated: at.reads.iter().map(|read| read.far.len()).max().unwrap_or(0),
             collapsed: (0..options.heads).filter(|m| flat(&at.reads[*m].centred)).collect(),
             shares: self.shares(&at),
             sampled: None,

@@ -73,8 +73,8 @@ pub(super) struct Read {
     pub(super) values: Vec<f64>,
     /// The same about the mean of what it may read ([`Scope::centred`]): a head that reads the same everywhere is zero.
     pub(super) centred: Vec<f64>,
-    /// Rows whose others are too far away for doubles: they read the nearest alone, and tell nothing of the metric.
-    pub(super) isolated: usize,
+    /// Rows whose kernels are too small for doubles: they are read one by one, the largest exponent taken off.
+    pub(super) far: Vec<usize>,
     /// The numbers that it was summed in: double, where a row was too far from the others for single ones.
     precision: Precision,
 }
@@ -133,24 +133,18 @@ pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], readin
             got.weighted[i] += kernel * weighted[i];
         }
     }
-    let far = |i: &usize| got.weights[*i] <= least(precision) && scope.any(*i);
-    if precision == Precision::Single && (0..inputs.rows).any(|i| far(&i)) {
+    let far: Vec<usize> = (0..inputs.rows).filter(|i| got.weights[*i] <= least(precision) && scope.any(*i)).collect();
+    if precision == Precision::Single && !far.is_empty() {
         return read(inputs, factor, targets, Reading { precision: Precision::Double, ..reading });
     }
-    let mut isolated = 0;
     let mean = targets.iter().sum::<f64>() / inputs.rows as f64;
-    let values: Vec<f64> = (0..inputs.rows)
-        .map(|i| {
-            if got.weights[i] > least(precision) {
-                return got.weighted[i] / got.weights[i];
-            }
-            let Some(nearest) = nearest(&keys, i, reading) else { return mean };
-            isolated += 1;
-            targets[nearest]
-        })
-        .collect();
+    let of = |i: usize| if got.weights[i] > least(precision) { got.weighted[i] / got.weights[i] } else { mean };
+    let mut values: Vec<f64> = (0..inputs.rows).map(of).collect();
+    let alone = |i: &usize| softmax(&keys, *i, reading).iter().zip(targets).map(|(p, y)| p * y).sum();
+    let found: Vec<f64> = far.par_iter().map(checked(alone)).collect();
+    far.iter().zip(found).for_each(|(i, z)| values[*i] = z);
     let centred = values.iter().zip(scope.means(targets)).map(|(z, mean)| z - mean).collect();
-    Read { keys, weights, weighted, sums: got.weights, values, centred, isolated, precision }
+    Read { keys, weights, weighted, sums: got.weights, values, centred, far, precision }
 }
 
 /// `Σ_j G_ij` times two numbers of row j, over the others that row i reads.
@@ -193,20 +187,33 @@ fn priors(keys: &Keys) -> Vec<f64> {
     halves().map(|half| libm::exp(-half - largest)).collect()
 }
 
-/// The row with the largest exponent of those that row `i` reads.
-pub(super) fn nearest(keys: &Keys, i: usize, reading: Reading<'_>) -> Option<usize> {
-    let exponent = |j: usize| {
+/// The weights of all rows for row `i`, the largest exponent taken off; zero for those that it does not read.
+pub(super) fn softmax(keys: &Keys, i: usize, reading: Reading<'_>) -> Vec<f64> {
+    let power = reading.score.power();
+    let score = |j: usize| {
         let product: f64 = (0..keys.columns).map(|c| keys.column(c)[i] * keys.column(c)[j]).sum();
-        let prior = if reading.score == Score::Dot { -keys.half_norm(j) } else { 0.0 };
-        product + keys.half_norms[j] + prior
+        match reading.score {
+            _ if !reading.scope.reads(i, j) => f64::NEG_INFINITY,
+            Score::Polynomial { .. } => f64::from(power) * libm::log((1.0 + product).abs()),
+            Score::Dot => product + keys.half_norms[j] - keys.half_norm(j),
+            Score::Distance => product + keys.half_norms[j],
+        }
     };
-    (0..keys.rows).filter(|j| reading.scope.reads(i, *j)).max_by(|a, b| exponent(*a).total_cmp(&exponent(*b)))
+    let mut scores: Vec<f64> = (0..keys.rows).map(score).collect();
+    let largest = scores.iter().fold(f64::MIN, |most, s| most.max(*s));
+    scores.iter_mut().for_each(|s| *s = libm::exp(*s - largest));
+    let sum: f64 = scores.iter().sum();
+    if sum > 0.0 {
+        scores.iter_mut().for_each(|s| *s /= sum);
+    }
+    scores
 }
 
 /// The slope of a loss by the factor of the metric, of its slopes by what the rows read.
 pub(super) fn slope(
     inputs: &Inputs,
     factor: &[Vec<f64>],
+    targets: &[f64],
     read: &Read,
     slopes: &[f64],
     reading: Reading<'_>,
@@ -220,7 +227,18 @@ pub(super) fn slope(
     sloped.resize(keys.padded, 0.0);
     let given = Given { weights: &read.weights, weighted: &read.weighted };
     let passed = Passed { slopes: &own, sloped: &sloped };
-    let all = derivatives(keys, &inputs.data, given, passed, Reading { precision: read.precision, ..reading });
+    let mut all = derivatives(keys, &inputs.data, given, passed, Reading { precision: read.precision, ..reading });
+    for i in &read.far {
+        // Of row i's softmax by its exponents: slope · p_j (y_j − z).
+        let passed = |(p, y): (&f64, &f64)| slopes[*i] * p * (y - read.values[*i]);
+        let by_exponent: Vec<f64> = softmax(keys, *i, reading).iter().zip(targets).map(passed).collect();
+        for c in 0..width {
+            let along: f64 = by_exponent.iter().zip(inputs.column(c)).map(|(d, x)| d * x).sum();
+            all.along[c * keys.padded + i] += along;
+        }
+        all.sums.iter_mut().zip(&by_exponent).for_each(|(sum, d)| *sum += d);
+        all.sums[*i] += by_exponent.iter().sum::<f64>();
+    }
     // By Ω: Σ C x_i x_jᵀ both ways, and for distances less Σ C (x_i x_iᵀ + x_j x_jᵀ) / 2 each.
     let mut by_metric = vec![vec![0.0; width]; width];
     for p in 0..width {
@@ -377,7 +395,7 @@ mod tests {
                 };
                 let slopes: Vec<f64> =
                     found.values.iter().enumerate().map(|(i, z)| 2.0 * (1.0 + i as f64 / 9.0) * z).collect();
-                let by_factor = slope(&inputs, &factor, &found, &slopes, reading);
+                let by_factor = slope(&inputs, &factor, &targets, &found, &slopes, reading);
                 for p in 0..width {
                     for c in 0..=p {
                         let step = 1e-5;
@@ -397,7 +415,7 @@ mod tests {
                 let near = |a: &f64, b: &f64| (a - b).abs() < 2e-5 * (1.0 + b.abs());
                 assert!(single.values.iter().zip(&found.values).all(|(a, b)| near(a, b)), "{score:?} {mask:?}");
                 assert!(single.precision == Precision::Single && single.values != found.values);
-                let single = slope(&inputs, &factor, &single, &slopes, reading);
+                let single = slope(&inputs, &factor, &targets, &single, &slopes, reading);
                 let pairs = single.iter().flatten().zip(by_factor.iter().flatten());
                 pairs.for_each(|(a, b)| assert!(near(a, b), "{score:?} {mask:?}: {a} and {b}"));
             }
@@ -411,8 +429,8 @@ mod tests {
         let reading = Reading { score: Score::Distance, scope: &scope, decay: 0.0, precision: Precision::Double };
         let found = read(&inputs, &[vec![30.0]], &[1.0, 2.0, 3.0], reading);
         assert_eq!(found.values[2], 2.0);
-        assert_eq!(found.isolated, 1);
-        let slopes = slope(&inputs, &[vec![30.0]], &found, &[0.0, 0.0, 1.0], reading);
+        assert_eq!(found.far, [2]);
+        let slopes = slope(&inputs, &[vec![30.0]], &[1.0, 2.0, 3.0], &found, &[0.0, 0.0, 1.0], reading);
         assert_eq!(slopes, [[0.0]]);
     }
 
@@ -440,6 +458,42 @@ mod tests {
             let all = bands(rows, &Scope::of(rows, true, false, |i| 0..i));
             assert_eq!((all[0].start, all[all.len() - 1].end), (0, rows.div_ceil(HELD)));
             assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
+        }
+    }
+
+    #[test]
+    fn rows_near_the_centre_read_as_softmax_does_however_far_others_are() {
+        let (rows, width) = (37, 2);
+        let mut columns = wave(rows, width);
+        columns[0][5] = 70.0;
+        columns[1][11] = -55.0;
+        let targets: Vec<f64> = (0..rows).map(|i| (i as f64 * 0.9).cos()).collect();
+        let factor = vec![vec![0.9, 0.0], vec![0.2, 0.7]];
+        let inputs = Inputs::of(rows, &columns);
+        for (both, itself) in [(true, false), (true, true), (false, false)] {
+            let scope = Scope::of(rows, both, itself, |i| 0..i);
+            for score in [Score::Dot, Score::Distance] {
+                let reading = Reading { score, scope: &scope, decay: 0.0, precision: Precision::Single };
+                let found = read(&inputs, &factor, &targets, reading);
+                assert!(found.far.len() > 1 || score == Score::Distance, "{:?}", found.far);
+                let expected = plain(&columns, &factor, &targets, reading);
+                let off = |(a, b): (&f64, &f64)| (a - b).abs();
+                let most = found.values.iter().zip(&expected).map(off).fold(0.0, f64::max);
+                let rounding = if found.precision == Precision::Single { 1e-5 } else { 1e-11 };
+                assert!(most < rounding, "{score:?} {both} {itself}: {most:e}");
+                let slopes = vec![1.0; rows];
+                let by_factor = slope(&inputs, &factor, &targets, &found, &slopes, reading);
+                for (p, c) in [(0, 0), (1, 0), (1, 1)] {
+                    let at = |h: f64| {
+                        let mut moved = factor.clone();
+                        moved[p][c] += h;
+                        plain(&columns, &moved, &targets, reading).iter().sum::<f64>()
+                    };
+                    let difference = (at(1e-6) - at(-1e-6)) / 2e-6;
+                    let close = (by_factor[p][c] - difference).abs() < 1e-5 * (1.0 + difference.abs());
+                    assert!(close, "{score:?} {both} {itself} {p} {c}: {} and {difference}", by_factor[p][c]);
+                }
+            }
         }
     }
 }

@@ -119,7 +119,7 @@ impl Problem<'_> {
         let of_head = |(m, factor): (usize, &Vec<Vec<f64>>)| {
             let scale = -2.0 * outer * at.mixture.heads[m] / rows;
             let by_read: Vec<f64> = at.residuals.iter().map(|e| scale * e).collect();
-            let mut slope = slope(self.inputs, factor, &at.reads[m], &by_read, self.reading);
+            let mut slope = slope(self.inputs, factor, self.targets, &at.reads[m], &by_read, self.reading);
             for (row, factors) in slope.iter_mut().zip(factor) {
                 row.iter_mut().zip(factors).for_each(|(s, l)| *s += 2.0 * penalty * l);
             }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::fit::AttentionRegression;
-use super::head::{Reading, alike, nearest, read, sums};
+use super::head::{Reading, alike, read, softmax, sums};
 use super::objective::Problem;
 use super::options::{Coefficients, Precision};
 use super::pairs::{Given, Got, Keys};
@@ -297,8 +297,11 @@ fn transposed(model: &AttentionRegression, factor: &[Vec<f64>], vectors: &[Vec<f
     for (back, vector) in all.iter_mut().zip(vectors) {
         back.truncate(rows);
         for (i, back) in back.iter_mut().enumerate() {
-            let own =
-                if reading.scope.itself { alike(keys, i, reading.score).0 * vector[i] / read.sums[i] } else { 0.0 };
+            let own = if reading.scope.itself && read.sure(read.sums[i]) {
+                alike(keys, i, reading.score).0 * vector[i] / read.sums[i]
+            } else {
+                0.0
+            };
             *back = read.weights[i] * (*back + own);
         }
     }
@@ -309,13 +312,11 @@ fn transposed(model: &AttentionRegression, factor: &[Vec<f64>], vectors: &[Vec<f
             back.iter_mut().zip(reading.scope.gather(&shared)).for_each(|(b, mean)| *b -= mean);
         }
     }
-    // Rows that read the nearest alone, or the mean of all.
+    // Rows that are read one by one, or read nothing and so the mean of all.
     for i in (0..rows).filter(|i| !read.sure(read.sums[*i])) {
+        let weights = if reading.scope.any(i) { softmax(keys, i, reading) } else { vec![1.0 / rows as f64; rows] };
         for (back, vector) in all.iter_mut().zip(vectors) {
-            match nearest(keys, i, reading) {
-                Some(j) => back[j] += vector[i],
-                None => back.iter_mut().for_each(|b| *b += vector[i] / rows as f64),
-            }
+            back.iter_mut().zip(&weights).for_each(|(b, p)| *b += vector[i] * p);
         }
     }
     all
