@@ -107,7 +107,8 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     collapsed_heads_ : array of int
         Heads, counted from 0, that read the same everywhere and add nothing; a warning tells of them.
     isolated_rows_ : int
-        Training rows so far from all others that a head reads them by the nearest alone.
+        Training rows so far from all others, or for inner products so much nearer to the centre, that a head's kernel underflows:
+        they are read one by one, which takes longer.
     sampled_ : dict or None
         What ``sample`` came to: ``rows`` that metrics were fitted with, ``queries`` that errors were measured at, ``width`` by
         which the metrics' roots were multiplied then, and mean squares, in units of the target's variance: ``error`` with

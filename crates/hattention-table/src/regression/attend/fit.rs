@@ -199,7 +199,9 @@ fn tell(regression: &AttentionRegression, watch: &dyn Watch) {
     }
     if report.isolated > 0 {
         let rows = counted(report.isolated as u64, "row");
-        watch.note(&format!("a head reads {rows} too far from all others by the nearest alone"));
+        watch.note(&format!(
+            "{rows} of a head are too far from all others for its kernel, and are read one by one: that takes longer"
+        ));
     }
 }
 
