@@ -10,7 +10,7 @@ Writes bench/results/attention_regression.json and .md. Needs numpy, torch (CPU)
   single precision as published. Compared is the time to losses that both reach, and a loss with its slope. Two threads each.
 - All 5,000 rows predicted by all 5,000, on one thread, against its floor: N² M exponentials and N² M (P + 1) fused multiply-adds at the rates that
   the engine's own have alone, on numbers in the first cache (its exponential is faster than numpy's), both of doubles.
-- Memory of a fit with 20,000 rows.
+- Memory of a fit of two steps with 20,000 rows.
 - metric-learn's MLKR (one metric, distances, leave-one-out) and statsmodels' KernelReg (one diagonal metric, least-squares cross-validation) with
   seconds and R² of a thousand new rows.
 """
@@ -186,7 +186,7 @@ def main():
     text.append(f"\nAll rows predicted by all, one thread, doubles: {1e3 * f['seconds']:.0f} ms; the floor {1e3 * f['floor']:.0f} ms "
                 f"({f['exponentials_a_second'] / 1e9:.2f}e9 exponentials, numpy's {f['exponentials_of_numpy'] / 1e9:.2f}e9, and {f['multiply_adds_a_second'] / 1e9:.1f}e9 "
                 f"multiply-adds a second): **{100 * f['share']:.0f} %** of the floor's speed.")
-    text.append(f"\nA fit with 20,000 rows takes {meta['mebibytes_of_20000_rows']:.0f} MiB in all.\n")
+    text.append(f"\nA fit of two steps with 20,000 rows takes {meta['mebibytes_of_20000_rows']:.0f} MiB in all.\n")
     text += ["| rows | what | seconds | R² of new rows |", "|---|---|---|---|"]
     for line in meta["peers"]:
         text += [f"| {line['rows']} | {name} | {value[0]:.2f} | {value[1]:.3f} |" for name, value in line.items() if name != "rows"]
