@@ -1,12 +1,14 @@
 //! Attention regression of arrays: what `hattention.AttentionRegressor` stands on.
 
+use std::sync::{Arc, Mutex};
+
 use hattention::Error;
 use hattention::attention_regression::{
     AttentionRegression, Chosen, Explanation, Intervals, Mask, Options, Precision, Score, Tried, Weights,
 };
 use hattention::codec::{AttentionFile, Rows};
 use hattention_table::regression::Failure;
-use hattention_table::regression::attend::MOST_ROWS;
+use hattention_table::regression::attend::{MOST_ROWS, too_few};
 use hattention_table::regression::render::number;
 use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -112,7 +114,7 @@ impl AttentionOptions {
             None => AttentionRegression::fit(&columns, &rows.target, options),
         };
         let model = model.map_err(of_fit)?;
-        Ok((AttentionFit { model, rows }, chosen))
+        Ok((AttentionFit::new(model, rows), chosen))
     }
 }
 
@@ -137,7 +139,7 @@ pub fn fit_attention<'py>(
     let (fit, told, left_out) = run(py, move |_| {
         let (fit, chosen) = asked.fit(options, rows)?;
         // (Of a sample's metrics the errors at some rows are known: all of them would be read by all.)
-        let left_out = fit.model.report.sampled.is_none().then(|| Intervals::of(&fit.model).left_out());
+        let left_out = fit.model.report.sampled.is_none().then(|| fit.model.left_out());
         let told = told(&fit.model, chosen.as_ref());
         Ok((fit, told, left_out))
     })?;
@@ -147,8 +149,37 @@ pub fn fit_attention<'py>(
 /// A fit with its training rows.
 #[pyclass(frozen, module = "hattention._hattention")]
 pub struct AttentionFit {
-    model: AttentionRegression,
+    model: Arc<AttentionRegression>,
     rows: Rows,
+    /// What intervals were made of last, and their folds: fits that the next ones need again.
+    intervals: Mutex<Option<(usize, Held)>>,
+}
+
+type Held = Arc<Intervals<Arc<AttentionRegression>>>;
+
+impl AttentionFit {
+    fn new(model: AttentionRegression, rows: Rows) -> Self {
+        Self { model: Arc::new(model), rows, intervals: Mutex::new(None) }
+    }
+
+    fn intervals_of(&self, folds: usize) -> Result<Held, Failure> {
+        let known = self.intervals.lock().ok().and_then(|known| known.clone());
+        if let Some((of, intervals)) = known
+            && of == folds
+        {
+            return Ok(intervals);
+        }
+        let model = Arc::clone(&self.model);
+        let found = match folds {
+            0 => Intervals::of(model),
+            _ => Intervals::by_folds(model, folds).map_err(of_intervals)?,
+        };
+        let found = Arc::new(found);
+        if let Ok(mut known) = self.intervals.lock() {
+            *known = Some((folds, Arc::clone(&found)));
+        }
+        Ok(found)
+    }
 }
 
 #[pymethods]
@@ -182,18 +213,18 @@ impl AttentionFit {
         Ok(PyArray1::from_vec(py, predictions))
     }
 
-    /// Lower and upper ends of intervals. Shape: `[2, queries]`.
-    fn intervals<'py>(&self, py: Python<'py>, inputs: Matrix<'py>, level: f64) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    /// Lower and upper ends of intervals, by so many folds; with none metrics are held. Shape: `[2, queries]`.
+    fn intervals<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Matrix<'py>,
+        level: f64,
+        folds: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let inputs = copied(&inputs);
         let found = run(py, move |_| {
             hattention_table::regression::predict::check_level(level)?;
-            if self.model.report.sampled.is_some() {
-                return Err(Failure::usage(
-                    "interval=\"prediction\" of metrics of a sample: it asks what every row is off by when all others are read",
-                    "leave it out, or fit the rows of the sample alone",
-                ));
-            }
-            Ok(Intervals::of(&self.model).at(&columns(&inputs), level)?)
+            Ok(self.intervals_of(folds)?.at(&columns(&inputs), level)?)
         })?;
         let ends: Vec<f64> = found.iter().map(|i| i.low).chain(found.iter().map(|i| i.high)).collect();
         PyArray1::from_vec(py, ends).reshape([2, found.len()])
@@ -238,7 +269,7 @@ impl AttentionFit {
             let AttentionFile { learned, rows, .. } = AttentionFile::from_bytes(bytes)?;
             let rows = rows.ok_or_else(|| Failure::usage("the bytes hold no training rows", ""))?;
             let model = learned.with_rows(&columns(&rows.inputs), &rows.target, rows.blocks.clone())?;
-            Ok(Self { model, rows })
+            Ok(Self::new(model, rows))
         };
         read().map_err(|failure: Failure| exception(py, &failure))
     }
@@ -271,26 +302,37 @@ fn of_options(error: Error) -> Failure {
 
 /// What a fit refuses, with a way out that Python has.
 fn of_fit(error: Error) -> Failure {
-    let few = matches!(error, Error::TooFewRows { .. });
-    let failure = Failure::from(error);
-    if few {
-        Failure { hint: Some("use `linear=False`, `mixing` above zero or more rows".into()), ..failure }
-    } else {
-        failure
-    }
+    with_hint(error, "use `linear=False`, `mixing` above zero or more rows", "use more groups")
 }
 
 /// The same of the fits of cross-validation.
 fn in_folds(error: Error) -> Failure {
-    let hint = match &error {
-        Error::TooFewRows { .. } => "use `linear=False`, `mixing` above zero or more rows, or give `penalty` a number",
-        Error::Parameter { name: "the blocks", .. } => "use more groups, or give `penalty` a number",
-        Error::Parameter { name: "the number of folds", .. } => {
-            "change `folds` or `folds_rows`, or give `penalty` a number"
+    if let Error::Parameter { name: "the number of folds", .. } = error {
+        let hint = "change `folds` or `folds_rows`, or give `penalty` a number";
+        return Failure { hint: Some(hint.to_owned()), ..Failure::from(error).about("within cross-validation") };
+    }
+    let few = "use `linear=False`, `mixing` above zero or more rows, or give `penalty` a number";
+    with_hint(error, few, "use more groups, or give `penalty` a number").about("within cross-validation")
+}
+
+/// The same of the fits without a fold that intervals are made of.
+fn of_intervals(error: Error) -> Failure {
+    if let Error::Parameter { name: "the mask" | "the sample", .. } = error {
+        let hint = "fit some of the rows alone, without `sample`";
+        return Failure { hint: Some(hint.to_owned()), ..Failure::from(error).about("intervals") };
+    }
+    with_hint(error, "change `folds`, or hold metrics with `folds=0`", "hold metrics with `folds=0`").about("intervals")
+}
+
+fn with_hint(error: Error, few: &str, blocks: &str) -> Failure {
+    let failure = Failure::from(error.clone());
+    match error {
+        Error::TooFewRows { rows, coefficients } => {
+            Failure { message: too_few(rows, coefficients), hint: Some(few.to_owned()), ..failure }
         }
-        _ => return of_fit(error),
-    };
-    Failure { hint: Some(hint.to_owned()), ..Failure::from(error).about("within cross-validation") }
+        Error::Parameter { name: "the number of blocks", .. } => Failure { hint: Some(blocks.to_owned()), ..failure },
+        _ => failure,
+    }
 }
 
 /// What is told of a fit, as JSON.
@@ -307,6 +349,7 @@ fn told(model: &AttentionRegression, chosen: Option<&Chosen>) -> String {
     });
     json!({
         "penalty": number(options.penalty), "mixing": number(options.mixing), "tried": tried,
+        "r2_cv": chosen.map_or(Value::Null, |chosen| number(1.0 - chosen.error / chosen.error_mean)),
         "shares": report.shares.iter().map(|s| number(*s)).collect::<Vec<_>>(), "loss": number(report.loss),
         "steps": report.steps, "converged": report.converged, "collapsed": report.collapsed,
         "isolated": report.isolated, "sampled": sampled,

@@ -1,5 +1,8 @@
 //! Progress of long passes and notes, on standard error.
 
+use std::sync::Arc;
+
+use hattention::attention_regression::{Observer, Step};
 use hattention_table::regression::{Failure, Pass, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -21,8 +24,32 @@ impl Watch for Terminal {
         }
     }
 
+    fn search(&self, what: &'static str) -> Option<Observer> {
+        if self.quiet {
+            return None;
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        if let Ok(style) = ProgressStyle::with_template("{msg} {spinner} ({elapsed})") {
+            bar.set_style(style);
+        }
+        let bar = Shown(bar);
+        Some(Arc::new(move |Step { searches, step, loss }| {
+            bar.0.set_message(format!("{what}: search {searches}, step {step}, loss {loss:.5}"));
+            bar.0.tick();
+        }))
+    }
+
     fn pass<'a>(&'a self, what: &'static str, bytes: Option<u64>) -> Box<dyn Pass + 'a> {
         Box::new(Progress::new(bytes, what, self.quiet))
+    }
+}
+
+/// A bar that is cleared when nobody needs it.
+struct Shown(ProgressBar);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Attention regressions scored by rows that they were not fitted to.
 
-use hattention::attention_regression::{AttentionRegression, Intervals, Options};
+use hattention::attention_regression::{AttentionRegression, Options};
 
 use crate::error::Error;
 
@@ -105,7 +105,7 @@ impl Sample {
 
     /// R² of training rows that are left out one at a time.
     pub fn left_out(&self, model: &AttentionRegression) -> f64 {
-        let errors = Intervals::of(model).left_out();
+        let errors = model.left_out();
         let predictions: Vec<f64> = self.train_target.iter().zip(&errors).map(|(y, e)| y - e).collect();
         r_squared(&self.train_target, &predictions)
     }

@@ -22,8 +22,8 @@ Penalties. λ on the metrics and τ on α are chosen by 5-fold cross-validation 
 Weights sum to one. They are convex only with --heads 1 --no-linear and α = 1: several heads subtract from each other.
 Files. The model keeps metrics and coefficients, a few kilobytes, but no rows: they may be secret, or large. Predictions are
 sums of training targets, so `hat attend predict` wants them back by --train; --store-training puts them into the file.
---json: formula, target, n, dropped_rows, inputs, score, mask, penalty, mixing, cross_validation{rows, tried[]}, linear{share,
-slopes}, heads[{coefficient, share, metric, collapsed}], r_squared_loo, r_squared_folds, r_squared_loo_least_squares,
+--json: formula, target, n, dropped_rows, inputs, means, scales, score, mask, precision, penalty, mixing, cross_validation{rows, error,
+error_mean, tried[]}, intercept, linear{share, slopes}, heads[{coefficient, share, metric, collapsed}], r_squared_loo, r_squared_folds, r_squared_loo_least_squares,
 rmse_loo, loss, steps, evaluations, converged, isolated_rows, sample, seed.";
 
 /// `hat attend`.
@@ -120,12 +120,15 @@ pub struct PredictArgs {
     /// Write to this file (.parquet or .csv) instead of printing CSV.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Add the prediction interval, jackknife+ with metrics held.
+    /// Add the prediction interval, CV+: metrics are fitted anew without each fold, when it is asked for.
     #[arg(long)]
     pub interval: bool,
     /// Its level.
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, requires = "interval")]
     pub level: f64,
+    /// Its folds, each a fit; 0 holds metrics (jackknife+ without a fit, too short where metrics know the rows by heart).
+    #[arg(long, default_value_t = 10, value_name = "K", requires = "interval")]
+    pub interval_folds: usize,
     /// Levels that training did not have.
     #[arg(long, value_enum, default_value = "error")]
     pub unseen: UnseenArg,

@@ -7,7 +7,7 @@ use std::path::Path;
 use hattention::attention_regression::{AttentionRegression, Mask, Options, Precision, Score};
 use hattention_table::design::{NaPolicy, Unseen};
 use hattention_table::formula::Formula;
-use hattention_table::regression::attend::{self, AttendModel, AttendOptions, Predictor, Rows};
+use hattention_table::regression::attend::{self, Asked, AttendModel, AttendOptions, Predictor, Rows};
 use hattention_table::regression::explain::ExplainOptions;
 use hattention_table::source::Source;
 
@@ -33,6 +33,7 @@ fn fit(args: &FitArgs, quiet: bool) -> Result<(), Failure> {
     let asked = asked(args)?;
     if let Some(path) = &args.output {
         output::check_apart(path, &args.source.sources)?;
+        output::check_writable(path)?;
     }
     let formula = Formula::parse(&args.formula)?;
     let source = open_for(&args.source, &formula, &asked.block.iter().cloned().collect::<Vec<_>>())?;
@@ -158,8 +159,10 @@ fn predicted(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     let regression = loaded.regression()?;
     let source = loaded.open(&args.source)?;
     let unseen = if args.unseen == UnseenArg::Null { Unseen::Null } else { Unseen::Error };
-    let level = args.interval.then_some(args.level);
-    let predictor = Predictor::new(&loaded.model, &regression, &source, level, unseen)?;
+    let folds = (args.interval_folds > 0).then_some(args.interval_folds);
+    let asked = args.interval.then_some(Asked { level: args.level, folds });
+    let watch = Terminal { quiet };
+    let predictor = Predictor::new(&loaded.model, &regression, &source, asked, unseen, &watch)?;
     let sink = Sink::open(args.output.as_deref(), &predictor.names())?;
     predict::write(&source, &predictor.columns(), sink, quiet, |batch, first_row| predictor.predict(batch, first_row))
 }

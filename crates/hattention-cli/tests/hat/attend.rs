@@ -114,7 +114,7 @@ fn masks_of_time_and_blocks_read_their_columns_and_scores_their_words() {
     let error = 1.0 - json["r_squared_loo"].as_f64().unwrap();
     assert!((error - json["sample"]["error"].as_f64().unwrap()).abs() < 1e-12);
     let of_sample = ["attend", "predict", "s.hat", "new.csv", "--train", "train.csv", "--interval"];
-    folder.refused(&of_sample, 2, &["metrics are those of a sample"]);
+    assert!(predictions(&folder.done(&of_sample)).iter().all(|row| row[2] < row[1] && row[1] < row[3]));
     let explained = folder.done(&["attend", "explain", "s.hat", "new.csv", "--train", "train.csv", "--limit", "1"]);
     assert!(!explained.contains("beside the rows"), "{explained}");
     folder.file("other.csv", rows(1, 151));
@@ -140,13 +140,22 @@ fn what_cannot_be_fitted_is_refused_with_the_way_out() {
     folder.refused(&with(&["--penalty", "much"]), 2, &["--penalty is `much`"]);
     folder.refused(&with(&["--penalty", "-1"]), 2, &[]);
     folder.refused(&with(&["--folds", "1"]), 2, &["folds"]);
+    folder.refused(
+        &with(&["--mask", "block:g"]),
+        2,
+        &["within cross-validation", "number of blocks is 2", "--penalty"],
+    );
+    folder.refused(&with(&["-o", "nowhere/m.hat"]), 2, &["nowhere"]);
+    folder.refused(&with(&["--steps", "18446744073709551615", "--penalty", "1e300"]), 2, &["10¹²"]);
     folder.refused(&with(&["--order", "day"]), 2, &["--mask is loo"]);
     folder.refused(&["attend", "fit", "y ~ 1", "train.csv"], 1, &["no column to attend by"]);
     folder.refused(&["attend", "fit", "cbind(y, z) ~ x", "train.csv"], 2, &["several targets"]);
     folder.refused(&["attend", "fit", "y ~ x | g", "train.csv"], 2, &["absorbed effects"]);
     folder.refused(&["attend", "fit", "y ~ x + nowhere", "train.csv"], 2, &["nowhere"]);
     folder.file("few.csv", "y,x\n1,2\n2,3\n");
-    folder.refused(&["attend", "fit", "y ~ x", "few.csv"], 1, &["rows"]);
+    let few = ["attend", "fit", "y ~ x", "few.csv"];
+    folder.refused(&few, 1, &["within cross-validation", "2 rows for 2 coefficients", "--no-linear", "--penalty"]);
+    folder.refused(&[&few[..], &["--penalty", "1"]].concat(), 1, &["2 rows for 2 coefficients", "expected more rows"]);
     folder.file("text.csv", "y,x\n1,2\n2,oops\n3,5\n4,1\n");
     folder.refused(&["attend", "fit", "y ~ x", "text.csv"], 2, &["text.csv", "oops"]);
     let mut many = "y,x\n".to_owned();
@@ -158,8 +167,61 @@ fn what_cannot_be_fitted_is_refused_with_the_way_out() {
     folder.done(&with(&["--penalty", "1", "-o", "m.hat", "--store-training", "--steps", "5", "--quiet"]));
     folder.refused(&["predict", "m.hat", "new.csv"], 2, &["m.hat is not a usable model"]);
     folder.refused(&["attend", "predict", "m.hat", "new.csv", "--interval", "--level", "2"], 2, &["--level"]);
+    folder.refused(&["attend", "predict", "m.hat", "new.csv", "--level", "0.5"], 2, &["--interval"]);
+    folder.refused(
+        &["attend", "predict", "m.hat", "new.csv", "--interval", "--interval-folds", "1"],
+        2,
+        &["two at least"],
+    );
     folder.refused(&["attend", "explain", "m.hat", "-", "--train", "-"], 2, &["standard input"]);
     folder.file("other.csv", "a,b\n1,2\n");
     folder.refused(&["attend", "predict", "m.hat", "other.csv"], 2, &["x"]);
     folder.refused(&["attend", "fit", "y ~ x", "train.csv", "-o", "train.csv"], 2, &["train.csv"]);
+}
+
+#[test]
+fn rows_of_the_fit_in_another_order_and_rows_without_one_are_told() {
+    let folder = folder();
+    let text = rows(0, 80);
+    let (header, lines) = text.split_once('\n').unwrap();
+    let mut lines: Vec<&str> = lines.lines().collect();
+    let written = |lines: &[&str]| format!("{header}\n{}\n", lines.join("\n"));
+    folder.file("time.csv", written(&lines));
+    let fit = ["attend", "fit", "y ~ x + z", "time.csv", "--heads", "1", "--penalty", "1", "--mask", "causal"];
+    folder.done(&[&fit[..], &["-o", "t.hat"]].concat());
+    let predict = ["attend", "predict", "t.hat", "new.csv", "--train"];
+    let same = folder.hat(&[&predict[..], &["time.csv"]].concat());
+    assert!(same.code == 0 && !same.err.contains("order"), "{}", same.err);
+    lines.swap(40, 50);
+    folder.file("turned.csv", written(&lines));
+    let turned = folder.hat(&[&predict[..], &["turned.csv"]].concat());
+    assert!(turned.code == 0 && turned.err.contains("rows of the fit in another order"), "{}", turned.err);
+    // Sorted by a column they are in order again; a row that misses it is left out, and counted.
+    lines.swap(40, 50);
+    let days: Vec<String> = lines
+        .iter()
+        .enumerate()
+        .map(|(i, line)| line.rsplit_once(',').unwrap().0.to_owned() + &format!(",{i}"))
+        .collect();
+    let mut days: Vec<&str> = days.iter().map(|line| &line[..]).collect();
+    let lost = days[30].rsplit_once(',').unwrap().0.to_owned() + ",";
+    days[30] = &lost;
+    folder.file("days.csv", written(&days));
+    days.reverse();
+    folder.file("yad.csv", written(&days));
+    let ordered = ["attend", "fit", "y ~ x + z", "days.csv", "--heads", "1", "--penalty", "1", "--mask", "causal"];
+    let text = folder.done(&[&ordered[..], &["--order", "day", "-o", "o.hat"]].concat());
+    assert!(text.contains("78 rows (2 left out for missing values)"), "{text}");
+    let predict = ["attend", "predict", "o.hat", "new.csv", "--train"];
+    let (a, b) =
+        (folder.hat(&[&predict[..], &["days.csv"]].concat()), folder.hat(&[&predict[..], &["yad.csv"]].concat()));
+    assert!(a.out == b.out && !b.err.contains("order"), "{}", b.err);
+    // Too few rows for a level: ends without end, which is said.
+    let wide = folder.hat(&[&predict[..], &["days.csv", "--interval", "--level", "0.99", "--quiet"]].concat());
+    assert!(
+        wide.err.contains("too few for intervals of level 0.99") && wide.out.contains(",-inf,inf"),
+        "{} {}",
+        wide.err,
+        wide.out
+    );
 }

@@ -194,7 +194,9 @@ fn draw_series(area: &Area<'_>, plot: &Plot, frame: &Frame, series: &Series, col
                     let end = |y: f64| frame.up(plot.y.scale.place(y).clamp(frame.y.0, frame.y.1));
                     let (low, high) = (end(ranges[i].0), end(ranges[i].1));
                     line(area, &[(across, low), (across, high)], colour.stroke_width(6))?;
-                    for height in [low, high] {
+                    // (An end that is cut has no cap.)
+                    let inside = |y: &f64| (frame.y.0..=frame.y.1).contains(&plot.y.scale.place(*y));
+                    for height in [ranges[i].0, ranges[i].1].iter().filter(|y| inside(y)).map(|y| end(*y)) {
                         line(area, &[(across - 14, height), (across + 14, height)], colour.stroke_width(6))?;
                     }
                 }

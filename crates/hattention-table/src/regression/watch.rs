@@ -1,5 +1,7 @@
 //! Who watches long work.
 
+use hattention::attention_regression::Observer;
+
 use super::failure::Failure;
 
 /// Shows how far work is, hears what is worth saying, and may stop it.
@@ -10,6 +12,11 @@ pub trait Watch: Sync {
     /// Something asked for needs the rows a second time.
     fn second_pass(&self, why: &str) {
         self.note(why);
+    }
+
+    /// A long search begins; it ends when the observer is dropped. Nobody looks, if there is none.
+    fn search(&self, _what: &'static str) -> Option<Observer> {
+        None
     }
 
     /// A pass over so many bytes begins, if their number is known; it ends when the pass is dropped.

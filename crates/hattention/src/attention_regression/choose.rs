@@ -1,8 +1,9 @@
 //! Penalties chosen by cross-validation.
 
-use super::fit::{AttentionRegression, check};
+use super::fit::AttentionRegression;
 use super::folds;
 use super::options::{Coefficients, Mask, Options};
+use super::prepare::check;
 use crate::error::Error;
 
 /// Penalties that were tried.
@@ -23,6 +24,10 @@ pub struct Chosen {
     pub options: Options,
     /// All that were tried, in their order.
     pub tried: Vec<Tried>,
+    /// Mean square of the errors of the rows held out under these.
+    pub error: f64,
+    /// The same where they are predicted by the mean of the rows that are fitted: `1 − error / error_mean` is R² of rows held out.
+    pub error_mean: f64,
     /// Rows that it was chosen with.
     pub rows: usize,
 }
@@ -57,11 +62,7 @@ impl Options {
     pub fn choose(&self, columns: &[&[f64]], target: &[f64], count: usize, most: usize) -> Result<Chosen, Error> {
         self.check()?;
         check(columns, target.len())?;
-        if let Mask::Blocks(blocks) = &self.mask
-            && blocks.len() != target.len()
-        {
-            return Err(Error::Shape { what: "the blocks", expected: target.len(), got: blocks.len() });
-        }
+        self.mask.check(target.len(), true)?;
         let rows = folds::sample(target.len(), most, self);
         self.check_rows(rows.len(), columns.len())?;
         if count < 2 || count > rows.len() {
@@ -101,7 +102,8 @@ impl Options {
         }
         let Tried { penalty, mixing, .. } = best;
         let options = Self { penalty, mixing, path, ..self.clone() };
-        Ok(Chosen { options, tried: search.tried, rows: rows.len() })
+        let error_mean = search.folds.iter().map(Fold::error_mean).sum::<f64>() / search.rows;
+        Ok(Chosen { options, tried: search.tried, error: best.error, error_mean, rows: rows.len() })
     }
 }
 
@@ -123,6 +125,12 @@ impl Fold {
         let (test, test_target) = folds::rows(columns, target, &split.test);
         let mask = folds::mask(&options.mask, &split.train);
         Self { train, train_target, test, test_target, mask, last: None, best: None }
+    }
+
+    /// The sum of the squares of what the rows held out are away from the mean of the others.
+    fn error_mean(&self) -> f64 {
+        let mean = self.train_target.iter().sum::<f64>() / self.train_target.len() as f64;
+        self.test_target.iter().map(|y| (y - mean) * (y - mean)).sum()
     }
 
     /// The sum of the squares of the errors of the rows held out.
@@ -221,6 +229,7 @@ mod tests {
             let own = |tried: &&Tried| (tried.penalty, tried.mixing) == (chosen.options.penalty, chosen.options.mixing);
             assert!(chosen.tried.iter().find(own).unwrap().error <= least / (1.0 - GAIN));
             assert_eq!(chosen.rows, 150);
+            assert!(chosen.tried.iter().any(|tried| tried.error == chosen.error) && chosen.error_mean > 0.0);
         }
         assert_eq!(of(&curve), for_curve);
         let wrong = |count: usize| Options::default().choose(&columns, &noise, count, 150);

@@ -52,7 +52,8 @@ pub(super) fn folds(rows: &[usize], count: usize, options: &Options) -> Vec<Spli
     (0..count).map(fold).filter(|split| !split.test.is_empty()).collect()
 }
 
-/// At most so many rows: at random, in whole blocks, or the last.
+/// At most so many rows: at random, or the last. Under a mask of blocks those of some blocks: ten or more, if there are, so that
+/// there are others to read; of larger ones some rows.
 pub(super) fn sample(rows: usize, most: usize, options: &Options) -> Vec<usize> {
     if rows <= most {
         return (0..rows).collect();
@@ -60,16 +61,25 @@ pub(super) fn sample(rows: usize, most: usize, options: &Options) -> Vec<usize> 
     if options.mask.in_time() {
         return (rows - most..rows).collect();
     }
-    let mut taken = Vec::with_capacity(most);
-    for unit in shuffled(&units(rows, &options.mask), options.seed ^ 0x5eed) {
-        if taken.len() >= most {
-            break;
-        }
-        taken.extend(unit);
+    let seed = options.seed ^ 0x5eed;
+    let units = shuffled(&units(rows, &options.mask), seed);
+    if !matches!(options.mask, Mask::Blocks(_)) {
+        let mut taken: Vec<usize> = units.into_iter().take(most).flatten().collect();
+        taken.sort_unstable();
+        return taken;
     }
+    let each = most.div_ceil(units.len().min(LEAST_BLOCKS));
+    let singles = |unit: &Vec<usize>| shuffled(&unit.iter().map(|i| vec![*i]).collect::<Vec<_>>(), seed).concat();
+    let units: Vec<Vec<usize>> = units.iter().map(singles).collect();
+    let mut taken: Vec<usize> = units.iter().flat_map(|unit| unit.iter().take(each)).copied().take(most).collect();
+    let rest = units.iter().flat_map(|unit| unit.iter().skip(each)).copied();
+    taken.extend(rest.take(most - taken.len()));
     taken.sort_unstable();
     taken
 }
+
+/// Blocks that a sample has at least, if there are so many.
+const LEAST_BLOCKS: usize = 10;
 
 /// The mask of some of the rows.
 pub(super) fn mask(mask: &Mask, rows: &[usize]) -> Mask {
@@ -145,5 +155,23 @@ mod tests {
             assert!(split.test.windows(2).all(|pair| pair[1] == pair[0] + 1));
         }
         assert_eq!(sample(103, 3, &options), [100, 101, 102]);
+    }
+
+    #[test]
+    fn samples_have_as_many_rows_as_said_and_enough_blocks() {
+        let count = |sizes: &[usize], most: usize| {
+            let blocks: Vec<u64> = sizes.iter().enumerate().flat_map(|(b, size)| vec![b as u64; *size]).collect();
+            let options = Options { mask: Mask::Blocks(blocks.clone()), ..Options::default() };
+            let taken = sample(blocks.len(), most, &options);
+            assert_eq!(taken.len(), most);
+            assert!(taken.windows(2).all(|pair| pair[0] < pair[1]));
+            // The same when as many are asked for as were taken.
+            assert_eq!(taken, sample(blocks.len(), taken.len(), &options));
+            taken.iter().map(|i| blocks[*i]).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(count(&[500, 500, 500], 100), 3);
+        assert_eq!(count(&[5000, 3, 3, 3], 100), 4);
+        assert_eq!(count(&[20; 60], 200), 10);
+        assert_eq!(count(&[1; 600], 200), 200);
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Reading<'a> {
 
 /// Pieces of the pairs that are summed apart: so many that threads have enough to do, whatever their number.
 const BANDS: usize = 32;
+/// Bytes of pieces of a head's slope that are held at once, but for one a thread.
+const MOST_BYTES: usize = 1 << 25;
 /// Pairs that are worth a piece.
 const PIECE: usize = 1 << 17;
 
@@ -307,9 +309,16 @@ fn derivatives_in<T: Number>(
         }
         into
     };
-    let parts: Vec<Derivatives<T>> = bands(keys.rows, scope).into_par_iter().map(checked(of_band)).collect();
+    let of_band = checked(of_band);
+    let bands = bands(keys.rows, scope);
+    // (Added in the same order, however many are held at once.)
+    let bytes = keys.padded * (keys.columns + 1) * size_of::<T>();
+    let at_once = (MOST_BYTES / bytes.max(1)).max(rayon::current_num_threads()).clamp(1, bands.len().max(1));
     let mut all = Derivatives::<f64>::zeros(keys.padded, keys.columns);
-    parts.iter().for_each(|part| all.add(part));
+    for some in bands.chunks(at_once) {
+        let parts: Vec<Derivatives<T>> = some.par_iter().cloned().map(&of_band).collect();
+        parts.iter().for_each(|part| all.add(part));
+    }
     all
 }
 

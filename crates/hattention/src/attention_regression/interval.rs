@@ -1,33 +1,44 @@
-//! Prediction intervals from leaving rows out.
+//! Prediction intervals from rows that are left out.
+
+use std::borrow::Borrow;
 
 use rayon::prelude::*;
 
 use super::fit::AttentionRegression;
-use super::head::{Reading, read};
-use super::options::{Coefficients, Mask};
+use super::folds;
+use super::left_out::LeftOut;
+use super::options::{Mask, Options};
 use super::predict::{Memory, query};
-use super::scope::Scope;
 use crate::error::Error;
 use crate::interrupt::checked;
 
-/// Intervals of predictions, jackknife+.
+/// Intervals of predictions.
 ///
 /// # Formula
-/// With `R_i` what row i is off by when it is left out, and `μ_i(x)` the prediction of x without row i: from the
-/// `⌊(1 − level)(n + 1)⌋`-th smallest of `μ_i(x) − |R_i|` to the `⌈level (n + 1)⌉`-th smallest of `μ_i(x) + |R_i|`. A row
-/// left out is read by no other and has no part in the least squares of constant, linear head and
-/// heads' coefficients; metrics stay what all rows made them, and so do the values that other training rows read.
+/// With `R_i` what training row i is off by when it is left out, and `μ_i(x)` the prediction of x without row i: from the
+/// `⌊(1 − level)(n + 1)⌋`-th smallest of `μ_i(x) − |R_i|` to the `⌈level (n + 1)⌉`-th smallest of `μ_i(x) + |R_i|`. What "without row
+/// i" means depends on how they are made: [`Intervals::by_folds`], which costs fits, or [`Intervals::of`], which does not and is too
+/// short where metrics know the rows by heart.
 ///
 /// # References
 /// Barber, Candès, Ramdas & Tibshirani (2021), Predictive inference with the jackknife+.
 #[derive(Clone, Debug)]
-pub struct Intervals<'a> {
-    model: &'a AttentionRegression,
-    memories: Vec<Memory>,
-    /// What each row is off by when it is left out, in units of the target's deviation.
-    left_out: Vec<f64>,
-    /// What leaving each row out takes off the mixture: constant, slopes, heads; a row of numbers each.
-    changes: Vec<Vec<f64>>,
+pub struct Intervals<M> {
+    model: M,
+    /// `|R_i|` in units of the target's deviation.
+    errors: Vec<f64>,
+    without: Without,
+}
+
+/// Predictions without each row.
+#[derive(Clone, Debug)]
+enum Without {
+    /// Metrics as all rows made them.
+    Held { memories: Vec<Memory>, left_out: LeftOut },
+    /// Fits of the standardised rows of all folds but one, and the fold of each row.
+    Folds { models: Vec<AttentionRegression>, of: Vec<usize> },
+    /// The prediction itself: errors are of rows that had no part in it.
+    Whole,
 }
 
 /// An interval of a prediction.
@@ -39,56 +50,54 @@ pub struct Interval {
     pub high: f64,
 }
 
-impl<'a> Intervals<'a> {
-    /// Of a model.
-    pub fn of(model: &'a AttentionRegression) -> Self {
-        let rows = model.inputs.rows;
-        // (A row that reads itself says nothing of new rows.)
-        let others = Scope::of(rows, true, false, |i| 0..i);
-        let scope = if model.options.mask == Mask::All { &others } else { &model.scope };
-        let reading = Reading { scope, ..model.reading() };
-        let reads: Vec<_> = model
-            .parameters
-            .factors
-            .iter()
-            .map(|factor| read(&model.inputs, factor, &model.targets, reading))
-            .collect();
-        let mixture = &model.mixture;
-        let problem = model.problem();
-        let ones = vec![1.0; rows];
-        let features = problem.features(&ones, &reads);
-        let coefficients: Vec<f64> =
-            std::iter::once(mixture.constant).chain(mixture.slopes.clone()).chain(mixture.heads.clone()).collect();
-        let residual =
-            |i: usize| model.targets[i] - features.iter().zip(&coefficients).map(|(f, c)| f[i] * c).sum::<f64>();
-        let residuals: Vec<f64> = (0..rows).map(residual).collect();
-        // (Nor does a row of others than the fit's have a part in it.)
-        if model.options.coefficients == Coefficients::Searched || !model.own {
-            let changes = vec![vec![0.0; coefficients.len()]; rows];
-            return Self { model, memories: model.memories(), left_out: residuals, changes };
-        }
-        let size = features.len();
-        let matrix = problem.equations(&features);
-        // (With a little on the diagonal there is always an inverse.)
-        let inverse = crate::linalg::invert_symmetric(&matrix, size).unwrap_or_else(|| vec![vec![0.0; size]; size]);
-        let solve = |i: usize| {
-            let feature: Vec<f64> = features.iter().map(|feature| feature[i]).collect();
-            let solved: Vec<f64> =
-                inverse.iter().map(|row| row.iter().zip(&feature).map(|(a, f)| a * f).sum()).collect();
-            let leverage: f64 = solved.iter().zip(&feature).map(|(s, f)| s * f).sum();
-            let left_out = residuals[i] / (1.0 - leverage).max(1e-12);
-            (left_out, solved.iter().map(|s| s * left_out).collect())
-        };
-        let (left_out, changes) = (0..rows).into_par_iter().map(checked(solve)).collect::<Vec<_>>().into_iter().unzip();
-        Self { model, memories: model.memories(), left_out, changes }
+/// Rows beside a sample that errors are measured at, at most.
+const BESIDE: usize = 2000;
+
+impl<M: Borrow<AttentionRegression> + Sync> Intervals<M> {
+    /// By the jackknife+ with metrics held.
+    ///
+    /// A row left out, under [`Mask::Blocks`] with all of its block, is read by no other and has no part in the least squares of
+    /// constant, linear head and heads' coefficients; metrics stay what all rows made them, and so do the values that other
+    /// training rows read. Rows of others than the fit's have no part in either: for them intervals are those of the jackknife+.
+    pub fn of(model: M) -> Self {
+        let left_out = LeftOut::of(model.borrow());
+        let errors = left_out.errors.iter().map(|e| e.abs()).collect();
+        let memories = model.borrow().memories();
+        Self { model, errors, without: Without::Held { memories, left_out } }
     }
 
-    /// What each training row is off by when it is left out, in the target's units and the rows' own order.
-    pub fn left_out(&self) -> Vec<f64> {
-        let mut ordered = vec![0.0; self.left_out.len()];
-        let scale = self.model.target_scale;
-        self.model.order.iter().zip(&self.left_out).for_each(|(i, e)| ordered[*i] = scale * e);
-        ordered
+    /// By CV+: metrics are fitted anew without each of so many folds, under the penalties of the model.
+    ///
+    /// Folds are drawn at random, of whole blocks under [`Mask::Blocks`]. Coverage is at least `1 − 2α − √(2/n)`, α = 1 − level, whatever
+    /// the model, for rows that come as the training rows did (but for penalties that were chosen with them), and mostly about `1 − α`. Under masks of time rows of the later half are
+    /// predicted by fits of the rows before their fold, each reading all rows before itself, and the ends are the prediction
+    /// and the `⌈level (m + 1)⌉`-th smallest of these m errors: nothing is promised where the world changes.
+    ///
+    /// Of a model whose metrics are those of a sample errors are measured at up to 2,000 other rows, each reading all rows but itself
+    /// (split conformal), without a fit; rows of others than the fit's are left out as [`Intervals::of`] does.
+    ///
+    /// # Errors
+    /// Those of the fits, for there are fewer rows in them: [`Error::TooFewRows`]; [`Error::Parameter`] for fewer than two folds, for a
+    /// sample without other rows, and for samples under masks of time.
+    pub fn by_folds(model: M, count: usize) -> Result<Self, Error> {
+        if count < 2 {
+            let (name, got) = ("the number of folds", count.to_string());
+            return Err(Error::Parameter { name, got, allowed: "two at least" });
+        }
+        if let Some(sampled) = model.borrow().report.sampled {
+            let errors = beside_sample(model.borrow(), sampled.rows)?;
+            return Ok(Self { model, errors, without: Without::Whole });
+        }
+        if !model.borrow().own {
+            return Ok(Self::of(model));
+        }
+        let (errors, without) = of_folds(model.borrow(), count)?;
+        Ok(Self { model, errors, without })
+    }
+
+    /// Rows whose errors they are of.
+    pub fn rows(&self) -> usize {
+        self.errors.len()
     }
 
     /// Intervals of new rows at a level between 0 and 1.
@@ -97,7 +106,7 @@ impl<'a> Intervals<'a> {
     /// As many columns as in the fit, each `[queries]`.
     ///
     /// # Numerics
-    /// `M n` exponentials and two selections among n numbers a query.
+    /// `M n` exponentials, times folds less one where there are any, and two selections among n numbers a query.
     ///
     /// # Errors
     /// As [`AttentionRegression::predict`]; [`Error::Parameter`] for a level outside.
@@ -106,49 +115,168 @@ impl<'a> Intervals<'a> {
             let allowed = "a number between 0 and 1";
             return Err(Error::Parameter { name: "the level", got: level.to_string(), allowed });
         }
-        let queries = self.model.check(columns)?;
-        let of_query = |row: usize| self.interval(&self.model.input(columns, row), level);
-        Ok((0..queries).into_par_iter().map(checked(of_query)).collect())
-    }
-
-    fn interval(&self, input: &[f64], level: f64) -> Interval {
-        let model = self.model;
-        let rows = model.inputs.rows;
-        let mixture = &model.mixture;
-        let plain = 1 + mixture.slopes.len();
-        let features: Vec<f64> = std::iter::once(1.0).chain(input.iter().copied()).take(plain).collect();
-        let base = model.linear(input);
-        // Values about the mean without the row, as training rows read them.
-        let total: f64 = model.targets.iter().sum();
-        let centred = model.scope.centred() || model.options.mask == Mask::All;
-        // Predictions without each row: the plain part, then head by head.
-        let plainly = |i: usize| base - features.iter().zip(&self.changes[i]).map(|(f, c)| f * c).sum::<f64>();
-        let mut without: Vec<f64> = (0..rows).map(plainly).collect();
-        for (m, (memory, factor)) in self.memories.iter().zip(&model.parameters.factors).enumerate() {
-            let softmax = memory.softmax(&query(factor, input));
-            let all: f64 = softmax.iter().zip(&model.targets).map(|(p, y)| p * y).sum();
-            for (i, without) in without.iter_mut().enumerate() {
-                let left = 1.0 - softmax[i];
-                // (A row that is all a query reads leaves it the mean.)
-                let read = if left > 1e-9 { (all - softmax[i] * model.targets[i]) / left } else { 0.0 };
-                let mean = if centred { (total - model.targets[i]) / (rows - 1) as f64 } else { 0.0 };
-                *without += (read - mean) * (mixture.heads[m] - self.changes[i][plain + m]);
+        let model = self.model.borrow();
+        let queries = model.check(columns)?;
+        match &self.without {
+            Without::Held { memories, left_out } => {
+                let of_query = |row: usize| {
+                    let without = held(model, memories, left_out, &model.input(columns, row));
+                    self.interval(without.into_iter(), level)
+                };
+                Ok((0..queries).into_par_iter().map(checked(of_query)).collect())
+            }
+            Without::Folds { models, of } => {
+                let standard = |(column, (mean, scale)): (&&[f64], (&f64, &f64))| {
+                    column.iter().map(|x| (x - mean) / scale).collect::<Vec<f64>>()
+                };
+                let inputs: Vec<Vec<f64>> =
+                    columns.iter().zip(model.means.iter().zip(&model.scales)).map(standard).collect();
+                let inputs: Vec<&[f64]> = inputs.iter().map(|column| &column[..]).collect();
+                let found = models.iter().map(|fold| fold.predict(&inputs)).collect::<Result<Vec<_>, _>>()?;
+                let of_query = |row: usize| self.interval(of.iter().map(|fold| found[*fold][row]), level);
+                Ok((0..queries).into_par_iter().map(checked(of_query)).collect())
+            }
+            Without::Whole => {
+                let reach = self.reach(level);
+                let ends = |y: f64| Interval { low: y - reach, high: y + reach };
+                Ok(model.predict(columns)?.into_iter().map(ends).collect())
             }
         }
-        let ends =
-            |sign: f64| -> Vec<f64> { without.iter().zip(&self.left_out).map(|(mu, e)| mu + sign * e.abs()).collect() };
-        // (A whole number but for rounding stays one.)
-        let below = (((1.0 - level) * (rows + 1) as f64 + 1e-9).floor() as usize).min(rows);
-        if below == 0 {
+    }
+
+    /// The `⌈level (m + 1)⌉`-th smallest error, in the target's units.
+    fn reach(&self, level: f64) -> f64 {
+        let mut errors = self.errors.clone();
+        let beyond = beyond(level, errors.len());
+        if beyond == 0 {
+            return f64::INFINITY;
+        }
+        let at = errors.len() - beyond;
+        self.model.borrow().target_scale * *errors.select_nth_unstable_by(at, f64::total_cmp).1
+    }
+
+    /// The interval about predictions without each row, which are in units of the target's deviation.
+    fn interval(&self, without: impl Iterator<Item = f64>, level: f64) -> Interval {
+        let beyond = beyond(level, self.errors.len());
+        if beyond == 0 {
             return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
         }
-        let (mut lows, mut highs) = (ends(-1.0), ends(1.0));
-        let low = *lows.select_nth_unstable_by(below - 1, f64::total_cmp).1;
-        let high = *highs.select_nth_unstable_by(rows - below, f64::total_cmp).1;
+        let (mut lows, mut highs): (Vec<f64>, Vec<f64>) =
+            without.zip(&self.errors).map(|(mu, e)| (mu - e, mu + e)).unzip();
+        let low = *lows.select_nth_unstable_by(beyond - 1, f64::total_cmp).1;
+        let at = highs.len() - beyond;
+        let high = *highs.select_nth_unstable_by(at, f64::total_cmp).1;
+        let model = self.model.borrow();
         let own = |z: f64| model.target_mean + model.target_scale * z;
         // (Levels near zero may turn the ends round.)
         Interval { low: own(low.min(high)), high: own(high.max(low)) }
     }
+}
+
+impl AttentionRegression {
+    /// What each training row is off by when it is left out, metrics held, in the target's units and the rows' own order. (Signs are
+    /// those of `y − μ`.)
+    pub fn left_out(&self) -> Vec<f64> {
+        let errors = LeftOut::of(self).errors;
+        let mut ordered = vec![0.0; errors.len()];
+        self.order.iter().zip(&errors).for_each(|(i, e)| ordered[*i] = self.target_scale * e);
+        ordered
+    }
+}
+
+/// Errors of rows by fits of all folds but theirs, and predictions without each.
+fn of_folds(model: &AttentionRegression, count: usize) -> Result<(Vec<f64>, Without), Error> {
+    let inputs: Vec<&[f64]> = (0..model.inputs.columns).map(|c| model.inputs.column(c)).collect();
+    let options = Options { mask: folds::mask(&model.options.mask, &model.order), ..model.options.clone() };
+    let all: Vec<usize> = (0..model.inputs.rows).collect();
+    let splits = folds::folds(&all, count.min(all.len()), &options);
+    let mut models = Vec::with_capacity(splits.len());
+    let (mut errors, mut of) = (vec![0.0; all.len()], vec![0; all.len()]);
+    for (k, split) in splits.iter().enumerate() {
+        let (train, train_target) = folds::rows(&inputs, &model.targets, &split.train);
+        let train: Vec<&[f64]> = train.iter().map(|column| &column[..]).collect();
+        let options = Options { mask: folds::mask(&options.mask, &split.train), ..options.clone() };
+        let fitted = AttentionRegression::fit(&train, &train_target, options)?;
+        let predictions = if model.options.mask.in_time() {
+            let whole = fitted.learned().with_rows(&inputs, &model.targets, None)?;
+            let left = LeftOut::of(&whole).errors;
+            split.test.iter().map(|i| model.targets[*i] - whole.target_scale * left[*i]).collect()
+        } else {
+            let test: Vec<Vec<f64>> = folds::rows(&inputs, &model.targets, &split.test).0;
+            fitted.predict(&test.iter().map(|column| &column[..]).collect::<Vec<_>>())?
+        };
+        for (i, prediction) in split.test.iter().zip(predictions) {
+            errors[*i] = (model.targets[*i] - prediction).abs();
+            of[*i] = k;
+        }
+        models.push(fitted);
+    }
+    if model.options.mask.in_time() {
+        let errors = splits.iter().flat_map(|split| split.test.iter().map(|i| errors[*i])).collect();
+        return Ok((errors, Without::Whole));
+    }
+    Ok((errors, Without::Folds { models, of }))
+}
+
+/// Errors of rows that metrics have not seen.
+fn beside_sample(model: &AttentionRegression, rows: usize) -> Result<Vec<f64>, Error> {
+    if model.own && model.options.mask.in_time() {
+        let (name, got) = ("the mask", model.options.mask.to_string());
+        let allowed =
+            "one without an order of rows: a sample is of the last rows, and those before it tell nothing of new ones";
+        return Err(Error::Parameter { name, got, allowed });
+    }
+    let all = model.inputs.rows;
+    let mut seen = vec![false; all];
+    if model.own {
+        folds::sample(all, rows, &model.options).into_iter().for_each(|row| seen[row] = true);
+    }
+    let others: Vec<usize> = (0..all).filter(|row| !seen[*row]).collect();
+    if others.is_empty() {
+        let (name, got) = ("the sample", "all rows".to_owned());
+        return Err(Error::Parameter { name, got, allowed: "fewer than all rows" });
+    }
+    // (Evenly: neighbours are often alike.)
+    let step = others.len().div_ceil(BESIDE);
+    let some: Vec<usize> = others.into_iter().step_by(step).collect();
+    Ok(model.left_out_at(&some).into_iter().map(f64::abs).collect())
+}
+
+/// How many of so many ends lie beyond an interval, at most and this one included; zero where there are too few.
+fn beyond(level: f64, rows: usize) -> usize {
+    // (A whole number but for rounding stays one.)
+    (((1.0 - level) * (rows + 1) as f64 + 1e-9).floor() as usize).min(rows)
+}
+
+/// Predictions of an input without each training row, metrics held.
+fn held(model: &AttentionRegression, memories: &[Memory], left_out: &LeftOut, input: &[f64]) -> Vec<f64> {
+    let rows = model.inputs.rows;
+    let mixture = &model.mixture;
+    let plain = 1 + mixture.slopes.len();
+    let features: Vec<f64> = std::iter::once(1.0).chain(input.iter().copied()).take(plain).collect();
+    let base = model.linear(input);
+    // Values about the mean without the rows, as training rows read them.
+    let total: f64 = model.targets.iter().sum();
+    let centred = model.own && (model.scope.centred() || model.options.mask == Mask::All);
+    // The plain part, then head by head.
+    let LeftOut { units, changes, .. } = left_out;
+    let plainly = |change: &Vec<f64>| base - features.iter().zip(change).map(|(f, c)| f * c).sum::<f64>();
+    let mut without: Vec<f64> = changes.iter().map(plainly).collect();
+    for (m, (memory, factor)) in memories.iter().zip(&model.parameters.factors).enumerate() {
+        let softmax = memory.softmax(&query(factor, input));
+        let all: f64 = softmax.iter().zip(&model.targets).map(|(p, y)| p * y).sum();
+        for ((unit, change), without) in units.iter().zip(changes).zip(&mut without) {
+            let (own, targets) = (&softmax[unit.clone()], &model.targets[unit.clone()]);
+            let left = 1.0 - own.iter().sum::<f64>();
+            // (Rows that are all a query reads leave it the mean.)
+            let mean = (total - targets.iter().sum::<f64>()) / (rows - unit.len()).max(1) as f64;
+            let read = own.iter().zip(targets).map(|(p, y)| p * y).sum::<f64>();
+            let read = if left > 1e-9 { (all - read) / left } else { mean };
+            let read = if centred { read - mean } else { read };
+            *without += read * (mixture.heads[m] - change[plain + m]);
+        }
+    }
+    units.iter().zip(without).flat_map(|(unit, mu)| std::iter::repeat_n(mu, unit.len())).collect()
 }
 
 #[cfg(test)]
@@ -181,20 +309,102 @@ mod tests {
         }
     }
 
-    #[test]
-    fn without_heads_rows_left_out_are_those_of_least_squares() {
-        let x = wave(40, 3.0);
-        let y: Vec<f64> = x.iter().zip(wave(40, 77.0)).map(|(x, e)| 2.0 * x + e).collect();
-        let options = Options { heads: 0, ..Options::default() };
-        let model = AttentionRegression::fit(&[&x], &y, options.clone()).unwrap();
-        let found = Intervals::of(&model).left_out();
-        for i in 0..40 {
-            let keep = |values: &[f64]| -> Vec<f64> {
-                values.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, v)| *v).collect()
-            };
-            let without = AttentionRegression::fit(&[&keep(&x)], &keep(&y), options.clone()).unwrap();
-            let off = y[i] - without.predict(&[&[x[i]]]).unwrap()[0];
-            assert!((off - found[i]).abs() < 1e-9, "{off} and {}", found[i]);
+    /// Columns of waves and a target: a line in the first, noise, and an effect of the block that new blocks do not share.
+    fn noisy(rows: usize, width: usize, blocks: Option<usize>) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let normal = |seed: f64| -> Vec<f64> {
+            let sum = |sum: Vec<f64>, part: Vec<f64>| sum.iter().zip(part).map(|(s, p)| s + p).collect();
+            (0..4).map(|k| wave(rows, seed + 7000.0 * (k + 1) as f64)).fold(vec![-2.0; rows], sum)
+        };
+        let mut columns: Vec<Vec<f64>> = (0..width).map(|c| normal(500.0 * c as f64)).collect();
+        let noise = normal(90_000.0);
+        let mut y: Vec<f64> = columns[0].iter().zip(&noise).map(|(x, e)| x + e).collect();
+        if let Some(size) = blocks {
+            for column in &mut columns {
+                (0..rows).for_each(|i| column[i] = column[i / size * size]);
+            }
+            (0..rows).for_each(|i| y[i] = columns[0][i] + 2.0 * noise[i / size * size] + 0.1 * noise[i]);
         }
+        (columns, y)
+    }
+
+    fn coverage(intervals: &Intervals<&AttentionRegression>, columns: &[&[f64]], y: &[f64], level: f64) -> f64 {
+        let found = intervals.at(columns, level).unwrap();
+        found.iter().zip(y).filter(|(i, y)| i.low <= **y && **y <= i.high).count() as f64 / y.len() as f64
+    }
+
+    #[test]
+    fn metrics_that_know_the_rows_by_heart_have_honest_intervals_by_folds() {
+        // Twenty columns, or ten blocks with the same columns for all of their rows.
+        for (train, width, size) in [(100, 20, None), (100, 3, Some(5))] {
+            let (columns, y) = noisy(train + 1500, width, size);
+            let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..train]).collect();
+            let new: Vec<&[f64]> = columns.iter().map(|c| &c[train..]).collect();
+            let block = |i: usize| (i / size.unwrap_or(1)) as u64;
+            let mask = if size.is_some() { Mask::Blocks((0..train).map(block).collect()) } else { Mask::Others };
+            let options = Options { mask, penalty: 0.3, ..Options::default() };
+            let model = AttentionRegression::fit(&inputs, &y[..train], options).unwrap();
+            let held = coverage(&Intervals::of(&model), &new, &y[train..], 0.9);
+            let anew = coverage(&Intervals::by_folds(&model, 10).unwrap(), &new, &y[train..], 0.9);
+            assert!(held < 0.8 && (0.84..=1.0).contains(&anew), "{size:?}: {held} {anew}");
+        }
+    }
+
+    #[test]
+    fn errors_in_time_are_of_fits_of_rows_before_and_ends_are_theirs() {
+        let (columns, y) = noisy(120, 2, None);
+        let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
+        let options = Options { heads: 2, mask: Mask::Before, ..Options::default() };
+        let model = AttentionRegression::fit(&inputs, &y, options.clone()).unwrap();
+        let intervals = Intervals::by_folds(&model, 5).unwrap();
+        assert_eq!(intervals.rows(), 60);
+        // The first of the third fold, by hand: a fit of all rows before it, which it reads.
+        let before: Vec<&[f64]> = columns.iter().map(|c| &c[..84]).collect();
+        let alone = AttentionRegression::fit(&before, &y[..84], options).unwrap();
+        let at: Vec<&[f64]> = columns.iter().map(|c| &c[84..85]).collect();
+        let error = (y[84] - alone.predict(&at).unwrap()[0]).abs();
+        let found = intervals.errors[24] * model.target_scale;
+        assert!((error - found).abs() < 1e-4, "{error} {found}");
+        let ends = intervals.at(&at, 0.8).unwrap()[0];
+        let prediction = model.predict(&at).unwrap()[0];
+        let mut sorted = intervals.errors.clone();
+        sorted.sort_by(f64::total_cmp);
+        let reach = sorted[48] * model.target_scale;
+        assert!((ends.high - prediction - reach).abs() < 1e-12 && (prediction - ends.low - reach).abs() < 1e-12);
+        assert_eq!(intervals.at(&at, 0.99).unwrap()[0].high, f64::INFINITY);
+        assert!(matches!(Intervals::by_folds(&model, 1), Err(Error::Parameter { .. })));
+    }
+
+    #[test]
+    fn of_a_sample_errors_are_of_other_rows_and_of_other_rows_they_are_left_out() {
+        let (columns, y) = noisy(2900, 2, None);
+        let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..1400]).collect();
+        let new: Vec<&[f64]> = columns.iter().map(|c| &c[1400..]).collect();
+        let options = Options { heads: 2, ..Options::default() };
+        let model = AttentionRegression::fit_sample(&inputs, &y[..1400], options.clone(), 60).unwrap();
+        let intervals = Intervals::by_folds(&model, 10).unwrap();
+        assert_eq!(intervals.rows(), 1340);
+        let share = coverage(&intervals, &new, &y[1400..], 0.9);
+        assert!((share - 0.9).abs() < 0.03, "{share}");
+        // All rows were queries of the mixture, and are left out of it as `left_out` does.
+        let some: Vec<usize> = (0..1400).step_by(97).collect();
+        let all = model.left_out();
+        for (row, error) in some.iter().zip(model.left_out_at(&some)) {
+            assert!((model.target_scale * error - all[*row]).abs() < 1e-8);
+        }
+        let in_time = Options { mask: Mask::Before, ..options.clone() };
+        let in_time = AttentionRegression::fit_sample(&inputs, &y[..1400], in_time, 60).unwrap();
+        assert!(matches!(Intervals::by_folds(&in_time, 10), Err(Error::Parameter { name: "the mask", .. })));
+        // Other rows under the same metrics, with another mean: predictions and errors are of one kind.
+        let (far, far_y): (Vec<Vec<f64>>, Vec<f64>) = (columns.clone(), y.iter().map(|y| y + 3.0).collect());
+        let far: Vec<&[f64]> = far.iter().map(|c| &c[1400..2000]).collect();
+        let small: Vec<&[f64]> = inputs.iter().map(|c| &c[..200]).collect();
+        let model = AttentionRegression::fit(&small, &y[..200], options).unwrap();
+        let other = model.learned().with_rows(&far, &far_y[1400..2000], None).unwrap();
+        let held = Intervals::by_folds(&other, 10).unwrap();
+        let ends = held.at(&new, 1e-9).unwrap();
+        let predictions = other.predict(&new).unwrap();
+        let off = |(i, p): (&Interval, &f64)| (0.5 * (i.low + i.high) - p).abs();
+        let mean = ends.iter().zip(&predictions).map(off).sum::<f64>() / predictions.len() as f64;
+        assert!(mean < 0.3, "{mean}");
     }
 }

@@ -1,9 +1,10 @@
 //! What a fit found, without the training rows; and rows put to it again.
 
-use super::fit::{AttentionRegression, Report, check, scope, spread};
+use super::fit::{AttentionRegression, Report};
 use super::head::Inputs;
 use super::objective::{Mixture, Parameters};
 use super::options::{Mask, Options};
+use super::prepare::{check, scope, spread};
 use crate::error::Error;
 
 /// What a fit found: metrics, coefficients and units, but none of the rows that predictions read.
@@ -35,6 +36,9 @@ pub struct Learned {
     pub(crate) mixture: Mixture,
     /// The rows that the mixture was solved at; absent for all.
     pub(crate) solved: Option<Vec<usize>>,
+    /// What tells the order of the rows: of the target and then the columns, means of `w_i z_i` with numbers `w_i` of the row's place alone;
+    /// empty in files before there were any.
+    pub(crate) marks: Vec<f64>,
 }
 
 /// Means and deviations of training rows agree that differ by no more than this, in deviations.
@@ -59,14 +63,44 @@ impl AttentionRegression {
             parameters: self.parameters.clone(),
             mixture: self.mixture.clone(),
             solved: self.solved.clone(),
+            marks: self.marks(),
         }
     }
+
+    fn marks(&self) -> Vec<f64> {
+        let columns = (0..self.inputs.columns).map(|c| self.inputs.column(c));
+        let place = |at: usize| self.order[at];
+        std::iter::once(&self.targets[..]).chain(columns).map(|column| mark(column, place)).collect()
+    }
+}
+
+/// The mean of `w z`, for rows at some places.
+fn mark(standard: &[f64], place: impl Fn(usize) -> usize) -> f64 {
+    let weight = |at: usize| (place(at) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as f64 / u64::MAX as f64 - 0.5;
+    standard.iter().enumerate().map(|(at, z)| weight(at) * z).sum::<f64>() / standard.len() as f64
 }
 
 impl Learned {
     /// Columns of the inputs.
     pub fn columns(&self) -> usize {
         self.means.len()
+    }
+
+    /// Means of the inputs, by which they are centred; zeros, if they are not.
+    pub fn means(&self) -> &[f64] {
+        &self.means
+    }
+
+    /// Deviations of the inputs, by which they are scaled; ones, if they are not.
+    pub fn scales(&self) -> &[f64] {
+        &self.scales
+    }
+
+    /// As [`AttentionRegression::intercept`].
+    pub fn intercept(&self) -> f64 {
+        let away: f64 = self.slopes().iter().zip(&self.means).map(|(b, mean)| b * mean).sum();
+        let read: f64 = self.mixture.heads.iter().sum::<f64>() * self.target_mean;
+        self.target_mean + self.target_scale * self.mixture.constant - away - read
     }
 
     /// As [`AttentionRegression::metrics`].
@@ -84,7 +118,7 @@ impl Learned {
         self.mixture.slopes.iter().zip(&self.scales).map(|(b, scale)| self.target_scale * b / scale).collect()
     }
 
-    /// Whether rows are, by their number, means and deviations, those of the fit. (The order of rows is not looked at.)
+    /// Whether rows are, by their number, means and deviations, those of the fit, in whatever order.
     pub fn trained_on(&self, columns: &[&[f64]], target: &[f64]) -> bool {
         let near = |values: &[f64], mean: f64, scale: f64| {
             // (Rows in the order of the fit have its bits, however far from zero they are.)
@@ -104,6 +138,23 @@ impl Learned {
             && target.len() == self.rows
             && near(target, self.target_mean, self.target_scale)
             && (!self.options.standardize || inputs())
+    }
+
+    /// Whether rows, which are those of the fit, are in its order. (Of two that change places this is known if they differ by more than
+    /// some 10⁻⁹ of all rows' deviation, times rows.)
+    pub fn in_order(&self, columns: &[&[f64]], target: &[f64]) -> bool {
+        let units = std::iter::once((&self.target_mean, &self.target_scale)).chain(self.means.iter().zip(&self.scales));
+        let all = std::iter::once(&target).chain(columns);
+        self.marks.iter().zip(all.zip(units)).all(|(own, (column, (mean, scale)))| {
+            let standard: Vec<f64> = column.iter().map(|x| (x - mean) / scale).collect();
+            let size = standard.iter().fold(1.0f64, |most, z| most.max(z.abs()));
+            (mark(&standard, |at| at) - own).abs() <= TOLERANCE * size + 1e-15 * (mean / scale).abs()
+        })
+    }
+
+    /// Whether the order of the rows counts: under masks of time, and where the mixture was solved at some of them.
+    pub fn ordered(&self) -> bool {
+        self.options.mask.in_time() || self.solved.is_some()
     }
 
     /// The same metrics in the units of other rows.
@@ -149,7 +200,12 @@ impl Learned {
         if matches!(options.mask, Mask::Blocks(_)) {
             options.mask = Mask::Blocks(blocks.unwrap_or_default());
         }
-        let (order, scope) = scope(rows, &options.mask)?;
+        if let Mask::Blocks(blocks) = &options.mask
+            && blocks.len() != rows
+        {
+            return Err(Error::Shape { what: "the blocks", expected: rows, got: blocks.len() });
+        }
+        let (order, scope) = scope(rows, &options.mask);
         let standard = |column: &[f64], mean: f64, scale: f64| -> Vec<f64> {
             order.iter().map(|i| (column[*i] - mean) / scale).collect()
         };
@@ -171,7 +227,9 @@ impl Learned {
             parameters: self.parameters.clone(),
             mixture: self.mixture.clone(),
             // (Samples of files before their rows were kept are read as others.)
-            own: self.trained_on(columns, target) && (self.report.sampled.is_none() || self.solved.is_some()),
+            own: self.trained_on(columns, target)
+                && (self.report.sampled.is_none() || self.solved.is_some())
+                && (!self.ordered() || self.in_order(columns, target)),
             solved: self.solved.clone(),
             report: self.report.clone(),
         })
@@ -196,5 +254,36 @@ mod tests {
             others[7] += 0.1;
             assert!(!learned.trained_on(&[&others], &rows) && !learned.trained_on(&[&rows], &others));
         }
+    }
+
+    #[test]
+    fn another_order_of_the_rows_is_known_where_it_counts() {
+        let (x, y) = (wave(90, 0.0), wave(90, 50.0));
+        for (mask, counts) in [(Mask::Others, false), (Mask::Before, true)] {
+            let options = Options { heads: 1, mask, ..Options::default() };
+            let learned = AttentionRegression::fit(&[&x], &y, options).unwrap().learned();
+            assert!(learned.with_rows(&[&x], &y, None).unwrap().own && learned.ordered() == counts);
+            let swapped = |values: &[f64]| -> Vec<f64> {
+                let mut values = values.to_vec();
+                values.swap(30, 31);
+                values
+            };
+            let (x, y) = (swapped(&x), swapped(&y));
+            assert!(learned.trained_on(&[&x], &y) && !learned.in_order(&[&x], &y));
+            assert_eq!(learned.with_rows(&[&x], &y, None).unwrap().own, !counts);
+        }
+    }
+
+    #[test]
+    fn new_rows_of_one_block_are_a_memory() {
+        let (x, y) = (wave(60, 0.0), wave(60, 50.0));
+        let blocks: Vec<u64> = (0..60).map(|i| i / 10).collect();
+        let options = Options { heads: 1, mask: Mask::Blocks(blocks), ..Options::default() };
+        let learned = AttentionRegression::fit(&[&x], &y, options).unwrap().learned();
+        let other = learned.with_rows(&[&x[..20]], &y[..20], Some(vec![7; 20])).unwrap();
+        assert!(other.predict(&[&[0.4]]).unwrap()[0].is_finite());
+        let ends = super::super::Intervals::by_folds(&other, 5).unwrap().at(&[&[0.4]], 0.8).unwrap()[0];
+        assert!(ends.low < ends.high && ends.high.is_finite(), "{ends:?}");
+        assert!(matches!(learned.with_rows(&[&x], &y, Some(vec![7; 20])), Err(Error::Shape { .. })));
     }
 }

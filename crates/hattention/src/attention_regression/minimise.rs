@@ -76,6 +76,9 @@ pub(super) fn minimise(
     let mut memory: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
     let mut values = VecDeque::from([value]);
     while minimum.steps < limits.steps && minimum.evaluations < limits.evaluations {
+        if gradient.iter().any(|g| !g.is_finite()) {
+            break;
+        }
         if gradient.iter().fold(0.0f64, |most, g| most.max(g.abs())) <= limits.gradient {
             minimum.ended = Ended::Converged;
             break;

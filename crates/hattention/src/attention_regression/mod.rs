@@ -27,6 +27,7 @@ mod gradient;
 mod head;
 mod interval;
 mod learned;
+mod left_out;
 mod minimise;
 #[cfg(test)]
 mod noise;
@@ -35,9 +36,12 @@ pub(crate) mod objective;
 mod options;
 mod pairs;
 mod predict;
+mod prepare;
 mod sample;
 mod scope;
+mod search;
 mod start;
+mod watched;
 mod weights;
 
 pub use choose::{Chosen, Tried};
@@ -46,4 +50,5 @@ pub use interval::{Interval, Intervals};
 pub use learned::Learned;
 pub use options::{Coefficients, Mask, Objective, Options, Precision, Score, Start};
 pub use sample::Sampled;
+pub use watched::{Observer, Step, watched};
 pub use weights::{Explanation, Weights};

@@ -80,6 +80,23 @@ impl Mask {
     pub fn in_time(&self) -> bool {
         matches!(self, Self::Before | Self::Window(_) | Self::Decay(_))
     }
+
+    /// Refuses blocks that are not one a row, or too few to read each other; in cross-validation those of one are held out.
+    pub(super) fn check(&self, rows: usize, held_out: bool) -> Result<(), Error> {
+        let Self::Blocks(blocks) = self else { return Ok(()) };
+        if blocks.len() != rows {
+            return Err(Error::Shape { what: "the blocks", expected: rows, got: blocks.len() });
+        }
+        let count = blocks.iter().collect::<std::collections::BTreeSet<_>>().len();
+        let refuse = |allowed| Err(Error::Parameter { name: "the number of blocks", got: count.to_string(), allowed });
+        match (count, held_out) {
+            (0 | 1, false) => refuse("two at least: a row reads those of other blocks"),
+            (0..=2, true) => {
+                refuse("three at least where penalties are chosen: one is held out, and the others read each other")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Mask {
@@ -147,6 +164,12 @@ impl Precision {
     }
 }
 
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Single { "single" } else { "double" })
+    }
+}
+
 /// How an attention regression is fitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -187,6 +210,9 @@ pub struct Options {
     /// Seed of the start, and of the rows that are held out.
     pub seed: u64,
 }
+
+/// Penalties and tolerances at most.
+const LARGEST: f64 = 1e12;
 
 impl Default for Options {
     fn default() -> Self {
@@ -263,8 +289,8 @@ impl Options {
             ("the tolerance", self.tolerance),
         ];
         for (name, value) in own.into_iter().chain(path) {
-            if !(value >= 0.0 && value.is_finite()) {
-                let allowed = "a finite number, zero or more";
+            if !(0.0..=LARGEST).contains(&value) {
+                let allowed = "a number from 0 to 10¹²";
                 return Err(Error::Parameter { name, got: value.to_string(), allowed });
             }
         }

@@ -4,9 +4,10 @@ use rayon::prelude::*;
 
 use super::across::{Across, Hidden, Table};
 use super::exponential::{Machine, Work, dispatch, exp};
-use super::fit::{AttentionRegression, check};
+use super::fit::AttentionRegression;
 use super::options::Score;
 use super::pairs::{HELD, Keys};
+use super::prepare::check;
 use crate::error::Error;
 use crate::interrupt::checked;
 
@@ -153,7 +154,7 @@ impl AttentionRegression {
     fn memory(&self, factor: &[Vec<f64>]) -> Memory {
         let keys = Keys::of(self.inputs.rows, &self.inputs.keyed(factor));
         let (rows, oldest) = (keys.rows, self.oldest());
-        let decay = super::fit::decay(&self.options.mask);
+        let decay = super::prepare::decay(&self.options.mask);
         let age = |i: usize| if i < oldest { f64::INFINITY } else { decay * (rows - i) as f64 };
         Memory::of(keys, &self.targets, self.options.score, age)
     }

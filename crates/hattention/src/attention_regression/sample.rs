@@ -8,13 +8,14 @@ use super::across::Hidden;
 use super::fit::AttentionRegression;
 use super::folds;
 use super::head::Inputs;
+use super::left_out::Equations;
 use super::objective::Mixture;
-use super::options::{Coefficients, Options};
+use super::options::{Coefficients, Mask, Options};
 use super::pairs::{HELD, Keys};
 use super::predict::{Memory, query};
+use super::search::{flat, shares};
 use crate::error::Error;
 use crate::interrupt::checked;
-use crate::linalg::invert_symmetric;
 
 /// What metrics of a sample are worth for all rows. Errors are mean squares of rows that are left out, in units of the
 /// target's variance, at the same queries.
@@ -49,7 +50,8 @@ impl AttentionRegression {
     /// # Errors
     /// As [`AttentionRegression::fit`].
     pub fn fit_sample(columns: &[&[f64]], target: &[f64], options: Options, most: usize) -> Result<Self, Error> {
-        super::fit::check(columns, target.len())?;
+        super::prepare::check(columns, target.len())?;
+        options.mask.check(target.len(), false)?;
         let rows = folds::sample(target.len(), most, &options);
         if rows.len() == target.len() {
             return Self::fit(columns, target, options);
@@ -58,7 +60,7 @@ impl AttentionRegression {
         let some: Vec<&[f64]> = some.iter().map(|column| &column[..]).collect();
         let own = Options { mask: folds::mask(&options.mask, &rows), ..options.clone() };
         let part = Self::fit(&some, &some_target, own)?;
-        let blocks = if let super::Mask::Blocks(blocks) = &options.mask { Some(blocks.clone()) } else { None };
+        let blocks = if let Mask::Blocks(blocks) = &options.mask { Some(blocks.clone()) } else { None };
         let mut all = part.learned().in_units_of(columns, target).with_rows(columns, target, blocks)?;
         let features = 1 + columns.len() + options.heads;
         let count = (WEIGHTS / (target.len() * options.heads.max(1))).min(2000).max(4 * features).min(target.len());
@@ -83,6 +85,7 @@ impl AttentionRegression {
         all.solved = Some(solved);
         all.own = true;
         all.report.residual = error;
+        (all.report.shares, all.report.collapsed) = all.told_at(&queries, &everything);
         all.report.sampled = Some(Sampled { rows: rows.len(), queries: queries.len(), width, error_sample, error });
         Ok(all)
     }
@@ -101,11 +104,103 @@ impl AttentionRegression {
     /// The mean square of the errors of some training rows that read others of those at some places, in order, and the mixture
     /// that makes it least.
     fn solved_at(&self, queries: &[usize], places: &[usize]) -> (f64, Mixture) {
-        let linear = if self.options.linear { self.inputs.columns } else { 0 };
-        let targets: Vec<f64> = places.iter().map(|at| self.targets[*at]).collect();
+        let features = self.features_at(queries, places);
+        let targets: Vec<f64> = queries.iter().map(|at| self.targets[*at]).collect();
+        let equations = self.equations(&features);
+        let mixture = equations.as_ref().map_or_else(
+            || self.mixture.clone(),
+            |equations| {
+                let mut right = vec![0.0; equations.inverse.len()];
+                for (row, y) in features.iter().zip(&targets) {
+                    right.iter_mut().zip(row).for_each(|(sum, f)| *sum += f * y);
+                }
+                let found: Vec<f64> = equations.inverse.iter().map(|row| times(row, &right)).collect();
+                let (slopes, heads) = found[1..].split_at(self.width());
+                Mixture { constant: found[0], slopes: slopes.to_vec(), heads: heads.to_vec() }
+            },
+        );
+        let errors = self.errors_at(queries, &features, &mixture, equations.as_ref());
+        (times(&errors, &errors) / targets.len() as f64, mixture)
+    }
+
+    /// What some training rows, by their own numbers, are off by when they are left out, in units of the target's deviation: each reads
+    /// all rows but itself, and has no part in the mixture.
+    pub(super) fn left_out_at(&self, rows: &[usize]) -> Vec<f64> {
+        let everything: Vec<usize> = (0..self.targets.len()).collect();
+        let queries = self.places(rows);
+        let features = self.features_at(&queries, &everything);
+        let mut errors = self.errors_at(&queries, &features, &self.mixture, None);
+        let solved = self.own.then_some(self.solved.as_deref()).flatten().unwrap_or_default();
+        let mut wanted = vec![None; self.targets.len()];
+        rows.iter().enumerate().for_each(|(at, row)| wanted[*row] = Some(at));
+        if solved.iter().any(|row| wanted[*row].is_some()) {
+            let queries = self.places(solved);
+            let features = self.features_at(&queries, &everything);
+            let without = self.errors_at(&queries, &features, &self.mixture, self.equations(&features).as_ref());
+            for (row, error) in solved.iter().zip(without) {
+                wanted[*row].into_iter().for_each(|at| errors[at] = error);
+            }
+        }
+        errors
+    }
+
+    /// What rows at some places are off by; where equations are those of all of them, without their part in these, or, under a
+    /// mask of blocks, that of their blocks.
+    fn errors_at(
+        &self,
+        queries: &[usize],
+        features: &[Vec<f64>],
+        mixture: &Mixture,
+        equations: Option<&Equations>,
+    ) -> Vec<f64> {
+        let coefficients: Vec<f64> =
+            std::iter::once(&mixture.constant).chain(&mixture.slopes).chain(&mixture.heads).copied().collect();
+        let residual = |(at, row): (&usize, &Vec<f64>)| self.targets[*at] - times(row, &coefficients);
+        let mut errors: Vec<f64> = queries.iter().zip(features).map(residual).collect();
+        let Some(equations) = equations else { return errors };
+        let mut units: std::collections::BTreeMap<u64, Vec<usize>> = std::collections::BTreeMap::new();
+        for (query, at) in queries.iter().enumerate() {
+            let unit = if let Mask::Blocks(blocks) = &self.options.mask { blocks[self.order[*at]] } else { *at as u64 };
+            units.entry(unit).or_default().push(query);
+        }
+        for unit in units.into_values() {
+            let rows: Vec<Vec<f64>> = unit.iter().map(|query| features[*query].clone()).collect();
+            let residuals: Vec<f64> = unit.iter().map(|query| errors[*query]).collect();
+            let (without, _) = equations.without(&rows, &residuals);
+            unit.iter().zip(without).for_each(|(query, error)| errors[*query] = error);
+        }
+        errors
+    }
+
+    /// Shares of the fitted values' variance at some training rows, and heads that read the same at all of them. (Under masks of time
+    /// the latter are those of the sample.)
+    fn told_at(&self, queries: &[usize], places: &[usize]) -> (Vec<f64>, Vec<usize>) {
+        let features = self.features_at(queries, places);
+        let first = 1 + self.width();
+        let part = |c: usize, alpha: f64| features.iter().map(|row| alpha * row[c]).collect::<Vec<f64>>();
+        let slopes = std::iter::once(&0.0).chain(&self.mixture.slopes);
+        let line: Vec<f64> = features.iter().map(|row| slopes.clone().zip(row).map(|(b, x)| b * x).sum()).collect();
+        let heads = self.mixture.heads.iter().enumerate();
+        let parts: Vec<Vec<f64>> =
+            std::iter::once(line).chain(heads.map(|(m, alpha)| part(first + m, *alpha))).collect();
+        let collapsed = (0..self.options.heads).filter(|m| flat(&part(first + m, 1.0))).collect();
+        let collapsed = if self.scope.both { collapsed } else { self.report.collapsed.clone() };
+        (shares(&parts), collapsed)
+    }
+
+    /// Columns that the linear head has coefficients of.
+    fn width(&self) -> usize {
+        if self.options.linear { self.inputs.columns } else { 0 }
+    }
+
+    /// What the mixture takes of some training rows that read others of those at some places, in order.
+    fn features_at(&self, queries: &[usize], places: &[usize]) -> Vec<Vec<f64>> {
+        let linear = self.width();
         let memories = self.memories_at(places);
         let mut before = vec![0.0; places.len() + 1];
-        targets.iter().enumerate().for_each(|(i, y)| before[i + 1] = before[i] + y);
+        places.iter().enumerate().for_each(|(i, at)| before[i + 1] = before[i] + self.targets[*at]);
+        // (Predictions from other rows than the fit's are not about their mean.)
+        let centred = self.own && self.scope.both;
         let of_group = |group: &[usize]| -> Vec<Vec<f64>> {
             // (The last query stands in for those that are missing.)
             let members: [usize; HELD] = std::array::from_fn(|row| group[row.min(group.len() - 1)]);
@@ -119,7 +214,7 @@ impl AttentionRegression {
                 let count = places.len() - first.len() - second.len();
                 (before[places.len()] - sum(first) - sum(second)) / count.max(1) as f64
             };
-            let means = hidden.each_ref().map(|hidden| if self.scope.both { mean(hidden) } else { 0.0 });
+            let means = hidden.each_ref().map(|hidden| if centred { mean(hidden) } else { 0.0 });
             for (memory, factor) in memories.iter().zip(&self.parameters.factors) {
                 let keyed = inputs.each_ref().map(|x| query(factor, x));
                 let reads = memory.read(keyed.each_ref().map(|q| &q[..]), &hidden);
@@ -130,35 +225,7 @@ impl AttentionRegression {
         };
         let groups: Vec<&[usize]> = queries.chunks(HELD).collect();
         let features: Vec<Vec<Vec<f64>>> = groups.into_par_iter().map(checked(of_group)).collect();
-        let features = features.concat();
-        let targets: Vec<f64> = queries.iter().map(|at| self.targets[*at]).collect();
-        let size = 1 + linear + self.options.heads;
-        let inverse = match self.options.coefficients {
-            Coefficients::Searched => None,
-            Coefficients::Solved => self.inverse(&features, linear),
-        };
-        let times = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let mixture = inverse.as_ref().map_or_else(
-            || self.mixture.clone(),
-            |inverse| {
-                let mut right = vec![0.0; size];
-                for (row, y) in features.iter().zip(&targets) {
-                    right.iter_mut().zip(row).for_each(|(sum, f)| *sum += f * y);
-                }
-                let found: Vec<f64> = inverse.iter().map(|row| times(row, &right)).collect();
-                let (slopes, heads) = found[1..].split_at(linear);
-                Mixture { constant: found[0], slopes: slopes.to_vec(), heads: heads.to_vec() }
-            },
-        );
-        let coefficients: Vec<f64> =
-            std::iter::once(mixture.constant).chain(mixture.slopes.clone()).chain(mixture.heads.clone()).collect();
-        // What each query is off by when it has no part in the least squares.
-        let off = |(features, y): (&Vec<f64>, &f64)| {
-            let solved = |inverse: &Vec<Vec<f64>>| inverse.iter().map(|row| times(row, features)).collect::<Vec<f64>>();
-            let leverage = inverse.as_ref().map_or(0.0, |inverse| times(&solved(inverse), features));
-            ((y - times(features, &coefficients)) / (1.0 - leverage).max(1e-12)).powi(2)
-        };
-        (features.iter().zip(&targets).map(off).sum::<f64>() / targets.len() as f64, mixture)
+        features.concat()
     }
 
     /// Keys and targets of the rows at some places, as training rows read them.
@@ -166,7 +233,7 @@ impl AttentionRegression {
         let column = |c: usize| places.iter().map(|at| self.inputs.column(c)[*at]).collect();
         let inputs = Inputs::of(places.len(), &(0..self.inputs.columns).map(column).collect::<Vec<_>>());
         let targets: Vec<f64> = places.iter().map(|at| self.targets[*at]).collect();
-        let decay = super::fit::decay(&self.options.mask);
+        let decay = super::prepare::decay(&self.options.mask);
         let age = |i: usize| decay * (self.targets.len() - places[i]) as f64;
         let memory = |factor: &Vec<Vec<f64>>| {
             let keys = Keys::of(places.len(), &inputs.keyed(factor));
@@ -181,8 +248,12 @@ impl AttentionRegression {
         self.scope.hidden(at, self.targets.len()).map(|range| place(range.start)..place(range.end))
     }
 
-    /// The inverse of the normal equations of some rows.
-    fn inverse(&self, features: &[Vec<f64>], linear: usize) -> Option<Vec<Vec<f64>>> {
+    /// The normal equations of some rows; none where coefficients were searched.
+    fn equations(&self, features: &[Vec<f64>]) -> Option<Equations> {
+        if self.options.coefficients == Coefficients::Searched {
+            return None;
+        }
+        let linear = self.width();
         let size = 1 + linear + self.options.heads;
         let count = features.len() as f64;
         let mut matrix = vec![0.0; size * size];
@@ -195,15 +266,18 @@ impl AttentionRegression {
             let penalty = if i > linear { self.options.mixing * count } else { 0.0 };
             matrix[i * size + i] += 1e-12 * (matrix[i * size + i] + count) + penalty;
         }
-        invert_symmetric(&matrix, size)
+        Equations::of(matrix, size)
     }
+}
+
+fn times(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::interval::Intervals;
     use super::super::noise::wave;
-    use super::super::options::{Mask, Score};
+    use super::super::options::Score;
     use super::super::weights::Weights;
     use super::*;
 
@@ -218,7 +292,7 @@ mod tests {
             let options = Options { mask, heads: 2, ..Options::default() };
             let model = AttentionRegression::fit_sample(&inputs, &y, options.clone(), 200).unwrap();
             let sampled = model.report.sampled.unwrap();
-            assert!((200..220).contains(&sampled.rows) && sampled.queries == 1200, "{sampled:?}");
+            assert!(sampled.rows == 200 && sampled.queries == 1200, "{sampled:?}");
             assert!(sampled.error < sampled.error_sample && sampled.width >= 1.0, "{sampled:?}");
             let whole = AttentionRegression::fit_sample(&inputs, &y, options, 1200).unwrap();
             assert!(whole.report.sampled.is_none());
@@ -244,7 +318,7 @@ mod tests {
                 // All rows are queries and read all: the fit's own least squares, to the last digits of a little on the diagonal.
                 let all: Vec<usize> = (0..rows).collect();
                 let (error, mixture) = model.solved_at(&all, &all);
-                let left_out = Intervals::of(&model).left_out();
+                let left_out = model.left_out();
                 let expected = left_out.iter().map(|e| (e / model.target_scale).powi(2)).sum::<f64>() / rows as f64;
                 assert!((error - expected).abs() < 1e-9, "{mask:?} {score:?} {error} {expected}");
                 assert!(mixture.heads.iter().zip(&model.mixture.heads).all(|(a, b)| (a - b).abs() < 1e-6));
@@ -254,7 +328,8 @@ mod tests {
                 let (few, few_y) = folds::rows(&inputs, &y, &some);
                 if matches!(mask, Mask::Others) {
                     let few: Vec<&[f64]> = few.iter().map(|c| &c[..]).collect();
-                    let again = model.learned().with_rows(&few, &few_y, None).unwrap();
+                    let mut again = model.learned().with_rows(&few, &few_y, None).unwrap();
+                    again.own = true;
                     let all: Vec<usize> = (0..some.len()).collect();
                     assert!((error - again.solved_at(&all, &all).0).abs() < 1e-12);
                 }

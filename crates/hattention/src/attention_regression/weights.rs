@@ -169,7 +169,7 @@ impl AttentionRegression {
     }
 
     pub(super) fn reading(&self) -> Reading<'_> {
-        let decay = super::fit::decay(&self.options.mask);
+        let decay = super::prepare::decay(&self.options.mask);
         Reading { score: self.options.score, scope: &self.scope, decay, precision: Precision::Double }
     }
 }

@@ -20,6 +20,8 @@ use crate::error::Error;
 const FORMAT_NAME: &str = "hattention-attention";
 /// The version of such files that this release writes; it reads no other.
 const FORMAT_VERSION: u64 = 1;
+/// The tensor that tells the order of the rows.
+const MARKS: &str = "marks";
 /// The tensor of the rows that coefficients were solved at.
 const SOLVED: &str = "solved";
 /// The tensor that holds the file of the least-squares model of the same design.
@@ -29,8 +31,10 @@ const MODEL: &str = "model";
 ///
 /// # File
 /// Safetensors of doubles: `factors` (heads × columns rows, columns), `heads`, `slopes`, `constant`, `means`, `scales`,
-/// `target` (mean and scale); `model`, the bytes of the least-squares model that forms inputs from rows, if there is one; and,
-/// where the training rows are kept, `rows.inputs` (columns, rows), `rows.target` and `rows.blocks`.
+/// `target` (mean and scale), `marks` (what tells the order of the rows); `solved`, the rows that coefficients were solved at, after a
+/// sample; `model`, the bytes of the least-squares model that forms inputs from rows, if there is one; and,
+/// where the training rows are kept, `rows.inputs` (columns, rows), `rows.target`, `rows.numbers` in their source and
+/// `rows.blocks`. Whole numbers are bytes, eight each, the lowest first.
 ///
 /// # Example
 /// ```
@@ -74,21 +78,22 @@ impl AttentionFile {
     /// # Errors
     /// [`Error::Format`] for a number that is not finite, or a model that cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let Learned { options, report, rows, means, scales, target_mean, target_scale, parameters, mixture, solved } =
-            &self.learned;
+        let Learned { options, report, rows, means, scales, .. } = &self.learned;
+        let Learned { target_mean, target_scale, parameters, mixture, solved, marks, .. } = &self.learned;
         let width = means.len();
         let mut tensors = Tensors::default();
         let factors: Vec<&Vec<f64>> = parameters.factors.iter().flatten().collect();
         expect_finite("factors", factors.iter().copied().flatten())?;
         tensors.matrix("factors", factors.len(), width, |i, j| factors[i][j]);
         let (constant, target) = ([mixture.constant], [*target_mean, *target_scale]);
-        let vectors: [(&str, &[f64]); 6] = [
+        let vectors: [(&str, &[f64]); 7] = [
             ("heads", &mixture.heads),
             ("slopes", &mixture.slopes),
             ("constant", &constant),
             ("means", means),
             ("scales", scales),
             ("target", &target),
+            (MARKS, marks),
         ];
         for (name, vector) in vectors {
             expect_finite(name, vector)?;
@@ -172,6 +177,7 @@ impl AttentionFile {
             target_mean: target[0],
             target_scale: target[1],
             solved: solved(&tensors, rows)?,
+            marks: if tensors.tensor(MARKS).is_ok() { vector(MARKS, 1 + width)? } else { Vec::new() },
             options,
             report,
             rows,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::arms::ARMS;
-use super::grid;
 use super::world::{self, DESIGNS, Design};
+use super::{few, grid, replications};
 use crate::experiment::{Results, Size};
 use crate::rows::Row;
 use crate::statistics::{Estimate, Interval, LEVEL, t_quantile};
@@ -56,13 +56,16 @@ pub struct Scores {
 }
 
 impl Scores {
-    pub fn of(results: &Results) -> Self {
+    /// Of cells whose replications are all there.
+    pub fn of(results: &Results, seeds: usize) -> Self {
         let mut scores = Self::default();
         for row in results.rows() {
             let Some((arm, cell, replication)) = place(row) else { continue };
             let Some(r2) = row.get("R²") else { continue };
             scores.found.entry((arm.to_owned(), cell)).or_default().insert(replication, r2);
         }
+        let planned = |arm: &str, rows: usize| if ARMS.contains(&arm) { replications(seeds, rows) } else { few(seeds) };
+        scores.found.retain(|(arm, cell), found| found.len() >= planned(arm, cell.rows));
         scores
     }
 

@@ -14,7 +14,7 @@ const OURS: &str = "aim of this project";
 const PUBLISHED_REPLICATIONS: f64 = 10.0;
 
 pub fn judge(plan: &Plan, results: &Results) -> Result<Judgement, Error> {
-    let scores = Scores::of(results);
+    let scores = Scores::of(results, plan.seeds);
     let planned = all(plan.size);
     let cells = all(Size::Full);
     let mut claims = published_claims(results, &scores, &cells);
@@ -211,7 +211,7 @@ mod tests {
     use crate::experiment::{Unit, UnitResult};
     use crate::rows::Row;
 
-    /// Rows of all cells and arms, two replications .002 apart; `of` says what an arm has in a cell.
+    /// Rows of all cells and arms, replications .002 apart in turn; `of` says what an arm has in a cell.
     fn made_up(of: impl Fn(&str, Cell) -> f64) -> Results {
         let row = |arm: &str, cell: Cell, replication: usize| {
             Row::new()
@@ -220,11 +220,11 @@ mod tests {
                 .label("SNR", cell.snr())
                 .label("arm", arm)
                 .label("replication", replication)
-                .value("R²", of(arm, cell) + 0.002 * replication as f64 - 0.001)
+                .value("R²", of(arm, cell) + 0.002 * (replication % 2) as f64 - 0.001)
         };
         let rows = all(Size::Full)
             .into_iter()
-            .flat_map(|cell| ARMS.iter().flat_map(move |arm| [0, 1].map(|replication| (*arm, cell, replication))))
+            .flat_map(|cell| ARMS.iter().flat_map(move |arm| (0..10).map(move |replication| (*arm, cell, replication))))
             .map(|(arm, cell, replication)| row(arm, cell, replication))
             .collect();
         let unit = Unit::new("u", serde_json::json!({}));
@@ -274,5 +274,11 @@ mod tests {
             assert_eq!(verdict(&results, id), Verdict::CannotBeJudged, "{id}");
         }
         assert_ne!(verdict(&results, "published-design-linear"), Verdict::CannotBeJudged);
+        // Nor with all cells where one of them misses replications.
+        let mut results = made_up(|_, _| 0.5);
+        results.units[0].rows.retain(|row| {
+            !(row.is("N", 500) && row.is("SNR", 3.0) && row.is("design", "linear") && row.is("replication", 9))
+        });
+        assert_eq!(verdict(&results, "ours-pooled"), Verdict::CannotBeJudged);
     }
 }

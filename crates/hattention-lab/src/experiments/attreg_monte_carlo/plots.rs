@@ -59,8 +59,10 @@ fn by_design(scores: &Scores, planned: &[Cell]) -> Plot {
         Axis::linear("R² of test rows, mean"),
     )
     .level(planned.iter().map(|cell| cell.ceiling()).sum::<f64>() / planned.len().max(1) as f64, "the true function");
-    for (arm, name) in DRAWN {
-        let found = (0..DESIGNS.len()).map(|d| ((d + 1) as f64, scores.pooled(arm, &of(d)))).collect();
+    for (k, (arm, name)) in DRAWN.into_iter().enumerate() {
+        // (Side by side.)
+        let place = |d: usize| (d + 1) as f64 + 0.14 * (k as f64 - 0.5 * (DRAWN.len() - 1) as f64);
+        let found = (0..DESIGNS.len()).map(|d| (place(d), scores.pooled(arm, &of(d)))).collect();
         let (points, ends) = bars(found);
         plot = plot.series(name, points, ends);
     }

@@ -1,6 +1,6 @@
 //! Attention regression by masks, fitted to the past of every quarter.
 
-use hattention::attention_regression::{AttentionRegression, Intervals, Mask, Options, Weights};
+use hattention::attention_regression::{AttentionRegression, Mask, Options, Weights};
 use rayon::prelude::*;
 
 use super::measures::{Follower, year};
@@ -129,7 +129,7 @@ pub(super) fn look_ahead(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>,
     for scheme in ["loo", "causal", "published-causal"] {
         let options = choice(&quarters, unit, scheme, 0..all)?;
         let model = AttentionRegression::fit(&quarters.rows(0..all), &quarters.inflation, options)?;
-        let left_out = Intervals::of(&model).left_out();
+        let left_out = model.left_out();
         let predictions = (first..all).map(|t| quarters.inflation[t] - left_out[t]).collect();
         schemes.push((format!("attention, {scheme}, seeing all"), predictions));
         context.progress(schemes.len() as f64 / 4.0);

@@ -75,10 +75,7 @@ fn accuracy(results: &Results) -> Plot {
     );
     Plot::new(
         title,
-        Axis::words(
-            "three of least squares (r rolling, d decayed), eight of attention regression, three seeing all",
-            names,
-        ),
+        Axis::words("least squares (r rolling, d decayed), attention regression, and seeing all", names),
         Axis::linear("ratio of errors"),
     )
     .series("past only", points, mark)

@@ -284,7 +284,11 @@ fn curves(results: &Results, design: &str) -> Plot {
     let found = best.map(|(s, e)| (mean(&picks(results, design, s, e, "test, at the picked T")).value, s, e));
     let (r2, score, estimator) = found.fold((f64::NAN, "", ""), |a, b| if b.0 > a.0 || a.0.is_nan() { b } else { a });
     let title = format!("{design}: leave-one-out (dashed) and test (solid); best {estimator}, {score}: R² {r2:.2}");
-    let mut plot = Plot::new(title, Axis::log("temperature T").range(1e-3, 1e3), Axis::linear("R²").range(-0.25, 1.0));
+    let mut plot = Plot::new(
+        title,
+        Axis::log("temperature T").range(1e-3, 1e3),
+        Axis::linear("R² (below −0.25 not shown)").range(-0.25, 1.0),
+    );
     for (_, score) in SCORES {
         for estimator in ESTIMATORS {
             let name = format!("{estimator}, {score}");

@@ -1,7 +1,7 @@
 //! A formula and its rows to an attention regression.
 
-use hattention::Aliased;
-use hattention::attention_regression::{AttentionRegression, Chosen, Intervals, Mask, Options};
+use hattention::attention_regression::{AttentionRegression, Chosen, Mask, Options};
+use hattention::{Aliased, Error};
 
 use super::super::failure::{Failure, counted};
 use super::super::fit::{self, FitOptions, SolveOptions};
@@ -53,11 +53,14 @@ pub const MOST_ROWS: usize = 20_000;
 pub struct Trained {
     /// The model; it keeps its rows, which can be taken from it before it is written.
     pub model: AttendModel,
+    /// Rows left out for missing values, of the order and the block too.
+    pub dropped: u64,
     /// How the penalties were chosen, if they were.
     pub chosen: Option<Chosen>,
     /// `1 − Σ e² / Σ (y − ȳ)²` of rows left out, metrics held.
     pub r_squared: f64,
-    /// The same of rows held out by cross-validation, metrics fitted anew, where penalties were chosen.
+    /// `1 − Σ e² / Σ (y − ȳ)²` of rows held out by cross-validation under the penalties chosen, ȳ the mean of the rows that were fitted,
+    /// metrics fitted anew; where penalties were chosen.
     pub r_squared_folds: Option<f64>,
     /// The same of least squares, rows left out.
     pub r_squared_linear: f64,
@@ -104,18 +107,23 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
         options.mask = Mask::Blocks(blocks.clone());
     }
     let columns = rows.columns();
-    let chosen = match asked.folds {
-        Some(folds) => Some(options.choose(&columns, &rows.target, folds, asked.folds_rows)?),
-        None => None,
-    };
-    if let Some(chosen) = &chosen {
-        options = chosen.options.clone();
-    }
-    let regression = if rows.target.len() > most {
-        AttentionRegression::fit_sample(&columns, &rows.target, options, most)?
-    } else {
-        AttentionRegression::fit(&columns, &rows.target, options)?
-    };
+    let found = watching(watch, "fitting", || -> Result<_, Failure> {
+        let chosen = match asked.folds {
+            Some(folds) => {
+                let chosen = options.choose(&columns, &rows.target, folds, asked.folds_rows);
+                Some(chosen.map_err(|error| of_fit(error).about("within cross-validation"))?)
+            }
+            None => None,
+        };
+        let options = chosen.as_ref().map_or(options, |chosen| chosen.options.clone());
+        let regression = if rows.target.len() > most {
+            AttentionRegression::fit_sample(&columns, &rows.target, options, most)
+        } else {
+            AttentionRegression::fit(&columns, &rows.target, options)
+        };
+        Ok((chosen, regression.map_err(of_fit)?))
+    });
+    let (chosen, regression) = found?;
     tell(&regression, watch);
     let total = total(&rows.target);
     let squares = |errors: &[f64]| errors.iter().map(|e| e * e).sum::<f64>();
@@ -126,21 +134,21 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
     // (Of many rows the errors at the sample's queries are known; all of them would be read by all.)
     let left_out = match regression.report.sampled {
         Some(sampled) => sampled.error * total,
-        None => squares(&Intervals::of(&regression).left_out()),
+        None => squares(&regression.left_out()),
     };
-    let best = |chosen: &Chosen| chosen.tried.iter().map(|tried| tried.error).fold(f64::INFINITY, f64::min);
-    let r_squared_folds = chosen.as_ref().map(|chosen| share(count * best(chosen)));
+    let r_squared_folds = chosen.as_ref().map(|chosen| 1.0 - chosen.error / chosen.error_mean);
     if let Some(folds) = r_squared_folds.filter(|folds| 1.0 - folds > LEARNED_BY_HEART * (1.0 - share(left_out))) {
         watch.note(&format!(
             "rows held out by cross-validation are predicted far worse than rows left out with metrics held (R² {folds:.3}, {:.3}): metrics \
-             know the rows by heart, and intervals are too short; take fewer --heads or a larger --penalty",
+             know the rows by heart; take fewer --heads or a larger --penalty",
             share(left_out)
         ));
     }
     Ok(Trained {
+        dropped: rows.dropped,
         r_squared: share(left_out),
         r_squared_folds,
-        r_squared_linear: share(squares(&Intervals::of(&line).left_out())),
+        r_squared_linear: share(squares(&line.left_out())),
         error: (left_out / count).sqrt(),
         chosen,
         model: AttendModel {
@@ -151,6 +159,39 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
             rows: Some(rows),
         },
     })
+}
+
+/// Work whose searches are shown.
+pub(super) fn watching<T>(watch: &dyn Watch, what: &'static str, work: impl FnOnce() -> T) -> T {
+    match watch.search(what) {
+        Some(observer) => hattention::attention_regression::watched(observer, work),
+        None => work(),
+    }
+}
+
+/// What a fit refuses, with a way out that it has.
+pub(super) fn of_fit(error: Error) -> Failure {
+    let failure = Failure::from(error.clone());
+    match error {
+        Error::TooFewRows { rows, coefficients } => {
+            let hint = "take more rows, leave columns out, or fit without the linear head, --no-linear; no folds are made with --penalty";
+            Failure { message: too_few(rows, coefficients), hint: Some(hint.to_owned()), ..failure }
+        }
+        Error::Parameter { name: "the number of blocks", .. } => {
+            let hint = "name a column of more blocks; no blocks are held out with --penalty";
+            Failure { hint: Some(hint.to_owned()), ..failure }
+        }
+        _ => failure,
+    }
+}
+
+/// What is said where a mixture has as many coefficients as rows.
+pub fn too_few(rows: u64, least: usize) -> String {
+    format!(
+        "{} for {} of the constant and the linear head (and of heads that no penalty holds); expected more rows than these",
+        counted(rows, "row"),
+        counted(least.saturating_sub(1) as u64, "coefficient")
+    )
 }
 
 fn check(formula: &Formula, asked: &AttendOptions) -> Result<(), Failure> {
@@ -187,7 +228,7 @@ fn tell(regression: &AttentionRegression, watch: &dyn Watch) {
             "the search was still falling after {} ({} losses); go on with --steps {}, or start elsewhere with --seed",
             counted(report.steps as u64, "step"),
             report.evaluations,
-            4 * report.steps.max(25)
+            report.steps.max(25).saturating_mul(4)
         ));
     }
     if !report.collapsed.is_empty() {

@@ -10,8 +10,8 @@ mod rows;
 mod text;
 
 pub use explain::{Explained, explain};
-pub use fit::{AttendOptions, MOST_ROWS, Trained, fit};
-pub use predict::Predictor;
+pub use fit::{AttendOptions, MOST_ROWS, Trained, fit, too_few};
+pub use predict::{Asked, Predictor};
 pub use rows::Rows;
 
 use hattention::attention_regression::{AttentionRegression, Learned, Mask};
@@ -69,7 +69,14 @@ impl AttendModel {
         if rows.target.is_empty() {
             return Err(Failure::usage("--train has no usable rows", "name the rows that the model was fitted on"));
         }
-        if !self.learned.trained_on(&rows.columns(), &rows.target) {
+        let same = self.learned.trained_on(&rows.columns(), &rows.target);
+        if same && self.learned.ordered() && !self.learned.in_order(&rows.columns(), &rows.target) {
+            watch.note(
+                "--train has the rows of the fit in another order: they are read in this one, as other rows would be; give them in the \
+                 order of the fit for its own predictions",
+            );
+        }
+        if !same {
             watch.note(&format!(
                 "--train has other rows than the fit ({} then, {} now): predictions read them by the metrics of the fit",
                 self.learned.rows,

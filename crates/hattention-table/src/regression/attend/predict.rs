@@ -1,48 +1,69 @@
 //! Predictions, row by row in the order of the source.
 
 use arrow::array::RecordBatch;
-use hattention::attention;
 use hattention::attention_regression::{AttentionRegression, Intervals};
+use hattention::{Error, attention};
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, counted};
 use super::super::fit::explain_text;
 use super::super::pass::owned;
 use super::super::predict::{Values, check_level};
+use super::super::watch::Watch;
 use super::AttendModel;
+use super::fit::{too_few, watching};
 use crate::design::{EncodedBlock, FrozenDesign, FrozenOptions, NaPolicy, Unseen};
 use crate::source::Source;
+
+/// Intervals that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Their level.
+    pub level: f64,
+    /// Folds that metrics are fitted anew without; none holds metrics.
+    pub folds: Option<usize>,
+}
 
 /// A regression that is ready to predict the rows of a source.
 pub struct Predictor<'a> {
     model: &'a AttendModel,
     regression: &'a AttentionRegression,
     design: FrozenDesign,
-    intervals: Option<(Intervals<'a>, f64)>,
+    intervals: Option<(Intervals<&'a AttentionRegression>, f64)>,
 }
 
 impl<'a> Predictor<'a> {
-    /// Prepares the prediction of rows with the columns of the source, with intervals of a level.
+    /// Prepares the prediction of rows with the columns of the source, with intervals where they are asked for.
     ///
     /// # Errors
-    /// If the source lacks columns, or the level is none.
+    /// If the source lacks columns, there is no such interval, or its fits have too few rows.
     pub fn new(
         model: &'a AttendModel,
         regression: &'a AttentionRegression,
         source: &Source,
-        level: Option<f64>,
+        asked: Option<Asked>,
         unseen: Unseen,
+        watch: &dyn Watch,
     ) -> Result<Self, Failure> {
-        level.map_or(Ok(()), check_level)?;
-        if level.is_some() && model.learned.report.sampled.is_some() {
-            return Err(Failure::usage(
-                "--interval of a model whose metrics are those of a sample: it asks what every row is off by when all others are read",
-                "leave it out, or fit the rows of the sample alone",
-            ));
-        }
+        asked.map_or(Ok(()), |asked| check_level(asked.level))?;
         let options = FrozenOptions { unseen, na: NaPolicy::Drop, ..FrozenOptions::default() };
         let frozen = &model.table.frozen;
         let design = frozen.encoder(&source.schema(), &options).map_err(|e| explain_text(source, e))?;
-        let intervals = level.map(|level| (Intervals::of(regression), level));
+        let intervals = match asked {
+            None => None,
+            Some(Asked { level, folds: None }) => Some((Intervals::of(regression), level)),
+            Some(Asked { level, folds: Some(folds) }) => {
+                let found = watching(watch, "fitting without each fold", || Intervals::by_folds(regression, folds));
+                Some((found.map_err(of_intervals)?, level))
+            }
+        };
+        if let Some((intervals, level)) = &intervals
+            && (1.0 - level) * (intervals.rows() + 1) as f64 + 1e-9 < 1.0
+        {
+            watch.note(&format!(
+                "{} are too few for intervals of level {level}: their ends are -inf and inf",
+                counted(intervals.rows() as u64, "error")
+            ));
+        }
         Ok(Self { model, regression, design, intervals })
     }
 
@@ -66,7 +87,7 @@ impl<'a> Predictor<'a> {
         let inputs = inputs(self.model, &encoded)?;
         let columns: Vec<&[f64]> = inputs.iter().map(|column| &column[..]).collect();
         let scatter = |values: &[f64]| -> Values {
-            encoded.scatter(values).into_iter().map(|value| value.filter(|x| x.is_finite())).collect()
+            encoded.scatter(values).into_iter().map(|value| value.filter(|x| !x.is_nan())).collect()
         };
         let mut values = vec![scatter(&self.regression.predict(&columns)?)];
         if let Some((intervals, level)) = &self.intervals {
@@ -76,6 +97,22 @@ impl<'a> Predictor<'a> {
         }
         Ok(values)
     }
+}
+
+/// What intervals refuse, with a way out.
+fn of_intervals(error: Error) -> Failure {
+    let hint = match &error {
+        Error::TooFewRows { .. } => "take more of them with --interval-folds, or hold metrics with --interval-folds 0",
+        Error::Parameter { name: "the mask", .. } => "fit the last rows alone, without --sample",
+        Error::Parameter { name: "the number of blocks", .. } => "hold metrics with --interval-folds 0",
+        _ => return error.into(),
+    };
+    let message = match error {
+        Error::TooFewRows { rows, coefficients } => too_few(rows, coefficients),
+        _ => error.to_string(),
+    };
+    Failure { message, hint: Some(hint.to_owned()), ..Failure::from(error) }
+        .about("fits without a fold, for --interval")
 }
 
 /// The inputs of a block's rows. Shape: `[columns][rows]`.

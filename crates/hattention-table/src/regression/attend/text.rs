@@ -25,7 +25,7 @@ impl Trained {
         text += &format!(
             "{} rows{}, {} inputs; {} heads by {}, each row reads {}\n",
             learned.rows,
-            match model.table.dropped_rows {
+            match self.dropped {
                 0 => String::new(),
                 dropped => format!(" ({dropped} left out for missing values)"),
             },
@@ -118,6 +118,7 @@ impl Trained {
         let matrix = |metric: &Vec<Vec<f64>>| -> Value {
             metric.iter().map(|row| row.iter().map(|x| number(*x)).collect::<Vec<Value>>()).collect()
         };
+        let vector = |values: &[f64]| -> Value { values.iter().map(|x| number(*x)).collect() };
         let heads: Vec<Value> = learned
             .metrics()
             .iter()
@@ -134,7 +135,7 @@ impl Trained {
                 .iter()
                 .map(|t| json!({"penalty": number(t.penalty), "mixing": number(t.mixing), "error": number(t.error)}))
                 .collect();
-            json!({"rows": chosen.rows, "tried": tried})
+            json!({"rows": chosen.rows, "error": number(chosen.error), "error_mean": number(chosen.error_mean), "tried": tried})
         });
         let sampled = report.sampled.map(|s| {
             json!({"rows": s.rows, "queries": s.queries, "width": number(s.width),
@@ -142,9 +143,11 @@ impl Trained {
         });
         json!({
             "formula": model.table.frozen.spec().formula, "target": model.target(), "n": learned.rows,
-            "dropped_rows": model.table.dropped_rows, "inputs": names, "score": options.score.to_string(),
+            "dropped_rows": self.dropped, "inputs": names, "score": options.score.to_string(),
             "mask": options.mask.to_string(), "block": model.block, "order": model.order,
             "penalty": number(options.penalty), "mixing": number(options.mixing), "cross_validation": chosen,
+            "precision": options.precision.to_string(), "intercept": number(learned.intercept()),
+            "means": vector(learned.means()), "scales": vector(learned.scales()),
             "linear": if options.linear { json!({"share": shares(0), "slopes": slopes}) } else { Value::Null },
             "heads": heads, "r_squared_loo": number(self.r_squared),
             "r_squared_folds": self.r_squared_folds.map_or(Value::Null, number),
@@ -196,7 +199,8 @@ impl Explained {
             short(d.gross),
             short(d.leverage_sum)
         );
-        if (found.diagnostics.leverage_sum - 1.0).abs() > 1e-6 {
+        let beside = found.constant.abs() > 1e-6 * (found.prediction.abs() + found.linear.abs());
+        if beside || (found.diagnostics.leverage_sum - 1.0).abs() > 1e-6 {
             text += &format!("  beside the rows, which are those of the heads alone: {}\n", short(found.constant));
         }
         let turnover =
