@@ -106,7 +106,8 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     converged_ : bool
         Whether it came to an end by itself; a warning tells if not.
     collapsed_heads_ : array of int
-        Heads, counted from 0, that read the same everywhere and add nothing; a warning tells of them.
+        Heads, counted from 0, that read the same everywhere and add nothing, or under masks of time the mean of the rows before,
+        whatever their inputs; a warning tells of them.
     isolated_rows_ : int
         Training rows so far from all others, or for inner products so much nearer to the centre, that a head's kernel underflows:
         they are read one by one, which takes longer.
@@ -415,7 +416,9 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             alone = len(told["collapsed"]) == self.n_heads
             left = (": what is predicted is " + ("the linear head" if self.linear else "the mean")) if alone else ""
             which = "all heads read" if alone else f"of the heads {told['collapsed']} read"
-            _warn(f"{which} the same everywhere and add nothing{left}")
+            in_time = self.mask.split(":")[0] in ("causal", "window", "decay")
+            what = "the mean of the rows before, whatever their inputs" if in_time else f"the same everywhere and add nothing{left}"
+            _warn(f"{which} {what}")
         if 1 - self.r2_cv_ > LEARNED_BY_HEART * (1 - self.r2_loo_):
             _warn(
                 f"rows held out by cross-validation are predicted far worse than rows left out with metrics held (R² {self.r2_cv_:.3f}, "

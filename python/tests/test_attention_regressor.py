@@ -27,7 +27,7 @@ import hattention
 from hattention import AttentionRegressor
 
 # (Heads that are not needed are penalised away.)
-pytestmark = pytest.mark.filterwarnings("ignore:.*same everywhere:hattention.HattentionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(same everywhere|rows before):hattention.HattentionWarning")
 
 RNG = np.random.default_rng(11)
 X = RNG.uniform(-1, 1, size=(160, 3)) * [1, 10, 0.1] + [0, 5, 2]
@@ -362,7 +362,7 @@ def test_pickles_are_the_same_far_from_zero() -> None:
         np.testing.assert_array_equal(again.weights(NEW + offset), model.weights(NEW + offset))
 
 
-@pytest.mark.filterwarnings("ignore:.*same everywhere|.*still falling:hattention.HattentionWarning")
+@pytest.mark.filterwarnings("ignore:.*(same everywhere|rows before|still falling):hattention.HattentionWarning")
 @pytest.mark.parametrize("mask", ["loo", "self", "causal", "window:1", "decay:0.01", "block"])
 @pytest.mark.parametrize("scores", ["distance", "softmax"])
 def test_few_rows_are_fitted(mask: str, scores: str) -> None:

@@ -225,3 +225,23 @@ fn rows_of_the_fit_in_another_order_and_rows_without_one_are_told() {
         wide.out
     );
 }
+
+#[test]
+fn the_page_on_it_says_what_works() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("docs/attention-regression.md")).unwrap();
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("data")).unwrap();
+    std::fs::copy(root.join("data/macro.csv"), folder.path("data/macro.csv")).unwrap();
+    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("hat attend ")).collect();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        // (Words, but what is quoted is one.)
+        let parts = command.split('\'').enumerate();
+        let words: Vec<&str> = parts
+            .flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() })
+            .collect();
+        folder.done(&[&["attend"], &words[..]].concat());
+    }
+    assert!(folder.path("p.parquet").exists());
+}

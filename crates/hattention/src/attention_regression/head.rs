@@ -23,12 +23,8 @@ pub(super) struct Reading<'a> {
     pub(super) precision: Precision,
 }
 
-/// Pieces of the pairs that are summed apart: so many that threads have enough to do, whatever their number.
-const BANDS: usize = 32;
 /// Bytes of pieces of a head's slope that are held at once, but for one a thread.
 const MOST_BYTES: usize = 1 << 25;
-/// Pairs that are worth a piece.
-const PIECE: usize = 1 << 17;
 
 /// Standardised inputs, columns side by side, padded to whole lanes.
 #[derive(Clone, Debug)]
@@ -96,23 +92,6 @@ fn least(precision: Precision) -> f64 {
     }
 }
 
-/// Bands of groups of four rows with about as many pairs.
-fn bands(rows: usize, scope: &Scope) -> Vec<Range<usize>> {
-    let groups = rows.div_ceil(HELD);
-    let all: usize = (0..groups).map(|group| scope.work(HELD * group)).sum();
-    let count = (all / PIECE).clamp(1, BANDS);
-    let mut edges = vec![0];
-    let mut sum = 0;
-    for group in 0..groups {
-        sum += scope.work(HELD * group);
-        if sum * count >= edges.len() * all && edges.len() < count {
-            edges.push(group + 1);
-        }
-    }
-    edges.push(groups);
-    edges.windows(2).map(|edge| edge[0]..edge[1]).collect()
-}
-
 /// What every row reads from those that it may read.
 pub(super) fn read(inputs: &Inputs, factor: &[Vec<f64>], targets: &[f64], reading: Reading<'_>) -> Read {
     let Reading { score, scope, decay, precision } = reading;
@@ -169,7 +148,7 @@ fn sums_in<T: Number>(keys: &Keys<T>, given: Given<'_, T>, reading: Reading<'_>)
         }
         got
     };
-    let parts: Vec<Got<T>> = bands(keys.rows, reading.scope).into_par_iter().map(checked(of_band)).collect();
+    let parts: Vec<Got<T>> = reading.scope.bands(keys.rows).into_par_iter().map(checked(of_band)).collect();
     let mut got = Got::<f64>::zeros(keys.padded);
     parts.iter().for_each(|part| got.add(part));
     got
@@ -310,7 +289,7 @@ fn derivatives_in<T: Number>(
         into
     };
     let of_band = checked(of_band);
-    let bands = bands(keys.rows, scope);
+    let bands = scope.bands(keys.rows);
     // (Added in the same order, however many are held at once.)
     let bytes = keys.padded * (keys.columns + 1) * size_of::<T>();
     let at_once = (MOST_BYTES / bytes.max(1)).max(rayon::current_num_threads()).clamp(1, bands.len().max(1));
@@ -458,15 +437,6 @@ mod tests {
             assert_eq!(found.precision, expected);
             let exact = read(&inputs, &[vec![factor]], &targets, double).values;
             assert!(found.values.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-6));
-        }
-    }
-
-    #[test]
-    fn bands_hold_every_group_once() {
-        for rows in [1, 4, 5, 63, 1000, 20_000] {
-            let all = bands(rows, &Scope::of(rows, true, false, |i| 0..i));
-            assert_eq!((all[0].start, all[all.len() - 1].end), (0, rows.div_ceil(HELD)));
-            assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
         }
     }
 

@@ -303,7 +303,9 @@ mod tests {
                 let share = inside as f64 / new as f64;
                 assert!((share - level).abs() < 0.05, "{level}: {share}");
             }
-            // Fewer rows than the level needs.
+            // A level near zero turns no end round, and fewer rows than a level needs have none.
+            let narrow = intervals.at(&[&[0.5]], 1e-12).unwrap()[0];
+            assert!(narrow.low <= narrow.high && narrow.high.is_finite());
             assert_eq!(intervals.at(&[&[0.5]], 0.999).unwrap()[0].low, f64::NEG_INFINITY);
             assert!(intervals.at(&[&[0.5]], 1.0).is_err());
         }

@@ -374,4 +374,25 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn rows_do_not_read_themselves_where_errors_are_measured_and_many_columns_are_no_harm() {
+        let rows = 300;
+        let columns: Vec<Vec<f64>> = (0..60).map(|c| wave(rows, 500.0 * c as f64)).collect();
+        let noise = wave(rows, 90_000.0);
+        for (width, mask) in [(1, Mask::All), (1, Mask::Others), (60, Mask::Others)] {
+            let inputs: Vec<&[f64]> = columns[..width].iter().map(|c| &c[..]).collect();
+            let options = Options { heads: 1, steps: 20, penalty: 1e-3, mask, ..Options::default() };
+            let model = AttentionRegression::fit_sample(&inputs, &noise, options, 100).unwrap();
+            let sampled = model.report.sampled.unwrap();
+            assert!(sampled.error > 0.9 && sampled.queries == rows, "{width} {sampled:?}");
+            let shares = &model.report.shares;
+            assert!(shares.len() == 2 && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{shares:?}");
+        }
+        let short = Options { mask: Mask::Blocks(vec![1; 400]), ..Options::default() };
+        assert!(matches!(
+            AttentionRegression::fit_sample(&[&columns[0]], &noise, short, 100),
+            Err(Error::Shape { what: "the blocks", expected: 300, got: 400 })
+        ));
+    }
 }

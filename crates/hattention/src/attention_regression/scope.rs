@@ -4,6 +4,11 @@ use std::ops::Range;
 
 use super::pairs::HELD;
 
+/// Pieces of the pairs that are summed apart: so many that threads have enough to do, whatever their number.
+const BANDS: usize = 32;
+/// Pairs that are worth a piece.
+const PIECE: usize = 1 << 17;
+
 /// What rows read of the rows before them, and whether those read back.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
@@ -96,6 +101,23 @@ impl Scope {
     pub(super) fn work(&self, first: usize) -> usize {
         (first..first + HELD).map(|i| HELD + self.to[i] - self.from[i]).sum()
     }
+
+    /// Bands of groups of four rows with about as many pairs.
+    pub(super) fn bands(&self, rows: usize) -> Vec<Range<usize>> {
+        let groups = rows.div_ceil(HELD);
+        let all: usize = (0..groups).map(|group| self.work(HELD * group)).sum();
+        let count = (all / PIECE).clamp(1, BANDS);
+        let mut edges = vec![0];
+        let mut sum = 0;
+        for group in 0..groups {
+            sum += self.work(HELD * group);
+            if sum * count >= edges.len() * all && edges.len() < count {
+                edges.push(group + 1);
+            }
+        }
+        edges.push(groups);
+        edges.windows(2).map(|edge| edge[0]..edge[1]).collect()
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +160,15 @@ mod tests {
                     assert!(pieces[1].clone().all(|b| scope.from[i] <= LANES * b && LANES * (b + 1) <= scope.to[i]));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn bands_hold_every_group_once() {
+        for rows in [1, 4, 5, 63, 1000, 20_000] {
+            let all = Scope::of(rows, true, false, |i| 0..i).bands(rows);
+            assert_eq!((all[0].start, all[all.len() - 1].end), (0, rows.div_ceil(HELD)));
+            assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
         }
     }
 }

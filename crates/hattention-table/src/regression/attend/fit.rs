@@ -236,7 +236,14 @@ fn tell(regression: &AttentionRegression, watch: &dyn Watch) {
         let (what, read) = if heads.len() == 1 { ("head", "reads") } else { ("heads", "read") };
         let all = heads.len() == regression.options().heads;
         let hint = if all { ": what is predicted is the linear head" } else { "" };
-        watch.note(&format!("{what} {} {read} the same everywhere and add nothing{hint}", heads.join(", ")));
+        let same = match regression.options().mask.in_time() {
+            true => format!("{read} the mean of the rows before, whatever their inputs"),
+            false => format!(
+                "{read} the same everywhere and {}{hint}",
+                if heads.len() == 1 { "adds nothing" } else { "add nothing" }
+            ),
+        };
+        watch.note(&format!("{what} {} {same}", heads.join(", ")));
     }
     if report.isolated > 0 {
         let rows = counted(report.isolated as u64, "row");
