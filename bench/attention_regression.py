@@ -23,12 +23,14 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
 COLUMNS, HEADS, PENALTY, ROWS, THREADS = 5, 5, 1e-3, 5000, 2
+PEERS = ["torch", "numpy", "metric-learn", "scikit-learn", "statsmodels"]
 
 
 def rows(count):
@@ -168,7 +170,8 @@ def main():
     per_theirs = theirs[-1][0] / theirs[-1][2]
     machine = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
     meta = {"rows": ROWS, "columns": COLUMNS, "heads": HEADS, "threads": THREADS, "machine": machine, "torch": torch.__version__,
-            "python": platform.python_version(), "hattention": ours, "pytorch": theirs, "forward": forward(program),
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in PEERS}, "hattention": ours, "pytorch": theirs, "forward": forward(program),
             "mebibytes_of_20000_rows": memory(program, 20_000), "peers": peers(program)}
     text = [f"Attention regression, {machine}, {THREADS} threads.\n",
             f"As published, {ROWS} × {COLUMNS}, {HEADS} heads; PyTorch {torch.__version__} in single precision, full softmax.\n",
@@ -186,6 +189,7 @@ def main():
     text.append(f"\nAll rows predicted by all, one thread, doubles: {1e3 * f['seconds']:.0f} ms; the floor {1e3 * f['floor']:.0f} ms "
                 f"({f['exponentials_a_second'] / 1e9:.2f}e9 exponentials, numpy's {f['exponentials_of_numpy'] / 1e9:.2f}e9, and {f['multiply_adds_a_second'] / 1e9:.1f}e9 "
                 f"multiply-adds a second): **{100 * f['share']:.0f} %** of the floor's speed.")
+    text.append("\nPeers: " + ", ".join(f"{name} {number}" for name, number in meta["versions"].items()) + ".")
     text.append(f"\nA fit of two steps with 20,000 rows takes {meta['mebibytes_of_20000_rows']:.0f} MiB in all.\n")
     text += ["| rows | what | seconds | R² of new rows |", "|---|---|---|---|"]
     for line in meta["peers"]:

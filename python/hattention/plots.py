@@ -33,7 +33,8 @@ def _axes(ax: Axes | None) -> Axes:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plots need Matplotlib: pip install matplotlib") from error
-    made: Axes = pyplot.subplots()[1]
+    # (Names of rows are long: the axes give way.)
+    made: Axes = pyplot.subplots(layout="constrained")[1]
     return made
 
 
