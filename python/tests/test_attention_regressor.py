@@ -187,7 +187,7 @@ def test_intervals_of_metrics_that_know_the_rows_by_heart_cover_by_folds() -> No
     rng = np.random.default_rng(11)
     x = rng.normal(size=(1100, 20))
     y = x[:, 0] + rng.normal(size=1100)
-    model = AttentionRegressor(penalty=0.1).fit(x[:100], y[:100])
+    model = AttentionRegressor(penalty=0.1, max_iter=3000).fit(x[:100], y[:100])
     covers = {}
     for folds in (0, 10):
         _, low, high = model.predict(x[100:], interval="prediction", level=0.9, folds=folds)
