@@ -11,13 +11,14 @@ pub mod ols_depth;
 pub mod ols_evolution;
 pub mod ols_shift;
 pub mod ols_training;
+pub mod symp_theory;
 pub mod temperature_dial;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 12] = [
+pub const ALL: [Experiment; 13] = [
     ols_construction::EXPERIMENT,
     ols_training::EXPERIMENT,
     ols_shift::EXPERIMENT,
@@ -30,6 +31,7 @@ pub const ALL: [Experiment; 12] = [
     attreg_identification::EXPERIMENT,
     attreg_weights::EXPERIMENT,
     temperature_dial::EXPERIMENT,
+    symp_theory::EXPERIMENT,
 ];
 
 /// The experiment of that name.
