@@ -43,7 +43,7 @@ fn estimated(claim: Claim, found: Option<Estimate>) -> Claim {
 
 /// A name as part of a claim's.
 fn short(scheme: Scheme) -> String {
-    scheme.word().replace('–', "-").replace(' ', "-").to_lowercase()
+    scheme.word().replace(['–', ' '], "-").to_lowercase()
 }
 
 fn moments(results: &Results) -> Vec<Claim> {
