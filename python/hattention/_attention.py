@@ -263,12 +263,13 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Notes
         -----
-        Coverage is at least ``1 − 2α − √(2/n)``, ``α = 1 − level``, whatever the model, for rows that come as the training rows did
-        (but for penalties that were chosen with them), and mostly about ``1 − α``. Folds are of whole groups under
-        ``mask="block"``. Under a mask of time rows of the later half are predicted by fits of those before, and ends are the
-        prediction and a quantile of these errors. After ``sample`` errors are of up to 2,000 rows that metrics have not
-        seen, without a fit. With ``folds=0``, the jackknife+ with metrics held, intervals are too short where metrics know
-        the rows by heart (``r2_loo_`` far above ``r2_cv_``).
+        Coverage is at least ``1 − 2α − √(2/n)``, ``α = 1 − level``, whatever the model, for rows that come as the n training rows did, each
+        by itself (but for penalties that were chosen with them), and mostly about ``1 − α``. Under ``mask="block"`` folds are of
+        whole groups and intervals for rows of new ones; with few groups nothing is promised. Under a mask of time rows of the
+        later half are predicted by fits of the rows before their fold, which they read, and ends are the prediction and a
+        quantile of these errors: they are of rows up to a fold's length ahead. After ``sample`` errors are of up to 2,000 rows
+        beside it, without a fit, and under ``"block"`` by samples without each fold. With ``folds=0``, the jackknife+ with metrics
+        held, intervals are too short where metrics know the rows by heart (``r2_loo_`` far above ``r2_cv_``).
 
         The intervals are those of Barber, Candès, Ramdas & Tibshirani (2021), Predictive inference with the jackknife+.
         """

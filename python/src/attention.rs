@@ -7,9 +7,9 @@ use hattention::attention_regression::{
     AttentionRegression, Chosen, Explanation, Intervals, Mask, Options, Precision, Score, Tried, Weights,
 };
 use hattention::codec::{AttentionFile, Rows};
-use hattention_table::regression::Failure;
 use hattention_table::regression::attend::{MOST_ROWS, too_few};
 use hattention_table::regression::render::number;
+use hattention_table::regression::{Failure, Watch};
 use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
@@ -222,9 +222,22 @@ impl AttentionFit {
         folds: usize,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let inputs = copied(&inputs);
-        let found = run(py, move |_| {
+        let found = run(py, move |listener| {
             hattention_table::regression::predict::check_level(level)?;
-            Ok(self.intervals_of(folds)?.at(&columns(&inputs), level)?)
+            let intervals = self.intervals_of(folds)?;
+            let few = |count: usize| (1.0 - level) * (count + 1) as f64 + 1e-9 < 1.0;
+            if few(intervals.rows()) {
+                listener.note(&format!(
+                    "{} rows are too few for intervals of level {level}: their ends are infinite",
+                    intervals.rows()
+                ));
+            } else if few(intervals.units()) {
+                listener.note(&format!(
+                    "{} groups are too few for intervals of level {level}: they may be too short for rows of new groups",
+                    intervals.units()
+                ));
+            }
+            Ok(intervals.at(&columns(&inputs), level)?)
         })?;
         let ends: Vec<f64> = found.iter().map(|i| i.low).chain(found.iter().map(|i| i.high)).collect();
         PyArray1::from_vec(py, ends).reshape([2, found.len()])
@@ -302,7 +315,7 @@ fn of_options(error: Error) -> Failure {
 
 /// What a fit refuses, with a way out that Python has.
 fn of_fit(error: Error) -> Failure {
-    with_hint(error, "use `linear=False`, `mixing` above zero or more rows", "use more groups")
+    with_hint(error, "use `linear=False`, `mixing` above zero or more rows", "use more groups, or hold out less")
 }
 
 /// The same of the fits of cross-validation.
@@ -312,16 +325,17 @@ fn in_folds(error: Error) -> Failure {
         return Failure { hint: Some(hint.to_owned()), ..Failure::from(error).about("within cross-validation") };
     }
     let few = "use `linear=False`, `mixing` above zero or more rows, or give `penalty` a number";
-    with_hint(error, few, "use more groups, or give `penalty` a number").about("within cross-validation")
+    with_hint(error, few, "use more groups or `folds`, or give `penalty` a number").about("within cross-validation")
 }
 
 /// The same of the fits without a fold that intervals are made of.
 fn of_intervals(error: Error) -> Failure {
     if let Error::Parameter { name: "the mask" | "the sample", .. } = error {
-        let hint = "fit some of the rows alone, without `sample`";
+        let hint = "hold metrics with `folds=0`, or fit some of the rows alone, without `sample`";
         return Failure { hint: Some(hint.to_owned()), ..Failure::from(error).about("intervals") };
     }
-    with_hint(error, "change `folds`, or hold metrics with `folds=0`", "hold metrics with `folds=0`").about("intervals")
+    let few = "hold metrics with `folds=0`, or take more (under a mask of time the first fold has half of the rows)";
+    with_hint(error, few, "take more `folds`, or hold metrics with `folds=0`").about("intervals")
 }
 
 fn with_hint(error: Error, few: &str, blocks: &str) -> Failure {
@@ -330,7 +344,9 @@ fn with_hint(error: Error, few: &str, blocks: &str) -> Failure {
         Error::TooFewRows { rows, coefficients } => {
             Failure { message: too_few(rows, coefficients), hint: Some(few.to_owned()), ..failure }
         }
-        Error::Parameter { name: "the number of blocks", .. } => Failure { hint: Some(blocks.to_owned()), ..failure },
+        Error::Parameter { name: "the number of blocks" | "the number of blocks beside those held out", .. } => {
+            Failure { hint: Some(blocks.to_owned()), ..failure }
+        }
         _ => failure,
     }
 }

@@ -173,14 +173,21 @@ def test_intervals_cover() -> None:
         inside = ((low <= y[300:]) & (y[300:] <= high)).mean()
         assert abs(inside - level) < 0.07, inside
     small = AttentionRegressor(n_heads=1, penalty=1.0).fit(x[:15], y[:15])
-    few = small.predict(x[:2], "prediction", level=0.99)
+    with pytest.warns(hattention.HattentionWarning, match="15 rows are too few for intervals of level 0.99"):
+        few = small.predict(x[:2], "prediction", level=0.99)
     assert np.isneginf(few[1]).all() and np.isposinf(few[2]).all()
     with pytest.raises(hattention.DataError, match="folds is 1, expected 0 or two at least"):
         small.predict(x[:2], "prediction", folds=1)
     two = AttentionRegressor(n_heads=1, penalty=1.0, linear=False).fit(x[:2], y[:2])
     with pytest.raises(hattention.NoAnswerError, match="intervals: 1 row for 1 coefficient") as without:
         two.predict(x[:2], "prediction")
-    assert without.value.hint == "change `folds`, or hold metrics with `folds=0`"
+    assert without.value.hint is not None and without.value.hint.startswith("hold metrics with `folds=0`")
+
+
+def test_constants_of_many_rows_have_no_slopes() -> None:
+    x = np.column_stack([np.linspace(0, 1, 1000), np.full(1000, 0.1)])
+    model = AttentionRegressor(n_heads=1, penalty=1.0).fit(x, np.sin(3 * x[:, 0]))
+    assert abs(model.coef_[1]) < 1e-6 and abs(model.predict([[0.5, 0.2]])[0]) < 2
 
 
 def test_intervals_of_metrics_that_know_the_rows_by_heart_cover_by_folds() -> None:
@@ -344,7 +351,7 @@ def test_many_rows_take_a_sample() -> None:
     ordered = AttentionRegressor(**{**FAST, "mask": "causal"}, sample=300).fit(x, y)
     with pytest.raises(hattention.DataError, match="intervals: the mask is causal") as in_time:
         ordered.predict(x[:2], interval="prediction")
-    assert in_time.value.hint == "fit some of the rows alone, without `sample`"
+    assert in_time.value.hint == "hold metrics with `folds=0`, or fit some of the rows alone, without `sample`"
     one = model.explain(x[:1], top=3000)[0]
     assert np.isclose(one.weighted_sum + one.constant, one.prediction, rtol=1e-12) and abs(one.constant) < 1e-8
     assert np.isclose(one.weights @ one.targets, one.weighted_sum, rtol=1e-9)

@@ -126,7 +126,8 @@ pub struct PredictArgs {
     /// Its level.
     #[arg(long, default_value_t = 0.95, requires = "interval")]
     pub level: f64,
-    /// Its folds, each a fit; 0 holds metrics (jackknife+ without a fit, too short where metrics know the rows by heart).
+    /// Its folds, each a fit; 0 holds metrics (jackknife+ without a fit, too short where metrics know the rows by heart). After --sample,
+    /// and for rows that share none with the fit's, no fit is needed and folds do not count.
     #[arg(long, default_value_t = 10, value_name = "K", requires = "interval")]
     pub interval_folds: usize,
     /// Levels that training did not have.

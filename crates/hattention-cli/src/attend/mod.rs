@@ -154,6 +154,7 @@ fn predicted(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     if let Some(path) = &args.output {
         output::check_apart(path, &args.source.sources)?;
         output::check_apart(path, &args.train)?;
+        output::check_writable(path)?;
     }
     let loaded = Loaded::of(&args.model, &args.train, &args.source.sources, quiet)?;
     let regression = loaded.regression()?;
@@ -164,7 +165,9 @@ fn predicted(args: &PredictArgs, quiet: bool) -> Result<(), Failure> {
     let watch = Terminal { quiet };
     let predictor = Predictor::new(&loaded.model, &regression, &source, asked, unseen, &watch)?;
     let sink = Sink::open(args.output.as_deref(), &predictor.names())?;
-    predict::write(&source, &predictor.columns(), sink, quiet, |batch, first_row| predictor.predict(batch, first_row))
+    predict::write(&source, &predictor.columns(), sink, quiet, |batch, first_row| {
+        predictor.predict(batch, first_row).map_err(|failure| failure.placed(&source))
+    })
 }
 
 fn explain(args: &ExplainArgs, quiet: bool) -> Result<(), Failure> {

@@ -216,6 +216,9 @@ fn rows_of_the_fit_in_another_order_and_rows_without_one_are_told() {
     let (a, b) =
         (folder.hat(&[&predict[..], &["days.csv"]].concat()), folder.hat(&[&predict[..], &["yad.csv"]].concat()));
     assert!(a.out == b.out && !b.err.contains("order"), "{}", b.err);
+    // Of rows of the fit and others intervals are not those of rows that metrics have not seen.
+    let more = folder.hat(&[&predict[..], &["days.csv", "train.csv", "--interval"]].concat());
+    assert!(more.code == 0 && more.err.contains("has rows of the fit and others (78 then"), "{}", more.err);
     // Too few rows for a level: ends without end, which is said.
     let wide = folder.hat(&[&predict[..], &["days.csv", "--interval", "--level", "0.99", "--quiet"]].concat());
     assert!(

@@ -70,6 +70,9 @@ impl Options {
             return Err(Error::Parameter { name: "the number of folds", got: count.to_string(), allowed });
         }
         let splits = folds::folds(&rows, count, self);
+        for split in &splits {
+            folds::check(split, &self.mask, "two at least: take more folds")?;
+        }
         let folds: Vec<Fold> = splits.iter().map(|split| Fold::of(columns, target, split, self)).collect();
         let mut search = Search { folds, tried: Vec::new(), rows: 0.0 };
         search.rows = search.folds.iter().map(|fold| fold.test_target.len() as f64).sum();

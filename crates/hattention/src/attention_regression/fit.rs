@@ -27,6 +27,8 @@ pub struct AttentionRegression {
     pub(super) mixture: Mixture,
     /// Whether the rows are those of the fit.
     pub(super) own: bool,
+    /// The share of the fit's rows that are among them, as far as hashes tell.
+    pub(super) shared: f64,
     /// The rows, by their own numbers, that the mixture was solved at; absent for all.
     pub(super) solved: Option<Vec<usize>>,
     /// How the fit went.

@@ -1,6 +1,7 @@
 //! Rows that are held out, as the mask asks: at random, in whole blocks, or the later ones.
 
 use super::options::{Mask, Options};
+use crate::error::Error;
 
 /// Rows that are fitted, and rows that are predicted.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +53,7 @@ pub(super) fn folds(rows: &[usize], count: usize, options: &Options) -> Vec<Spli
     (0..count).map(fold).filter(|split| !split.test.is_empty()).collect()
 }
 
-/// At most so many rows: at random, or the last. Under a mask of blocks those of some blocks: ten or more, if there are, so that
-/// there are others to read; of larger ones some rows.
+/// At most so many rows: at random, or the last. Under a mask of blocks of as many blocks as there are, some rows of each.
 pub(super) fn sample(rows: usize, most: usize, options: &Options) -> Vec<usize> {
     if rows <= most {
         return (0..rows).collect();
@@ -68,7 +68,7 @@ pub(super) fn sample(rows: usize, most: usize, options: &Options) -> Vec<usize> 
         taken.sort_unstable();
         return taken;
     }
-    let each = most.div_ceil(units.len().min(LEAST_BLOCKS));
+    let each = (most / units.len()).max(1);
     let singles = |unit: &Vec<usize>| shuffled(&unit.iter().map(|i| vec![*i]).collect::<Vec<_>>(), seed).concat();
     let units: Vec<Vec<usize>> = units.iter().map(singles).collect();
     let mut taken: Vec<usize> = units.iter().flat_map(|unit| unit.iter().take(each)).copied().take(most).collect();
@@ -78,8 +78,16 @@ pub(super) fn sample(rows: usize, most: usize, options: &Options) -> Vec<usize> 
     taken
 }
 
-/// Blocks that a sample has at least, if there are so many.
-const LEAST_BLOCKS: usize = 10;
+/// Refuses a split whose rows of one block would have no others to read.
+pub(super) fn check(split: &Split, mask: &Mask, allowed: &'static str) -> Result<(), Error> {
+    let Mask::Blocks(blocks) = mask else { return Ok(()) };
+    let first = split.train.first().map(|i| blocks[*i]);
+    if split.train.iter().any(|i| Some(blocks[*i]) != first) {
+        return Ok(());
+    }
+    let got = usize::from(first.is_some()).to_string();
+    Err(Error::Parameter { name: "the number of blocks beside those held out", got, allowed })
+}
 
 /// The mask of some of the rows.
 pub(super) fn mask(mask: &Mask, rows: &[usize]) -> Mask {
@@ -171,7 +179,8 @@ mod tests {
         };
         assert_eq!(count(&[500, 500, 500], 100), 3);
         assert_eq!(count(&[5000, 3, 3, 3], 100), 4);
-        assert_eq!(count(&[20; 60], 200), 10);
+        assert_eq!(count(&[20; 60], 200), 60);
+        assert_eq!(count(&[250; 100], 1000), 100);
         assert_eq!(count(&[1; 600], 200), 200);
     }
 }

@@ -68,13 +68,20 @@ impl<M: Borrow<AttentionRegression> + Sync> Intervals<M> {
 
     /// By CV+: metrics are fitted anew without each of so many folds, under the penalties of the model.
     ///
-    /// Folds are drawn at random, of whole blocks under [`Mask::Blocks`]. Coverage is at least `1 − 2α − √(2/n)`, α = 1 − level, whatever
-    /// the model, for rows that come as the training rows did (but for penalties that were chosen with them), and mostly about `1 − α`. Under masks of time rows of the later half are
-    /// predicted by fits of the rows before their fold, each reading all rows before itself, and the ends are the prediction
-    /// and the `⌈level (m + 1)⌉`-th smallest of these m errors: nothing is promised where the world changes.
+    /// Folds are drawn at random. Coverage is at least `1 − 2α − √(2/n)`, α = 1 − level, whatever the model, for rows that come as
+    /// the n training rows did, each by itself (but for penalties that were chosen with them), and mostly about `1 − α`. Under
+    /// [`Mask::Blocks`] folds are of whole blocks and intervals for rows of new ones; then it is blocks that come by themselves,
+    /// and with few of them nothing is promised.
     ///
-    /// Of a model whose metrics are those of a sample errors are measured at up to 2,000 other rows, each reading all rows but itself
-    /// (split conformal), without a fit; rows of others than the fit's are left out as [`Intervals::of`] does.
+    /// Under masks of time rows of the later half are predicted, as new rows are, by fits of the rows before their fold, which they
+    /// read; the ends are the prediction and the `⌈level (m + 1)⌉`-th smallest of these m errors. They are of rows up to a
+    /// fold's length ahead, half of the rows over the folds: for those further on, and where the world changes, they are too
+    /// short.
+    ///
+    /// Of a model whose metrics are those of a sample errors are measured at up to 2,000 rows beside it, each reading all rows but
+    /// itself (split conformal), without a fit; under a mask of blocks by fits of samples without each fold. Rows that share none
+    /// with the fit's have had no part in it: they are left out as [`Intervals::of`] does. Where some are the fit's, all are fitted
+    /// anew.
     ///
     /// # Errors
     /// Those of the fits, for there are fewer rows in them: [`Error::TooFewRows`]; [`Error::Parameter`] for fewer than two folds, for a
@@ -84,15 +91,27 @@ impl<M: Borrow<AttentionRegression> + Sync> Intervals<M> {
             let (name, got) = ("the number of folds", count.to_string());
             return Err(Error::Parameter { name, got, allowed: "two at least" });
         }
-        if let Some(sampled) = model.borrow().report.sampled {
-            let errors = beside_sample(model.borrow(), sampled.rows)?;
-            return Ok(Self { model, errors, without: Without::Whole });
-        }
-        if !model.borrow().own {
-            return Ok(Self::of(model));
+        // (Rows that the fit has seen are no others.)
+        let others = !model.borrow().own && model.borrow().shared == 0.0;
+        let blocks = matches!(model.borrow().options.mask, Mask::Blocks(_));
+        match model.borrow().report.sampled {
+            Some(sampled) if others || !blocks => {
+                let errors = beside_sample(model.borrow(), sampled.rows)?;
+                return Ok(Self { model, errors, without: Without::Whole });
+            }
+            None if others => return Ok(Self::of(model)),
+            _ => {}
         }
         let (errors, without) = of_folds(model.borrow(), count)?;
         Ok(Self { model, errors, without })
+    }
+
+    /// Blocks under [`Mask::Blocks`], otherwise the rows whose errors they are of: what has to be more than `1/α − 1` for ends.
+    pub fn units(&self) -> usize {
+        match &self.model.borrow().options.mask {
+            Mask::Blocks(blocks) => blocks.iter().collect::<std::collections::BTreeSet<_>>().len(),
+            _ => self.errors.len(),
+        }
     }
 
     /// Rows whose errors they are of.
@@ -190,29 +209,27 @@ fn of_folds(model: &AttentionRegression, count: usize) -> Result<(Vec<f64>, With
     let options = Options { mask: folds::mask(&model.options.mask, &model.order), ..model.options.clone() };
     let all: Vec<usize> = (0..model.inputs.rows).collect();
     let splits = folds::folds(&all, count.min(all.len()), &options);
-    let mut models = Vec::with_capacity(splits.len());
-    let (mut errors, mut of) = (vec![0.0; all.len()], vec![0; all.len()]);
+    // (Errors of a sample are of some rows, evenly.)
+    let sampled = model.report.sampled.map(|sampled| sampled.rows);
+    let step = if sampled.is_some() { all.len().div_ceil(BESIDE) } else { 1 };
+    let (mut models, mut errors, mut of) = (Vec::with_capacity(splits.len()), Vec::new(), Vec::new());
     for (k, split) in splits.iter().enumerate() {
+        folds::check(split, &options.mask, "two at least: take more folds")?;
         let (train, train_target) = folds::rows(&inputs, &model.targets, &split.train);
         let train: Vec<&[f64]> = train.iter().map(|column| &column[..]).collect();
         let options = Options { mask: folds::mask(&options.mask, &split.train), ..options.clone() };
-        let fitted = AttentionRegression::fit(&train, &train_target, options)?;
-        let predictions = if model.options.mask.in_time() {
-            let whole = fitted.learned().with_rows(&inputs, &model.targets, None)?;
-            let left = LeftOut::of(&whole).errors;
-            split.test.iter().map(|i| model.targets[*i] - whole.target_scale * left[*i]).collect()
-        } else {
-            let test: Vec<Vec<f64>> = folds::rows(&inputs, &model.targets, &split.test).0;
-            fitted.predict(&test.iter().map(|column| &column[..]).collect::<Vec<_>>())?
+        let fitted = match sampled {
+            Some(most) => AttentionRegression::fit_sample(&train, &train_target, options, most)?,
+            None => AttentionRegression::fit(&train, &train_target, options)?,
         };
-        for (i, prediction) in split.test.iter().zip(predictions) {
-            errors[*i] = (model.targets[*i] - prediction).abs();
-            of[*i] = k;
-        }
+        let some: Vec<usize> = split.test.iter().copied().step_by(step).collect();
+        let (test, truth) = folds::rows(&inputs, &model.targets, &some);
+        let predictions = fitted.predict(&test.iter().map(|column| &column[..]).collect::<Vec<_>>())?;
+        errors.extend(truth.iter().zip(predictions).map(|(y, p)| (y - p).abs()));
+        of.extend(vec![k; some.len()]);
         models.push(fitted);
     }
     if model.options.mask.in_time() {
-        let errors = splits.iter().flat_map(|split| split.test.iter().map(|i| errors[*i])).collect();
         return Ok((errors, Without::Whole));
     }
     Ok((errors, Without::Folds { models, of }))
@@ -220,6 +237,11 @@ fn of_folds(model: &AttentionRegression, count: usize) -> Result<(Vec<f64>, With
 
 /// Errors of rows that metrics have not seen.
 fn beside_sample(model: &AttentionRegression, rows: usize) -> Result<Vec<f64>, Error> {
+    if model.shared > 0.0 && !model.own {
+        let (name, got) = ("the rows", "some of the fit, or in another order".to_owned());
+        let allowed = "those of the fit in its order, or others: metrics of a sample have seen some";
+        return Err(Error::Parameter { name, got, allowed });
+    }
     if model.own && model.options.mask.in_time() {
         let (name, got) = ("the mask", model.options.mask.to_string());
         let allowed =
@@ -359,13 +381,14 @@ mod tests {
         let model = AttentionRegression::fit(&inputs, &y, options.clone()).unwrap();
         let intervals = Intervals::by_folds(&model, 5).unwrap();
         assert_eq!(intervals.rows(), 60);
-        // The first of the third fold, by hand: a fit of all rows before it, which it reads.
+        // The third fold by hand: its rows read those before it.
         let before: Vec<&[f64]> = columns.iter().map(|c| &c[..84]).collect();
         let alone = AttentionRegression::fit(&before, &y[..84], options).unwrap();
-        let at: Vec<&[f64]> = columns.iter().map(|c| &c[84..85]).collect();
-        let error = (y[84] - alone.predict(&at).unwrap()[0]).abs();
-        let found = intervals.errors[24] * model.target_scale;
-        assert!((error - found).abs() < 1e-4, "{error} {found}");
+        let at: Vec<&[f64]> = columns.iter().map(|c| &c[84..96]).collect();
+        for (k, prediction) in alone.predict(&at).unwrap().into_iter().enumerate() {
+            let (error, found) = ((y[84 + k] - prediction).abs(), intervals.errors[24 + k] * model.target_scale);
+            assert!((error - found).abs() < 1e-4, "{error} {found}");
+        }
         let ends = intervals.at(&at, 0.8).unwrap()[0];
         let prediction = model.predict(&at).unwrap()[0];
         let mut sorted = intervals.errors.clone();
@@ -408,5 +431,42 @@ mod tests {
         let off = |(i, p): (&Interval, &f64)| (0.5 * (i.low + i.high) - p).abs();
         let mean = ends.iter().zip(&predictions).map(off).sum::<f64>() / predictions.len() as f64;
         assert!(mean < 0.3, "{mean}");
+    }
+
+    #[test]
+    fn a_level_that_one_fold_has_alone_does_no_harm_and_rows_of_the_fit_are_no_others() {
+        let (mut columns, y) = noisy(1000, 1, None);
+        columns.push((0..1000).map(|i| f64::from(i == 3)).collect());
+        let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
+        let options = Options { heads: 1, steps: 20, ..Options::default() };
+        let model = AttentionRegression::fit(&inputs, &y, options).unwrap();
+        let found = Intervals::by_folds(&model, 10).unwrap().at(&[&[0.1, 0.1], &[0.0, 1.0]], 0.9).unwrap();
+        assert!(found.iter().all(|i| i.high - i.low < 20.0), "{found:?}");
+        // The rows of the fit and one more: metrics have seen them.
+        let (columns, y) = noisy(1101, 20, None);
+        let part =
+            |range: std::ops::Range<usize>| -> Vec<&[f64]> { columns.iter().map(|c| &c[range.clone()]).collect() };
+        let options = Options { penalty: 0.3, ..Options::default() };
+        let learned = AttentionRegression::fit(&part(0..100), &y[..100], options).unwrap().learned();
+        let more = learned.with_rows(&part(0..101), &y[..101], None).unwrap();
+        assert!(!more.own && more.shared > 0.9);
+        let share = coverage(&Intervals::by_folds(&more, 10).unwrap(), &part(101..1101), &y[101..], 0.9);
+        assert!(share > 0.84, "{share}");
+        assert_eq!(learned.with_rows(&part(100..300), &y[100..300], None).unwrap().shared, 0.0);
+    }
+
+    #[test]
+    fn of_a_sample_of_blocks_whole_blocks_are_left_out() {
+        let (columns, y) = noisy(4000, 2, Some(20));
+        let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..1200]).collect();
+        let new: Vec<&[f64]> = columns.iter().map(|c| &c[1200..]).collect();
+        let mask = Mask::Blocks((0..1200).map(|i| i / 20).collect());
+        let options = Options { heads: 1, mask, ..Options::default() };
+        let model = AttentionRegression::fit_sample(&inputs, &y[..1200], options, 240).unwrap();
+        assert!(model.report.sampled.unwrap().error < 5.0, "{:?}", model.report);
+        let intervals = Intervals::by_folds(&model, 10).unwrap();
+        assert_eq!(intervals.units(), 60);
+        let share = coverage(&intervals, &new, &y[1200..], 0.9);
+        assert!((0.82..0.99).contains(&share), "{share}");
     }
 }

@@ -39,7 +39,15 @@ pub struct Learned {
     /// What tells the order of the rows: of the target and then the columns, means of `w_i z_i` with numbers `w_i` of the row's place alone;
     /// empty in files before there were any.
     pub(crate) marks: Vec<f64>,
+    /// The smallest hashes of rows, by which others are known to share some; empty in files before there were any.
+    pub(crate) hashes: Vec<u64>,
+    /// What tells how blocks part the rows: the sum of the squares of their shares, and of their sums of the target over all rows;
+    /// empty without blocks.
+    pub(crate) partition: Vec<f64>,
 }
+
+/// Hashes that are kept of the rows of a fit: one of twenty rows shared is noticed but once in a thousand.
+const HASHES: usize = 128;
 
 /// Means and deviations of training rows agree that differ by no more than this, in deviations.
 const TOLERANCE: f64 = 1e-9;
@@ -64,7 +72,51 @@ impl AttentionRegression {
             mixture: self.mixture.clone(),
             solved: self.solved.clone(),
             marks: self.marks(),
+            hashes: smallest(self.hashes()),
+            partition: self.partition(),
         }
+    }
+
+    /// Whether the rows that are read are those of the fit, in its order and blocks where these count.
+    pub fn reads_the_fit(&self) -> bool {
+        self.own
+    }
+
+    /// The share of the fit's rows that are among those that are read, as far as 128 hashes of them tell; one for the fit's own.
+    pub fn shared(&self) -> f64 {
+        self.shared
+    }
+
+    /// A hash of each row as it is kept, to the bit.
+    fn hashes(&self) -> Vec<u64> {
+        let of_row = |at: usize| {
+            let columns = (0..self.inputs.columns).map(|c| self.inputs.column(c)[at]);
+            // (FNV over the numbers, and the end of SplitMix64.)
+            let join = |hash: u64, x: f64| (hash ^ x.to_bits()).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+            let z = columns.chain([self.targets[at]]).fold(0xcbf2_9ce4_8422_2325, join);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        (0..self.targets.len()).map(of_row).collect()
+    }
+
+    fn partition(&self) -> Vec<f64> {
+        let Mask::Blocks(blocks) = &self.options.mask else { return Vec::new() };
+        let mut sums: std::collections::BTreeMap<u64, (f64, f64)> = std::collections::BTreeMap::new();
+        for (at, row) in self.order.iter().enumerate() {
+            let sum = sums.entry(blocks[*row]).or_default();
+            *sum = (sum.0 + 1.0, sum.1 + self.targets[at]);
+        }
+        let rows = self.targets.len() as f64;
+        let (sizes, targets): (Vec<f64>, Vec<f64>) =
+            sums.values().map(|(count, sum)| ((count / rows).powi(2), sum * sum / rows)).unzip();
+        // (In an order that does not depend on the blocks' names.)
+        let total = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values.iter().sum()
+        };
+        vec![total(sizes), total(targets)]
     }
 
     fn marks(&self) -> Vec<f64> {
@@ -72,6 +124,14 @@ impl AttentionRegression {
         let place = |at: usize| self.order[at];
         std::iter::once(&self.targets[..]).chain(columns).map(|column| mark(column, place)).collect()
     }
+}
+
+/// The smallest of hashes, each once.
+fn smallest(mut hashes: Vec<u64>) -> Vec<u64> {
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes.truncate(HASHES);
+    hashes
 }
 
 /// The mean of `w z`, for rows at some places.
@@ -214,7 +274,7 @@ impl Learned {
             .zip(self.means.iter().zip(&self.scales))
             .map(|(column, (mean, scale))| standard(column, *mean, *scale))
             .collect();
-        Ok(AttentionRegression {
+        let mut read = AttentionRegression {
             inputs: Inputs::of(rows, &inputs),
             targets: standard(target, self.target_mean, self.target_scale),
             order,
@@ -230,9 +290,20 @@ impl Learned {
             own: self.trained_on(columns, target)
                 && (self.report.sampled.is_none() || self.solved.is_some())
                 && (!self.ordered() || self.in_order(columns, target)),
+            shared: 1.0,
             solved: self.solved.clone(),
             report: self.report.clone(),
-        })
+        };
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() <= TOLERANCE * (1.0 + b.abs());
+        if read.own && !self.partition.is_empty() {
+            read.own = self.partition.iter().zip(&read.partition()).all(near);
+        }
+        if !read.own {
+            let hashes: std::collections::HashSet<u64> = read.hashes().into_iter().collect();
+            let found = self.hashes.iter().filter(|hash| hashes.contains(hash)).count();
+            read.shared = found as f64 / self.hashes.len().max(1) as f64;
+        }
+        Ok(read)
     }
 }
 
@@ -280,10 +351,16 @@ mod tests {
         let blocks: Vec<u64> = (0..60).map(|i| i / 10).collect();
         let options = Options { heads: 1, mask: Mask::Blocks(blocks), ..Options::default() };
         let learned = AttentionRegression::fit(&[&x], &y, options).unwrap().learned();
-        let other = learned.with_rows(&[&x[..20]], &y[..20], Some(vec![7; 20])).unwrap();
+        let (other_x, other_y) = (wave(20, 900.0), wave(20, 990.0));
+        let other = learned.with_rows(&[&other_x], &other_y, Some(vec![7; 20])).unwrap();
         assert!(other.predict(&[&[0.4]]).unwrap()[0].is_finite());
         let ends = super::super::Intervals::by_folds(&other, 5).unwrap().at(&[&[0.4]], 0.8).unwrap()[0];
         assert!(ends.low < ends.high && ends.high.is_finite(), "{ends:?}");
         assert!(matches!(learned.with_rows(&[&x], &y, Some(vec![7; 20])), Err(Error::Shape { .. })));
+        // Blocks of other names are the same, and others are not.
+        let named = |of: &dyn Fn(u64) -> u64| Some((0..60).map(|i| of(i / 10)).collect());
+        assert!(learned.with_rows(&[&x], &y, named(&|block| 900 - 7 * block)).unwrap().own);
+        let merged = learned.with_rows(&[&x], &y, named(&|block| block / 2)).unwrap();
+        assert!(!merged.own && merged.shared == 1.0);
     }
 }

@@ -29,13 +29,7 @@ impl LeftOut {
         // (A row that reads itself says nothing of new rows.)
         let others = Scope::of(rows, true, false, |i| 0..i);
         let scope = if model.options.mask == Mask::All { &others } else { &model.scope };
-        let reading = Reading { scope, ..model.reading() };
-        let mut reads: Vec<Read> = model
-            .parameters
-            .factors
-            .iter()
-            .map(|factor| read(&model.inputs, factor, &model.targets, reading))
-            .collect();
+        let mut reads = reads(model, scope);
         if !model.own {
             reads.iter_mut().for_each(|read| read.centred.clone_from(&read.values));
         }
@@ -45,26 +39,43 @@ impl LeftOut {
         let features = problem.features(&ones, &reads);
         let coefficients: Vec<f64> =
             std::iter::once(mixture.constant).chain(mixture.slopes.clone()).chain(mixture.heads.clone()).collect();
-        let residual =
-            |i: usize| model.targets[i] - features.iter().zip(&coefficients).map(|(f, c)| f[i] * c).sum::<f64>();
-        let residuals: Vec<f64> = (0..rows).map(residual).collect();
+        let off = |features: &[&[f64]], i: usize| {
+            model.targets[i] - features.iter().zip(&coefficients).map(|(f, c)| f[i] * c).sum::<f64>()
+        };
+        let residuals: Vec<f64> = (0..rows).map(|i| off(&features, i)).collect();
         let units = units(model);
-        let size = features.len();
+        // What the mixture was solved with, where that is not what a row left out reads.
+        let own = (model.options.mask == Mask::All).then(|| self::reads(model, &model.scope));
+        let fitted = own.as_ref().map_or_else(|| features.clone(), |own| problem.features(&ones, own));
+        let size = fitted.len();
         let solved = model.options.coefficients == Coefficients::Solved && model.own;
-        let equations = solved.then(|| Equations::of(problem.equations(&features), size)).flatten();
+        let equations = solved.then(|| Equations::of(problem.equations(&fitted), size)).flatten();
         let Some(equations) = equations else {
             let changes = vec![vec![0.0; size]; units.len()];
             return Self { errors: residuals, units, changes };
         };
         let of_unit = |unit: &Range<usize>| {
-            let rows: Vec<Vec<f64>> =
-                unit.clone().map(|i| features.iter().map(|feature| feature[i]).collect()).collect();
-            equations.without(&rows, &residuals[unit.clone()])
+            let of_row = |i: usize| fitted.iter().map(|feature| feature[i]).collect();
+            let rows: Vec<Vec<f64>> = unit.clone().map(of_row).collect();
+            if own.is_none() {
+                return equations.without(&rows, &residuals[unit.clone()]);
+            }
+            let left: Vec<f64> = unit.clone().map(|i| off(&fitted, i)).collect();
+            let change = equations.without(&rows, &left).1;
+            let more = |i: usize| features.iter().zip(&change).map(|(f, c)| f[i] * c).sum::<f64>();
+            (unit.clone().map(|i| residuals[i] + more(i)).collect(), change)
         };
         let found: Vec<(Vec<f64>, Vec<f64>)> = units.par_iter().map(checked(of_unit)).collect();
         let (errors, changes): (Vec<Vec<f64>>, Vec<Vec<f64>>) = found.into_iter().unzip();
         Self { errors: errors.concat(), units, changes }
     }
+}
+
+/// What all heads read.
+fn reads(model: &AttentionRegression, scope: &Scope) -> Vec<Read> {
+    let reading = Reading { scope, ..model.reading() };
+    let factors = model.parameters.factors.iter();
+    factors.map(|factor| read(&model.inputs, factor, &model.targets, reading)).collect()
 }
 
 /// Rows, in the kept order, that are left out together.
@@ -81,6 +92,9 @@ fn units(model: &AttentionRegression) -> Vec<Range<usize>> {
     units
 }
 
+/// Coefficients from which on equations without a few rows are not solved anew.
+const LARGE: usize = 128;
+
 /// Penalised normal equations and their inverse.
 #[derive(Clone, Debug)]
 pub(super) struct Equations {
@@ -92,6 +106,11 @@ impl Equations {
     /// Of a matrix, row by row; nothing, if it is singular, which a little on its diagonal prevents.
     pub(super) fn of(matrix: Vec<f64>, size: usize) -> Option<Self> {
         Some(Self { inverse: invert_symmetric(&matrix, size)?, matrix })
+    }
+
+    /// Their solution.
+    pub(super) fn solve(&self, right: &[f64]) -> Vec<f64> {
+        solve_symmetric(&self.matrix, self.inverse.len(), right).unwrap_or_else(|| vec![0.0; right.len()])
     }
 
     /// What some rows are off by when they have no part in the equations, and what that takes off the coefficients:
@@ -114,7 +133,8 @@ impl Equations {
     fn errors(&self, rows: &[Vec<f64>], solved: &[Vec<f64>], residuals: &[f64]) -> Vec<f64> {
         let times = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let (count, size) = (rows.len(), self.inverse.len());
-        if count <= size {
+        // (Cheaper, but singular where these rows alone tell something.)
+        if size > LARGE && 4 * count <= size {
             let mut hat = vec![0.0; count * count];
             for (i, row) in rows.iter().enumerate() {
                 solved.iter().enumerate().for_each(|(j, s)| hat[i * count + j] = f64::from(i == j) - times(row, s));

@@ -101,7 +101,14 @@ pub(super) fn spread(column: &[f64]) -> (f64, f64) {
     let unit = if largest > 1e100 || (largest > 0.0 && largest < 1e-100) { largest } else { 1.0 };
     let count = column.len() as f64;
     let mean = column.iter().map(|x| x / unit).sum::<f64>() / count;
-    let deviation = (column.iter().map(|x| (x / unit - mean) * (x / unit - mean)).sum::<f64>() / count).sqrt();
+    let about = |mean: f64| (column.iter().map(|x| (x / unit - mean) * (x / unit - mean)).sum::<f64>() / count).sqrt();
+    let deviation = about(mean);
+    if deviation > 1e-9 * mean.abs() {
+        return (unit * mean, unit * deviation);
+    }
+    // (Of many rows the rounding of the sum is more than that of a row.)
+    let mean = mean + column.iter().map(|x| x / unit - mean).sum::<f64>() / count;
+    let deviation = about(mean);
     (unit * mean, if deviation > 1e-14 * mean.abs() { unit * deviation } else { 1.0 })
 }
 
@@ -120,5 +127,12 @@ mod tests {
         }
         assert_eq!(spread(&[1e300; 5]), (1e300, 1.0));
         assert_eq!(spread(&[0.0; 3]), (0.0, 1.0));
+        for constant in [0.1, 0.3, -0.031_638_584, 1.1e7] {
+            let (mean, deviation) = spread(&vec![constant; 1000]);
+            assert!((mean / constant - 1.0).abs() < 1e-15 && deviation == 1.0, "{constant}: {mean} {deviation}");
+        }
+        // What varies in its last digits varies.
+        let near: Vec<f64> = (0..1000).map(|i| 1e6 + 1e-4 * f64::from(i % 2)).collect();
+        assert!((spread(&near).1 / 5e-5 - 1.0).abs() < 1e-3);
     }
 }

@@ -114,7 +114,7 @@ impl AttentionRegression {
                 for (row, y) in features.iter().zip(&targets) {
                     right.iter_mut().zip(row).for_each(|(sum, f)| *sum += f * y);
                 }
-                let found: Vec<f64> = equations.inverse.iter().map(|row| times(row, &right)).collect();
+                let found = equations.solve(&right);
                 let (slopes, heads) = found[1..].split_at(self.width());
                 Mixture { constant: found[0], slopes: slopes.to_vec(), heads: heads.to_vec() }
             },
@@ -124,7 +124,7 @@ impl AttentionRegression {
     }
 
     /// What some training rows, by their own numbers, are off by when they are left out, in units of the target's deviation: each reads
-    /// all rows but itself, and has no part in the mixture.
+    /// all rows but itself, under a mask of blocks but its block, and has no part in the mixture.
     pub(super) fn left_out_at(&self, rows: &[usize]) -> Vec<f64> {
         let everything: Vec<usize> = (0..self.targets.len()).collect();
         let queries = self.places(rows);

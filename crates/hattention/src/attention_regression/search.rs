@@ -92,6 +92,7 @@ impl Prepared {
             parameters,
             mixture,
             own: true,
+            shared: 1.0,
             solved: None,
             report,
         }
@@ -136,6 +137,7 @@ pub(super) fn held_out(
 ) -> Result<Found, Error> {
     let count = ((options.hold_out * target.len() as f64).round() as usize).max(1);
     let split = &folds::held_out(target.len(), count, &Options { seed, ..options.clone() });
+    folds::check(split, &options.mask, "two at least: hold out less")?;
     let (train, train_target) = folds::rows(columns, target, &split.train);
     let (test, test_target) = folds::rows(columns, target, &split.test);
     let options = Options { mask: folds::mask(&options.mask, &split.train), ..options.clone() };

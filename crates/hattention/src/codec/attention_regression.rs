@@ -22,6 +22,10 @@ const FORMAT_NAME: &str = "hattention-attention";
 const FORMAT_VERSION: u64 = 1;
 /// The tensor that tells the order of the rows.
 const MARKS: &str = "marks";
+/// The tensor of hashes by which others are known to share rows.
+const HASHES: &str = "hashes";
+/// The tensor that tells how blocks part the rows.
+const PARTITION: &str = "partition";
 /// The tensor of the rows that coefficients were solved at.
 const SOLVED: &str = "solved";
 /// The tensor that holds the file of the least-squares model of the same design.
@@ -31,7 +35,8 @@ const MODEL: &str = "model";
 ///
 /// # File
 /// Safetensors of doubles: `factors` (heads × columns rows, columns), `heads`, `slopes`, `constant`, `means`, `scales`,
-/// `target` (mean and scale), `marks` (what tells the order of the rows); `solved`, the rows that coefficients were solved at, after a
+/// `target` (mean and scale), `marks` (what tells the order of the rows), `hashes` of some of them, and
+/// `partition` (what tells the blocks); `solved`, the rows that coefficients were solved at, after a
 /// sample; `model`, the bytes of the least-squares model that forms inputs from rows, if there is one; and,
 /// where the training rows are kept, `rows.inputs` (columns, rows), `rows.target`, `rows.numbers` in their source and
 /// `rows.blocks`. Whole numbers are bytes, eight each, the lowest first.
@@ -79,14 +84,15 @@ impl AttentionFile {
     /// [`Error::Format`] for a number that is not finite, or a model that cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let Learned { options, report, rows, means, scales, .. } = &self.learned;
-        let Learned { target_mean, target_scale, parameters, mixture, solved, marks, .. } = &self.learned;
+        let Learned { target_mean, target_scale, parameters, mixture, solved, marks, hashes, partition, .. } =
+            &self.learned;
         let width = means.len();
         let mut tensors = Tensors::default();
         let factors: Vec<&Vec<f64>> = parameters.factors.iter().flatten().collect();
         expect_finite("factors", factors.iter().copied().flatten())?;
         tensors.matrix("factors", factors.len(), width, |i, j| factors[i][j]);
         let (constant, target) = ([mixture.constant], [*target_mean, *target_scale]);
-        let vectors: [(&str, &[f64]); 7] = [
+        let vectors: [(&str, &[f64]); 8] = [
             ("heads", &mixture.heads),
             ("slopes", &mixture.slopes),
             ("constant", &constant),
@@ -94,6 +100,7 @@ impl AttentionFile {
             ("scales", scales),
             ("target", &target),
             (MARKS, marks),
+            (PARTITION, partition),
         ];
         for (name, vector) in vectors {
             expect_finite(name, vector)?;
@@ -110,6 +117,7 @@ impl AttentionFile {
                 tensors.bytes("rows.blocks", bytes_of(blocks.iter().copied()));
             }
         }
+        tensors.bytes(HASHES, bytes_of(hashes.iter().copied()));
         if let Some(solved) = solved {
             tensors.bytes(SOLVED, bytes_of(solved.iter().map(|row| *row as u64)));
         }
@@ -177,7 +185,16 @@ impl AttentionFile {
             target_mean: target[0],
             target_scale: target[1],
             solved: solved(&tensors, rows)?,
+            // (Earlier files have none of these.)
             marks: if tensors.tensor(MARKS).is_ok() { vector(MARKS, 1 + width)? } else { Vec::new() },
+            hashes: match tensors.tensor(HASHES) {
+                Ok(view) => whole(&tensors, HASHES, view.data().len() / 8)?,
+                Err(_) => Vec::new(),
+            },
+            partition: match (&options.mask, tensors.tensor(PARTITION)) {
+                (Mask::Blocks(_), Ok(_)) => vector(PARTITION, 2)?,
+                _ => Vec::new(),
+            },
             options,
             report,
             rows,

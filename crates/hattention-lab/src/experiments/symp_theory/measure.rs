@@ -42,7 +42,8 @@ fn symmetric(size: f64, shift: f64, generator: &mut Generator) -> Matrix {
 }
 
 fn linear(generator: &mut Generator) -> Result<Linear, Error> {
-    let (a, v) = (positive(generator), symmetric(0.3, -0.5, generator));
+    let (a, mut v) = (positive(generator), positive(generator));
+    v.data.iter_mut().for_each(|v| *v = -*v);
     Linear::new(a, v)
 }
 

@@ -172,14 +172,21 @@ pub(super) fn watching<T>(watch: &dyn Watch, what: &'static str, work: impl FnOn
 /// What a fit refuses, with a way out that it has.
 pub(super) fn of_fit(error: Error) -> Failure {
     let failure = Failure::from(error.clone());
+    let hinted = |hint: &str| Failure { hint: Some(hint.to_owned()), ..failure.clone() };
     match error {
         Error::TooFewRows { rows, coefficients } => {
-            let hint = "take more rows, leave columns out, or fit without the linear head, --no-linear; no folds are made with --penalty";
+            let hint = "take more rows (--sample and --folds-rows say how many too), leave columns out, or fit without the linear head, \
+                        --no-linear; no folds are made with --penalty";
             Failure { message: too_few(rows, coefficients), hint: Some(hint.to_owned()), ..failure }
         }
         Error::Parameter { name: "the number of blocks", .. } => {
-            let hint = "name a column of more blocks; no blocks are held out with --penalty";
-            Failure { hint: Some(hint.to_owned()), ..failure }
+            hinted("name a column of more blocks; no blocks are held out with --penalty")
+        }
+        Error::Parameter { name: "the number of blocks beside those held out", .. } => {
+            hinted("change --folds or --hold-out; no folds are made with --penalty")
+        }
+        Error::Parameter { name: "the number of folds", .. } => {
+            hinted("change --folds or --folds-rows; no folds are made with --penalty")
         }
         _ => failure,
     }
@@ -235,7 +242,8 @@ fn tell(regression: &AttentionRegression, watch: &dyn Watch) {
         let heads: Vec<String> = report.collapsed.iter().map(|m| (m + 1).to_string()).collect();
         let (what, read) = if heads.len() == 1 { ("head", "reads") } else { ("heads", "read") };
         let all = heads.len() == regression.options().heads;
-        let hint = if all { ": what is predicted is the linear head" } else { "" };
+        let left = if regression.options().linear { "the linear head" } else { "the mean" };
+        let hint = if all { format!(": what is predicted is {left}") } else { String::new() };
         let same = match regression.options().mask.in_time() {
             true => format!("{read} the mean of the rows before, whatever their inputs"),
             false => format!(

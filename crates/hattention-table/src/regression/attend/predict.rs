@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use hattention::attention_regression::{AttentionRegression, Intervals};
 use hattention::{Error, attention};
 
-use super::super::failure::{Failure, counted};
+use super::super::failure::Failure;
 use super::super::fit::explain_text;
 use super::super::pass::owned;
 use super::super::predict::{Values, check_level};
@@ -56,13 +56,20 @@ impl<'a> Predictor<'a> {
                 Some((found.map_err(of_intervals)?, level))
             }
         };
-        if let Some((intervals, level)) = &intervals
-            && (1.0 - level) * (intervals.rows() + 1) as f64 + 1e-9 < 1.0
-        {
-            watch.note(&format!(
-                "{} are too few for intervals of level {level}: their ends are -inf and inf",
-                counted(intervals.rows() as u64, "error")
-            ));
+        if let Some((intervals, level)) = &intervals {
+            let few = |count: usize| (1.0 - level) * (count + 1) as f64 + 1e-9 < 1.0;
+            let count = intervals.rows();
+            if few(count) {
+                watch.note(&format!(
+                    "{} too few for intervals of level {level}: their ends are -inf and inf",
+                    if count == 1 { "1 error is".to_owned() } else { format!("{count} errors are") }
+                ));
+            } else if few(intervals.units()) {
+                watch.note(&format!(
+                    "{} blocks are too few for intervals of level {level}: they may be too short for rows of new blocks",
+                    intervals.units()
+                ));
+            }
         }
         Ok(Self { model, regression, design, intervals })
     }
@@ -102,9 +109,19 @@ impl<'a> Predictor<'a> {
 /// What intervals refuse, with a way out.
 fn of_intervals(error: Error) -> Failure {
     let hint = match &error {
-        Error::TooFewRows { .. } => "take more of them with --interval-folds, or hold metrics with --interval-folds 0",
-        Error::Parameter { name: "the mask", .. } => "fit the last rows alone, without --sample",
-        Error::Parameter { name: "the number of blocks", .. } => "hold metrics with --interval-folds 0",
+        Error::TooFewRows { .. } => {
+            "hold metrics with --interval-folds 0, or take more of them (under a mask of time the first has half of the rows)"
+        }
+        Error::Parameter { name: "the mask", .. } => {
+            "hold metrics with --interval-folds 0, or fit the last rows alone, without --sample"
+        }
+        Error::Parameter { name: "the number of folds", .. } => {
+            "give --interval-folds two or more, or 0 to hold metrics"
+        }
+        Error::Parameter { name: "the number of blocks beside those held out", .. } => {
+            "take more with --interval-folds, or hold metrics with --interval-folds 0"
+        }
+        Error::Parameter { name: "the rows", .. } => "name the rows of the fit with --train, in its order, or fit anew",
         _ => return error.into(),
     };
     let message = match error {

@@ -3,6 +3,7 @@
 use hattention::attention_regression::Explanation;
 use serde_json::{Map, Value, json};
 
+use super::super::failure::counted;
 use super::super::render::{columns, number, significant};
 use super::{Explained, Trained};
 
@@ -23,14 +24,14 @@ impl Trained {
         let report = &learned.report;
         let mut text = format!("Attention regression: {}\n", model.table.frozen.spec().formula);
         text += &format!(
-            "{} rows{}, {} inputs; {} heads by {}, each row reads {}\n",
+            "{} rows{}, {}; {} by {}, each row reads {}\n",
             learned.rows,
             match self.dropped {
                 0 => String::new(),
                 dropped => format!(" ({dropped} left out for missing values)"),
             },
-            learned.columns(),
-            options.heads,
+            counted(learned.columns() as u64, "input"),
+            counted(options.heads as u64, "head"),
             options.score,
             self.reads()
         );
