@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Experiments all of whose claims stand on the page.
 const WHOLE: [&str; 4] = ["ols-construction", "ols-shift", "ols-training", "ols-depth"];
 /// Experiments that the page is not about.
-const ELSEWHERE: [&str; 2] = ["attreg-monte-carlo", "attreg-real-data"];
+const ELSEWHERE: [&str; 3] = ["attreg-monte-carlo", "attreg-real-data", "symp-theory"];
 /// Experiments whose full run has not come or is not whole; what is must leave this list.
 const AWAITED: [&str; 2] = ["attreg-monte-carlo", "attreg-real-data"];
 
