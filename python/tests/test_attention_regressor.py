@@ -27,7 +27,7 @@ import hattention
 from hattention import AttentionRegressor
 
 # (Heads that are not needed are penalised away.)
-pytestmark = pytest.mark.filterwarnings("ignore:.*(same everywhere|rows before):hattention.HattentionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(same everywhere|rows before|groups are too few):hattention.HattentionWarning")
 
 RNG = np.random.default_rng(11)
 X = RNG.uniform(-1, 1, size=(160, 3)) * [1, 10, 0.1] + [0, 5, 2]
