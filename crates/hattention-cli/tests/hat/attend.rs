@@ -100,6 +100,26 @@ fn masks_of_time_and_blocks_read_their_columns_and_scores_their_words() {
     assert!(unordered.err.contains("without --order"), "{}", unordered.err);
     let blocks = fit(&["--penalty", "1", "--mask", "block:g", "-o", "b.hat"]);
     assert!(blocks.code == 0 && blocks.out.contains("the rows of other `g`"), "{} {}", blocks.out, blocks.err);
+    // A level that a block has alone tells nothing of it: least squares too leaves out whole blocks.
+    let alone = folder.done(&[
+        "attend",
+        "fit",
+        "y ~ x + z + g",
+        "train.csv",
+        "--heads",
+        "0",
+        "--penalty",
+        "1",
+        "--mask",
+        "block:g",
+        "--json",
+    ]);
+    let alone: Value = serde_json::from_str(&alone).unwrap();
+    assert!(alone["r_squared_loo"].as_f64() < Some(0.1), "{alone}");
+    assert!(
+        (alone["r_squared_loo"].as_f64().unwrap() - alone["r_squared_loo_least_squares"].as_f64().unwrap()).abs()
+            < 1e-6
+    );
     for model in ["w.hat", "b.hat"] {
         let out = folder.done(&["attend", "predict", model, "new.csv", "--train", "train.csv", "--quiet"]);
         assert!(predictions(&out).iter().all(|row| row[1].is_finite()), "{out}");

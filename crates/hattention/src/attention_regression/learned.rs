@@ -77,6 +77,11 @@ impl AttentionRegression {
         }
     }
 
+    /// The rows that errors of a sample's metrics are of, and coefficients were solved at; nothing, if it is all of them.
+    pub fn measured_at(&self) -> Option<&[usize]> {
+        self.solved.as_deref()
+    }
+
     /// Whether the rows that are read are those of the fit, in its order and blocks where these count.
     pub fn reads_the_fit(&self) -> bool {
         self.own

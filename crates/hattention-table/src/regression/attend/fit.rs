@@ -62,7 +62,7 @@ pub struct Trained {
     /// `1 − Σ e² / Σ (y − ȳ)²` of rows held out by cross-validation under the penalties chosen, ȳ the mean of the rows that were fitted,
     /// metrics fitted anew; where penalties were chosen.
     pub r_squared_folds: Option<f64>,
-    /// The same of least squares, rows left out.
+    /// The same of least squares, rows left out; after a sample at the same rows.
     pub r_squared_linear: f64,
     /// Root of the mean square of the errors of rows left out.
     pub error: f64,
@@ -127,7 +127,12 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
     tell(&regression, watch);
     let total = total(&rows.target);
     let squares = |errors: &[f64]| errors.iter().map(|e| e * e).sum::<f64>();
-    let line = Options { heads: 0, ..Options::default() };
+    // (Blocks are left out as a whole there too.)
+    let mask = match &regression.options().mask {
+        mask @ Mask::Blocks(_) => mask.clone(),
+        _ => Mask::Others,
+    };
+    let line = Options { heads: 0, mask, ..Options::default() };
     let line = AttentionRegression::fit(&columns, &rows.target, line)?;
     let share = |squares: f64| 1.0 - squares / total;
     let count = rows.target.len() as f64;
@@ -135,6 +140,11 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
     let left_out = match regression.report.sampled {
         Some(sampled) => sampled.error * total,
         None => squares(&regression.left_out()),
+    };
+    let line = line.left_out();
+    let beside = match regression.measured_at() {
+        Some(rows) => rows.iter().map(|row| line[*row] * line[*row]).sum::<f64>() * count / rows.len() as f64,
+        None => squares(&line),
     };
     let r_squared_folds = chosen.as_ref().map(|chosen| 1.0 - chosen.error / chosen.error_mean);
     if let Some(folds) = r_squared_folds.filter(|folds| 1.0 - folds > LEARNED_BY_HEART * (1.0 - share(left_out))) {
@@ -148,7 +158,7 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
         dropped: rows.dropped,
         r_squared: share(left_out),
         r_squared_folds,
-        r_squared_linear: share(squares(&line.left_out())),
+        r_squared_linear: share(beside),
         error: (left_out / count).sqrt(),
         chosen,
         model: AttendModel {
