@@ -97,7 +97,10 @@ fn the_page_on_the_construction_says_what_was_found() {
 }
 
 /// A host that writes to a copy.
-struct Quiet;
+struct Quiet {
+    /// Whether units may miss.
+    partly: bool,
+}
 
 impl Host for Quiet {
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -105,7 +108,7 @@ impl Host for Quiet {
     }
 
     fn note(&self, text: &str) {
-        panic!("{text}");
+        assert!(self.partly && text.contains("were not run"), "{text}");
     }
 
     fn progress(&self, _: usize, _: usize, _: &str, _: f64) {}
@@ -135,7 +138,7 @@ fn full_runs_are_current_and_their_claims_can_be_met() {
             let file = file.unwrap();
             std::fs::copy(file.path(), copy.path().join("runs").join(file.file_name())).unwrap();
         }
-        let outcome = report(copy.path(), &Quiet).unwrap();
+        let outcome = report(copy.path(), &Quiet { partly: AWAITED.contains(&name) }).unwrap();
         if AWAITED.contains(&name) {
             assert!(!outcome.missing.is_empty(), "{name} has come");
             continue;
