@@ -225,16 +225,13 @@ impl AttentionFit {
         let found = run(py, move |listener| {
             hattention_table::regression::predict::check_level(level)?;
             let intervals = self.intervals_of(folds)?;
-            let few = |count: usize| (1.0 - level) * (count + 1) as f64 + 1e-9 < 1.0;
-            if few(intervals.rows()) {
+            if intervals.endless(level) {
+                let rows = intervals.rows();
+                listener
+                    .note(&format!("{rows} rows are too few for intervals of level {level}: their ends are infinite"));
+            } else if let Some(groups) = intervals.few_blocks(level) {
                 listener.note(&format!(
-                    "{} rows are too few for intervals of level {level}: their ends are infinite",
-                    intervals.rows()
-                ));
-            } else if few(intervals.units()) {
-                listener.note(&format!(
-                    "{} groups are too few for intervals of level {level}: they may be too short for rows of new groups",
-                    intervals.units()
+                    "{groups} groups are too few for intervals of level {level}: they may be too short for rows of new groups"
                 ));
             }
             Ok(intervals.at(&columns(&inputs), level)?)

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::statistics::{Interval, share};
+use crate::statistics::{Estimate, Interval, share};
 
 /// What a measured number must satisfy for its claim to count as reproduced.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -234,6 +234,11 @@ impl Claim {
         self.interval = interval.into();
         self.verdict = self.threshold.judge(self.measured, self.interval);
         self
+    }
+
+    /// With an estimate and its interval, if there is one.
+    pub fn estimated(self, found: Option<Estimate>) -> Self {
+        self.measured(found.map(|f| f.value), found.and_then(|f| f.interval))
     }
 
     /// With a sentence that qualifies the measurement: a corner in which it holds, or why it cannot be judged.

@@ -224,6 +224,18 @@ pub fn quantile(sorted: &[f64], probability: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
 }
 
+/// The median of values in any order. Equals `median(x)` in R. NaN without values.
+///
+/// # Example
+/// ```
+/// assert_eq!(hattention_lab::statistics::middle(&[3.0, 1.0, 2.0]), 2.0);
+/// ```
+pub fn middle(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    quantile(&sorted, 0.5)
+}
+
 /// A straight line through points.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {

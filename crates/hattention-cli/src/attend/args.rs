@@ -22,8 +22,9 @@ Penalties. λ on the metrics and τ on α are chosen by 5-fold cross-validation 
 Weights sum to one. They are convex only with --heads 1 --no-linear and α = 1: several heads subtract from each other.
 Files. The model keeps metrics and coefficients, a few kilobytes, but no rows: they may be secret, or large. Predictions are
 sums of training targets, so `hat attend predict` wants them back by --train; --store-training puts them into the file.
---json: formula, target, n, dropped_rows, inputs, means, scales, score, mask, precision, penalty, mixing, cross_validation{rows, error,
-error_mean, tried[]}, intercept, linear{share, slopes}, heads[{coefficient, share, metric, collapsed}], r_squared_loo, r_squared_folds, r_squared_loo_least_squares,
+--json: formula, target, n, dropped_rows, inputs, means, scales, score, mask, precision, penalty, mixing,
+cross_validation{rows, error, error_mean, tried[]}, intercept, linear{share, slopes}, heads[{coefficient, share, metric,
+collapsed}], r_squared_loo, r_squared_folds, r_squared_loo_least_squares,
 rmse_loo, loss, steps, evaluations, converged, isolated_rows, sample, seed.";
 
 /// `hat attend`.

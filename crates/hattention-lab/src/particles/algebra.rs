@@ -3,18 +3,18 @@
 use hattention::matrix::Matrix;
 
 /// `a + s b`.
-pub(super) fn plus(a: &Matrix, s: f64, b: &Matrix) -> Matrix {
+pub(crate) fn plus(a: &Matrix, s: f64, b: &Matrix) -> Matrix {
     let data = a.data.iter().zip(&b.data).map(|(a, b)| a + s * b).collect();
     Matrix { rows: a.rows, columns: a.columns, data }
 }
 
 /// `s a`.
-pub(super) fn scaled(a: &Matrix, s: f64) -> Matrix {
+pub(crate) fn scaled(a: &Matrix, s: f64) -> Matrix {
     Matrix { rows: a.rows, columns: a.columns, data: a.data.iter().map(|a| s * a).collect() }
 }
 
 /// `a b`, for shapes that fit.
-pub(super) fn product(a: &Matrix, b: &Matrix) -> Matrix {
+pub(crate) fn product(a: &Matrix, b: &Matrix) -> Matrix {
     let mut product = Matrix::zeros(a.rows, b.columns);
     for i in 0..a.rows {
         let target = product.row_mut(i);
@@ -26,7 +26,7 @@ pub(super) fn product(a: &Matrix, b: &Matrix) -> Matrix {
 }
 
 /// `aᵀ b`.
-pub(super) fn across(a: &Matrix, b: &Matrix) -> Matrix {
+pub(crate) fn across(a: &Matrix, b: &Matrix) -> Matrix {
     let mut product = Matrix::zeros(a.columns, b.columns);
     for i in 0..a.rows {
         for (k, factor) in a.row(i).iter().enumerate() {
@@ -36,6 +36,6 @@ pub(super) fn across(a: &Matrix, b: &Matrix) -> Matrix {
     product
 }
 
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -25,7 +25,7 @@
 //! equations and the factor of the force of softmax are derived here.
 
 mod accurate;
-mod algebra;
+pub(crate) mod algebra;
 mod damping;
 mod linear;
 pub mod moments;

@@ -106,12 +106,16 @@ impl<M: Borrow<AttentionRegression> + Sync> Intervals<M> {
         Ok(Self { model, errors, without })
     }
 
-    /// Blocks under [`Mask::Blocks`], otherwise the rows whose errors they are of: what has to be more than `1/α − 1` for ends.
-    pub fn units(&self) -> usize {
-        match &self.model.borrow().options.mask {
-            Mask::Blocks(blocks) => blocks.iter().collect::<std::collections::BTreeSet<_>>().len(),
-            _ => self.errors.len(),
-        }
+    /// Whether rows are too few for ends at a level: they are infinite.
+    pub fn endless(&self, level: f64) -> bool {
+        beyond(level, self.errors.len()) == 0
+    }
+
+    /// Blocks under [`Mask::Blocks`], if they are too few for a level, as rows are for [`Intervals::endless`]: nothing is promised then.
+    pub fn few_blocks(&self, level: f64) -> Option<usize> {
+        let Mask::Blocks(blocks) = &self.model.borrow().options.mask else { return None };
+        let count = blocks.iter().collect::<std::collections::BTreeSet<_>>().len();
+        (beyond(level, count) == 0).then_some(count)
     }
 
     /// Rows whose errors they are of.
@@ -465,7 +469,8 @@ mod tests {
         let model = AttentionRegression::fit_sample(&inputs, &y[..1200], options, 240).unwrap();
         assert!(model.report.sampled.unwrap().error < 5.0, "{:?}", model.report);
         let intervals = Intervals::by_folds(&model, 10).unwrap();
-        assert_eq!(intervals.units(), 60);
+        assert_eq!((intervals.few_blocks(0.9), intervals.few_blocks(0.99)), (None, Some(60)));
+        assert!(!intervals.endless(0.99) && intervals.endless(0.9999));
         let share = coverage(&intervals, &new, &y[1200..], 0.9);
         assert!((0.82..0.99).contains(&share), "{share}");
     }

@@ -46,7 +46,7 @@ pub struct Learned {
     pub(crate) partition: Vec<f64>,
 }
 
-/// Hashes that are kept of the rows of a fit: one of twenty rows shared is noticed but once in a thousand.
+/// Hashes that are kept of the rows of a fit: where a twentieth of them is shared that is missed once in seven hundred times.
 const HASHES: usize = 128;
 
 /// Means and deviations of training rows agree that differ by no more than this, in deviations.

@@ -265,9 +265,8 @@ pub(super) fn shared(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// The median.
-pub(super) fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    crate::statistics::quantile(&values, 0.5)
+pub(super) fn middle(values: Vec<f64>) -> f64 {
+    crate::statistics::middle(&values)
 }
 
 #[cfg(test)]

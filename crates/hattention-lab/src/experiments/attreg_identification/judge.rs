@@ -35,10 +35,6 @@ fn median(values: &[f64], name: &str) -> Option<Estimate> {
     bootstrap(values, 1000, &mut generator, |v| middle(v.to_vec())).ok()
 }
 
-fn estimated(claim: Claim, found: Option<Estimate>) -> Claim {
-    claim.measured(found.map(|f| f.value), found.and_then(|f| f.interval))
-}
-
 fn dimensions(results: &Results) -> Vec<Claim> {
     let off = |name: &str, expected: &dyn Fn(usize) -> usize| {
         let here = results.rows().filter(|row| row.is("kind", "embedding"));
@@ -74,7 +70,7 @@ fn dimensions(results: &Results) -> Vec<Claim> {
             Threshold::at_most(1e-12),
         )
         .measured(worst(of(results, "embedding", None, "change of the loss along a free direction")), None),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "other-directions",
                 "Along directions of any kind it does (share of itself, median with one target)",
@@ -125,7 +121,7 @@ fn ends(results: &Results) -> Vec<Claim> {
             limit(),
         )
         .measured(largest(None, "predictions, distance to least squares"), None),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "embeddings-differ",
                 "With one target, ends of random starts as long as S⁻¹ are far from it (distance over its length)",
@@ -135,7 +131,7 @@ fn ends(results: &Results) -> Vec<Claim> {
             ),
             median(&of(results, "embedding", Some(1), "from a start, distance to the inverse"), "embeddings"),
         ),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "other-targets-fail",
                 "An embedding trained with one target is no memory for another (distance to least squares)",
@@ -164,7 +160,7 @@ fn weights(results: &Results) -> Vec<Claim> {
         )
         .measured(values("least correlation of two queries, from zero").into_iter().reduce(f64::min), None)
         .note(format!("it correlates with least squares' own pattern by {} in the median", number(with_inverse))),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "least-squares-has-many",
                 "Under S⁻¹ queries read patterns of their own (median |correlation| of two)",
@@ -174,7 +170,7 @@ fn weights(results: &Results) -> Vec<Claim> {
             ),
             median(&values("correlation of two queries, inverse"), "many"),
         ),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "weights-differ",
                 "The same predictions, other weights: correlation of a query's weights between ends of two starts",
@@ -185,7 +181,7 @@ fn weights(results: &Results) -> Vec<Claim> {
             median(&values("correlation between starts"), "weights"),
         )
         .note(format!("gross leverage differs from that of S⁻¹ by a factor of {} in the median", number(gross))),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "top-rows-differ",
                 "… and share of the top 5 % of rows that both have",
@@ -227,7 +223,7 @@ fn starts(results: &Results, recipe: &str) -> Vec<Claim> {
     let same = sets.iter().filter(|distance| **distance < 1e-3).count();
     let correlation = found("weights, correlation").map_or(f64::NAN, |f| f.value);
     vec![
-        estimated(
+        Claim::estimated(
             claim(
                 "predictions",
                 "predictions do not depend on the start (distance over their spread)",
@@ -237,7 +233,7 @@ fn starts(results: &Results, recipe: &str) -> Vec<Claim> {
             found("predictions, distance"),
         )
         .note(format!("below 0.001 for {same} of {} data sets, which is one minimum", sets.len())),
-        estimated(
+        Claim::estimated(
             claim(
                 "weights",
                 "weights depend on it more than predictions (ratio of distances)",
@@ -247,7 +243,7 @@ fn starts(results: &Results, recipe: &str) -> Vec<Claim> {
             found("weights over predictions"),
         )
         .note(format!("weights of a query correlate by {} in the median", number(correlation))),
-        estimated(
+        Claim::estimated(
             claim(
                 "top-rows",
                 "share of the top 5 % of rows that two starts have in common",

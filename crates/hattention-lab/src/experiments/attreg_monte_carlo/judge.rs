@@ -6,7 +6,6 @@ use super::{plots, published, tables};
 use crate::claim::{Claim, Threshold, number};
 use crate::error::Error;
 use crate::experiment::{Judgement, Plan, Results, Size};
-use crate::statistics::Estimate;
 
 const PAPER: &str = "Goulet Coulombe 2025, Monte Carlo";
 const OURS: &str = "aim of this project";
@@ -36,10 +35,6 @@ pub fn judge(plan: &Plan, results: &Results) -> Result<Judgement, Error> {
 fn with_note(claim: Claim, more: &str) -> Claim {
     let note = claim.qualification().map_or(more.to_owned(), |note| format!("{note}; {more}"));
     claim.note(note)
-}
-
-fn measured(claim: Claim, estimate: Option<Estimate>) -> Claim {
-    claim.measured(estimate.map(|e| e.value), estimate.and_then(|e| e.interval))
 }
 
 /// Second fits of an arm: their share among the fits, and what they changed R² by on average.
@@ -83,7 +78,7 @@ fn published_claims(results: &Results, scores: &Scores, cells: &[Cell]) -> Vec<C
     let effect = effect.map_or(String::new(), |e| format!("; over all cells that is {}", number(e.value)));
     let mut claims =
         vec![
-        measured(
+        Claim::estimated(
             Claim::new(
                 "published-pooled",
                 "As published, pooled over 96 cells",
@@ -94,7 +89,7 @@ fn published_claims(results: &Results, scores: &Scores, cells: &[Cell]) -> Vec<C
             scores.pooled("published", cells),
         )
         .note(format!("chosen by the test rows: {}{effect}", retries("published"))),
-        measured(
+        Claim::estimated(
             Claim::new(
                 "clean-pooled",
                 "… and with second fits decided by rows left out, and kept if these are predicted better: difference",
@@ -115,7 +110,7 @@ fn published_claims(results: &Results, scores: &Scores, cells: &[Cell]) -> Vec<C
         let sentence = format!("The published start, never trained, {columns} columns, pooled over 96 cells");
         let claim =
             Claim::new(id, sentence, "reckoned from the published code", expected, Threshold::within(low, high));
-        claims.push(measured(claim, scores.pooled(arm, cells)));
+        claims.push(Claim::estimated(claim, scores.pooled(arm, cells)));
     }
     claims
 }
@@ -160,14 +155,14 @@ fn our_claims(scores: &Scores, cells: &[Cell]) -> Vec<Claim> {
     let defaults = scores.pooled("defaults", cells).map_or("—".to_owned(), |e| number(e.value));
     let gain = scores.gain("ours", "published", cells).map_or("—".to_owned(), |e| number(e.value));
     vec![
-        measured(
+        Claim::estimated(
             Claim::new("ours-pooled", "Ours, pooled over 96 cells", OURS, "0.53", Threshold::at_least(0.51)),
             pooled,
         )
         .note(format!(
             "knowing the function would have 0.5625; without cross-validation {defaults}; above `published` by {gain}"
         )),
-        measured(
+        Claim::estimated(
             Claim::new(
                 "ours-network",
                 "… which is what a network of three layers has",
@@ -177,7 +172,7 @@ fn our_claims(scores: &Scores, cells: &[Cell]) -> Vec<Claim> {
             ),
             pooled,
         ),
-        measured(
+        Claim::estimated(
             Claim::new("ours-linear", "Ours on the linear design, 16 cells", OURS, "0.55", Threshold::at_least(0.55)),
             scores.pooled("ours", &linear),
         )

@@ -8,7 +8,7 @@ use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::quarters::Quarters;
 use crate::rows::Row;
 use crate::seeds::generator;
-use crate::statistics::{Estimate, block_bootstrap, mean_over_error, quantile, share, worst};
+use crate::statistics::{Estimate, block_bootstrap, mean_over_error, middle, share, worst};
 
 const DERIVED: &str = "derived";
 /// Quarters of a block, resamples, and lags of Newey and West.
@@ -70,10 +70,6 @@ fn r_squared(results: &Results, scheme: &str) -> f64 {
     1.0 - mean(&squares(results, scheme)) / mean(&squares(results, "mean"))
 }
 
-fn estimated(claim: Claim, found: Option<Estimate>) -> Claim {
-    claim.measured(found.map(|f| f.value), found.and_then(|f| f.interval))
-}
-
 /// All schemes with weights.
 pub(super) fn weighing() -> Vec<String> {
     SCHEMES.iter().map(|s| (*s).to_owned()).chain(MASKS.iter().map(|m| attention(m))).collect()
@@ -130,7 +126,7 @@ fn published(results: &Results) -> Result<Vec<Claim>, Error> {
     );
     Ok(vec![
         predicted.measured(worst(quarters(results, &scheme).filter_map(off)), None),
-        estimated(summed, of_means(&sums, &sums, "published sums", |a, _| a)).note(format!(
+        Claim::estimated(summed, of_means(&sums, &sums, "published sums", |a, _| a)).note(format!(
             "the median is {}, the largest {}",
             number(middle(&sums)),
             number(largest)
@@ -156,7 +152,7 @@ fn shapes(results: &Results) -> Vec<Claim> {
         values(results, scheme, "turnover").into_iter().filter(|t| !t.is_nan()).collect()
     };
     vec![
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "not-convex",
                 "Weights of attention regression are not convex: share of quarters with negative ones",
@@ -166,7 +162,7 @@ fn shapes(results: &Results) -> Vec<Claim> {
             ),
             Some(counted("short position")),
         ),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "heads-cancel",
                 "Heads cancel: share, of fits whose heads add anything, with a negative coefficient",
@@ -183,7 +179,7 @@ fn shapes(results: &Results) -> Vec<Claim> {
         )),
         concentrates(results, "attention", "loo"),
         concentrates(results, "heads", "heads"),
-        estimated(
+        Claim::estimated(
             Claim::new(
                 "windows-turn-over",
                 "A window of 40 quarters turns its weights over faster than all of the past (ratio of means)",
@@ -199,7 +195,7 @@ fn shapes(results: &Results) -> Vec<Claim> {
 fn concentrates(results: &Results, id: &str, mask: &str) -> Claim {
     let own = values(results, &attention(mask), "concentration");
     let ratios: Vec<f64> = own.iter().zip(values(results, "expanding", "concentration")).map(|(a, b)| a / b).collect();
-    estimated(
+    Claim::estimated(
         Claim::new(
             format!("{id}-concentrates"),
             format!(
@@ -232,14 +228,14 @@ fn errors(results: &Results) -> Vec<Claim> {
             );
             let own = attention(mask);
             let note = format!("R² {} and {}", number(r_squared(results, &own)), number(r_squared(results, scheme)));
-            estimated(Claim::new(*id, sentence, DERIVED, "at most 1", better()), ratio(results, &own, scheme))
+            Claim::estimated(Claim::new(*id, sentence, DERIVED, "at most 1", better()), ratio(results, &own, scheme))
                 .note(note)
         })
         .collect();
     claims.extend(
         [("attention", "causal"), ("published", "published-causal")].map(|(id, mask)| looking(results, id, mask)),
     );
-    claims.push(estimated(
+    claims.push(Claim::estimated(
         Claim::new(
             "look-ahead-metric",
             "A metric of the whole sample that saw no target hides little: errors of expanding least squares over its",
@@ -257,7 +253,7 @@ fn looking(results: &Results, id: &str, mask: &str) -> Claim {
     let (honest, seeing) = (attention(mask), attention(&format!("{mask}, seeing all")));
     let note =
         format!("R² {} seems to be {}", number(r_squared(results, &honest)), number(r_squared(results, &seeing)));
-    estimated(
+    Claim::estimated(
         Claim::new(
             format!("look-ahead-{id}"),
             format!("A causal mask with all else of the whole sample looks ahead ({mask}): honest errors over its"),
@@ -348,12 +344,6 @@ fn top(results: &Results) -> Table {
 }
 
 /// The median.
-pub(super) fn middle(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    quantile(&sorted, 0.5)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

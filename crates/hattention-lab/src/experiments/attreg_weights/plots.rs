@@ -1,10 +1,11 @@
 //! The plots of the report.
 
 use super::HALF_LIFE;
-use super::judge::{attention, middle, quarters, ratio, values, weighing};
+use super::judge::{attention, quarters, ratio, values, weighing};
 use crate::claim::number;
 use crate::experiment::Results;
 use crate::plot::{Axis, Mark, Plot, Stroke};
+use crate::statistics::middle;
 
 /// Schemes that are shown through time.
 fn shown() -> [String; 5] {

@@ -8,7 +8,7 @@ use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::plot::{Axis, Heat, Mark, Plot, Scale};
 use crate::rows::Row;
 use crate::seeds::generator;
-use crate::statistics::{Estimate, Interval, bootstrap, mean, quantile, worst};
+use crate::statistics::{Estimate, Interval, bootstrap, mean, middle, worst};
 
 const DERIVED: &str = "derived here";
 const TRAINED: &str = "trained";
@@ -54,12 +54,6 @@ const IDENTITIES: [(&str, &str, &str, f64); 11] = [
 
 fn errors<'a>(results: &'a Results, step: &str, world: &str) -> Vec<&'a Row> {
     results.rows().filter(|r| r.is("what", "error") && r.is("step", step) && r.is("world", world)).collect()
-}
-
-fn middle(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    quantile(&sorted, 0.5)
 }
 
 fn median(values: &[f64], name: &str) -> Option<Estimate> {

@@ -8,7 +8,7 @@ use crate::particles::Scheme;
 use crate::plot::{Axis, Mark, Plot, Stroke};
 use crate::rows::Row;
 use crate::seeds::generator;
-use crate::statistics::{Estimate, bootstrap, line, quantile, worst};
+use crate::statistics::{Estimate, bootstrap, line, middle, worst};
 
 const PAPER: &str = "Stein, Li & Steidl 2026";
 const DERIVED: &str = "derived";
@@ -27,18 +27,8 @@ fn here<'a>(results: &'a Results, labels: &'a [(&'a str, &'a str)]) -> impl Iter
     results.rows().filter(|row| labels.iter().all(|(label, word)| row.is(label, *word)))
 }
 
-fn middle(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    quantile(&sorted, 0.5)
-}
-
 fn median(values: &[f64], name: &str) -> Option<Estimate> {
     bootstrap(values, 1000, &mut generator("symp-theory", "judge", name, 0), middle).ok()
-}
-
-fn estimated(claim: Claim, found: Option<Estimate>) -> Claim {
-    claim.measured(found.map(|f| f.value), found.and_then(|f| f.interval))
 }
 
 /// A name as part of a claim's.
@@ -146,7 +136,7 @@ fn orders(plan: &Plan, results: &Results) -> Vec<Claim> {
     for flow in FREE {
         for (scheme, order) in ORDERS {
             let found = |name: &str| median(&slopes_of(plan, results, flow, scheme, name), &format!("{flow} {name}"));
-            claims.push(estimated(
+            claims.push(Claim::estimated(
                 Claim::new(
                     format!("order-{flow}-{}", short(scheme)),
                     format!("{flow}, {}: order (slope of the error against the step)", scheme.word()),
@@ -156,7 +146,7 @@ fn orders(plan: &Plan, results: &Results) -> Vec<Claim> {
                 ),
                 found("error"),
             ));
-            claims.push(estimated(
+            claims.push(Claim::estimated(
                 Claim::new(
                     format!("energy-order-{flow}-{}", short(scheme)),
                     format!("{flow}, {}: order to which H is kept without damping", scheme.word()),
@@ -187,7 +177,7 @@ fn steps(plan: &Plan, results: &Results) -> Vec<Claim> {
         .map(|scheme| {
             let of = |scheme: Scheme| largest_of(plan, results, 100.0, "1", scheme);
             let ratios: Vec<f64> = of(scheme).iter().zip(of(Scheme::Euler)).map(|(a, b)| a / b).collect();
-            estimated(
+            Claim::estimated(
                 Claim::new(
                     format!("steps-{}", short(scheme)),
                     format!("{}: its largest step over that of Euler, κ = 100, damping 1", scheme.word()),

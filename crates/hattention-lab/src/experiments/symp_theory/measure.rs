@@ -6,6 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::{CONDITIONS, FREE, ORDERS};
 use crate::error::Error;
 use crate::experiment::{Context, Unit};
+use crate::particles::algebra::plus;
 use crate::particles::moments::Moments;
 use crate::particles::{Damping, Domain, Flow, Integrator, Linear, Scheme, Softmax, accurate};
 use crate::rows::Row;
@@ -20,10 +21,6 @@ const PARTICLES: usize = 12;
 
 fn normal(rows: usize, columns: usize, generator: &mut Generator) -> Matrix {
     Matrix::from_fn(rows, columns, |_, _| StandardNormal.sample(generator))
-}
-
-fn sum(a: &Matrix, s: f64, b: &Matrix) -> Matrix {
-    Matrix::from_fn(a.rows, a.columns, |i, j| a.at(i, j) + s * b.at(i, j))
 }
 
 /// `(1/d) R Rᵀ + 0.2 I`.
@@ -86,7 +83,7 @@ fn largest(matrix: &Matrix) -> f64 {
 
 /// The largest difference over the largest entry of the second.
 fn off(a: &Matrix, b: &Matrix) -> f64 {
-    largest(&sum(a, -1.0, b)) / largest(b)
+    largest(&plus(a, -1.0, b)) / largest(b)
 }
 
 /// Slopes of particles and momenta, one after the other.
@@ -97,7 +94,7 @@ fn both<F: Flow>(flow: &F, damping: Damping, like: &Matrix) -> impl Fn(f64, &[f6
         let (x, y) = (part(&u[..rows * columns]), part(&u[rows * columns..]));
         let seen = flow.see(&x);
         let alpha = damping.at(t);
-        let force = sum(&flow.force(&seen, &y), if alpha == 0.0 { 0.0 } else { -alpha }, &y);
+        let force = plus(&flow.force(&seen, &y), if alpha == 0.0 { 0.0 } else { -alpha }, &y);
         flow.drift(&seen, &y).data.into_iter().chain(force.data).collect()
     }
 }
@@ -135,7 +132,7 @@ pub(super) fn moments(unit: &Unit, context: &Context<'_>, seed: usize) -> Result
                     .label("kind", "moments")
                     .label("order", order)
                     .label("N", particles)
-                    .value("mean, off", largest(&sum(&found.mean, -1.0, &expected.mean)) / scale.sqrt())
+                    .value("mean, off", largest(&plus(&found.mean, -1.0, &expected.mean)) / scale.sqrt())
                     .value("covariance, off", off(&found.covariance, &expected.covariance)),
             );
         }

@@ -9,7 +9,7 @@ use crate::experiment::{Judgement, Plan, Results, Table};
 use crate::plot::{Axis, Mark, Plot, Stroke};
 use crate::rows::Row;
 use crate::seeds::generator;
-use crate::statistics::{Estimate, bootstrap, mean, quantile, worst};
+use crate::statistics::{Estimate, bootstrap, mean, middle, worst};
 
 const DERIVED: &str = "derived";
 
@@ -32,18 +32,8 @@ fn values(results: &Results, labels: &[(&str, &str)], name: &str) -> Vec<f64> {
     here.filter_map(|row| row.get(name)).collect()
 }
 
-fn middle(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    quantile(&sorted, 0.5)
-}
-
 fn median(values: &[f64], name: &str) -> Option<Estimate> {
     bootstrap(values, 1000, &mut generator("temperature-dial", "judge", name, 0), middle).ok()
-}
-
-fn estimated(claim: Claim, found: Option<Estimate>) -> Claim {
-    claim.measured(found.map(|f| f.value), found.and_then(|f| f.interval))
 }
 
 fn some(values: &[f64]) -> Option<Estimate> {
@@ -58,15 +48,15 @@ fn limits(results: &Results, keys: &str) -> Vec<Claim> {
         Claim::new(format!("{id}-{keys}"), format!("Keys `{keys}`: {sentence}"), DERIVED, expected, threshold)
     };
     let mut claims = vec![
-        estimated(
+        Claim::estimated(
             claim("hot-mean", "ŷ_T goes to the mean as 1/T (slope of logarithms)", "−1", slope()),
             found("dot", "slope to the mean"),
         ),
-        estimated(
+        Claim::estimated(
             claim("first-order-dot", "ȳ + T(ŷ_T − ȳ) goes to least squares as 1/T (slope)", "−1", slope()),
             found("dot", "slope to least squares"),
         ),
-        estimated(
+        Claim::estimated(
             claim(
                 "first-order-distance",
                 "with distances, to least squares and the constant −½ cov(‖k‖², y) (slope)",
@@ -90,7 +80,7 @@ fn limits(results: &Results, keys: &str) -> Vec<Claim> {
             )
             .measured(coldest, None),
         );
-        claims.push(estimated(
+        claims.push(Claim::estimated(
             Claim::new(
                 format!("cold-rate-{score}-{keys}"),
                 format!("Keys `{keys}`, {score}: what is left of other rows falls as exp(−Δ/T)"),
@@ -102,7 +92,7 @@ fn limits(results: &Results, keys: &str) -> Vec<Claim> {
         ));
     }
     let share = of("dot", "share of queries whose top row is the nearest");
-    claims.push(estimated(
+    claims.push(Claim::estimated(
         claim(
             "nearest-dot",
             "the largest product is not the nearest row (share of queries for which it is)",
@@ -115,7 +105,7 @@ fn limits(results: &Results, keys: &str) -> Vec<Claim> {
 }
 
 fn raw(results: &Results) -> Claim {
-    estimated(
+    Claim::estimated(
         Claim::new(
             "raw-keys-normal",
             "Without whitening the first order is not least squares, even up to a factor",
@@ -151,7 +141,9 @@ fn picked(results: &Results) -> Vec<Claim> {
                     Threshold::at_most(1.02).partly_at_most(1.05),
                 );
                 let note = format!("within two standard errors of the best in {within} of {} replicates", noise.len());
-                claims.push(estimated(claim, median(&ratios, &format!("{design} {score} {estimator}"))).note(note));
+                claims.push(
+                    Claim::estimated(claim, median(&ratios, &format!("{design} {score} {estimator}"))).note(note),
+                );
             }
         }
     }
@@ -165,7 +157,7 @@ fn gains(results: &Results) -> Vec<Claim> {
         let ols = picks(results, design, score, "amplified", "test, least squares");
         own.iter().zip(&ols).map(|(a, b)| a - b).collect::<Vec<_>>()
     };
-    let mut claims = vec![estimated(
+    let mut claims = vec![Claim::estimated(
         Claim::new(
             "linear-wants-least-squares",
             "On the linear design the amplified dial turns to least squares (difference of test R²)",
@@ -176,7 +168,7 @@ fn gains(results: &Results) -> Vec<Claim> {
         some(&over_ols("linear", "dot")),
     )];
     for (_, score) in SCORES {
-        claims.push(estimated(
+        claims.push(Claim::estimated(
             Claim::new(
                 format!("sine-gains-{score}"),
                 format!("On the rotated sine it gains over least squares ({score}; difference of test R²)"),
@@ -190,7 +182,7 @@ fn gains(results: &Results) -> Vec<Claim> {
     for (id, estimator) in [("filip-wants-distance", "amplified"), ("filip-wants-distance-solved", "solved")] {
         let of = |score: &str| picks(results, "filip", score, estimator, "test, at the picked T");
         let differences: Vec<f64> = of("distance").iter().zip(of("dot")).map(|(a, b)| a - b).collect();
-        claims.push(estimated(
+        claims.push(Claim::estimated(
             Claim::new(
                 id,
                 format!("Along one column products see its ends only: distances gain on Filip's curve ({estimator}; test R²)"),

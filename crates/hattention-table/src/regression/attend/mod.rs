@@ -70,27 +70,32 @@ impl AttendModel {
             return Err(Failure::usage("--train has no usable rows", "name the rows that the model was fitted on"));
         }
         let read = self.reading(&rows)?;
-        let (then, now) = (self.learned.rows, rows.target.len());
-        let same = self.learned.trained_on(&rows.columns(), &rows.target);
-        if read.reads_the_fit() {
-        } else if same && self.learned.ordered() && !self.learned.in_order(&rows.columns(), &rows.target) {
-            watch.note(
-                "--train has the rows of the fit in another order: they are read in this one, as other rows would be; give them in the \
-                 order of the fit for its own predictions",
-            );
-        } else if same {
-            watch.note("--train has the rows of the fit in other blocks: they are read as other rows would be");
-        } else if read.shared() > 0.0 {
-            watch.note(&format!(
-                "--train has rows of the fit and others ({then} then, {now} now): predictions read them by the metrics of the fit; to learn \
-                 from all of them, fit anew"
-            ));
-        } else {
-            watch.note(&format!(
-                "--train has other rows than the fit ({then} then, {now} now): predictions read them by the metrics of the fit"
-            ));
+        if !read.reads_the_fit() {
+            watch.note(&self.told_of_others(&rows, read.shared()));
         }
         Ok(rows)
+    }
+
+    /// What a user should know of rows that are not just those of the fit.
+    fn told_of_others(&self, rows: &Rows, shared: f64) -> String {
+        let (then, now) = (self.learned.rows, rows.target.len());
+        let same = self.learned.trained_on(&rows.columns(), &rows.target);
+        if same && self.learned.ordered() && !self.learned.in_order(&rows.columns(), &rows.target) {
+            "--train has the rows of the fit in another order: they are read in this one, as other rows would be; give them in the order of \
+             the fit for its own predictions"
+                .to_owned()
+        } else if same {
+            "--train has the rows of the fit in other blocks: they are read as other rows would be".to_owned()
+        } else if shared > 0.0 {
+            format!(
+                "--train has rows of the fit and others ({then} then, {now} now): predictions read them by the metrics of the fit; to \
+                 learn from all of them, fit anew"
+            )
+        } else {
+            format!(
+                "--train has other rows than the fit ({then} then, {now} now): predictions read them by the metrics of the fit"
+            )
+        }
     }
 
     /// The rows that predictions read: those of `train`, or else those that are kept.

@@ -57,17 +57,15 @@ impl<'a> Predictor<'a> {
             }
         };
         if let Some((intervals, level)) = &intervals {
-            let few = |count: usize| (1.0 - level) * (count + 1) as f64 + 1e-9 < 1.0;
             let count = intervals.rows();
-            if few(count) {
+            if intervals.endless(*level) {
                 watch.note(&format!(
                     "{} too few for intervals of level {level}: their ends are -inf and inf",
                     if count == 1 { "1 error is".to_owned() } else { format!("{count} errors are") }
                 ));
-            } else if few(intervals.units()) {
+            } else if let Some(blocks) = intervals.few_blocks(*level) {
                 watch.note(&format!(
-                    "{} blocks are too few for intervals of level {level}: they may be too short for rows of new blocks",
-                    intervals.units()
+                    "{blocks} blocks are too few for intervals of level {level}: they may be too short for rows of new blocks"
                 ));
             }
         }
