@@ -75,6 +75,20 @@ pub enum Error {
     /// A tensor that cannot be read back.
     #[error("tensor: {0}")]
     Tensor(String),
+    /// A training whose loss or gradient is no number any more.
+    #[error("the training diverged at step {step}: its loss is {loss}, or its gradient is not finite")]
+    Diverged {
+        /// Steps taken before.
+        step: usize,
+        /// The loss there.
+        loss: f64,
+    },
+    /// A checkpoint from which a training cannot go on.
+    #[error("the checkpoint cannot be used: {why}")]
+    Checkpoint {
+        /// What is wrong.
+        why: String,
+    },
     /// A plot that cannot be drawn.
     #[error("plot `{title}`: {why}")]
     Plot {
@@ -106,6 +120,8 @@ impl Error {
             Self::UnusedDevice { .. } => {
                 Some("leave `--device` out; these numbers are made on the processor".to_owned())
             }
+            Self::Diverged { .. } => Some("lower the rate, or warm up for longer".to_owned()),
+            Self::Checkpoint { .. } => Some("remove it: the training then begins anew".to_owned()),
             Self::Regression(error) => error.hint().map(str::to_owned),
             _ => None,
         }

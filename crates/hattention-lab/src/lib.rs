@@ -29,7 +29,10 @@ pub mod run;
 pub mod scored;
 pub mod seeds;
 pub mod statistics;
+pub mod text;
 pub mod train;
+pub mod trainer;
+pub mod transformer;
 
 pub use error::Error;
 pub use experiment::Experiment;

@@ -11,6 +11,7 @@ pub mod ols_depth;
 pub mod ols_evolution;
 pub mod ols_shift;
 pub mod ols_training;
+pub mod symp_convergence;
 pub mod symp_theory;
 pub mod temperature_dial;
 
@@ -18,7 +19,7 @@ use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 13] = [
+pub const ALL: [Experiment; 14] = [
     ols_construction::EXPERIMENT,
     ols_training::EXPERIMENT,
     ols_shift::EXPERIMENT,
@@ -32,6 +33,7 @@ pub const ALL: [Experiment; 13] = [
     attreg_weights::EXPERIMENT,
     temperature_dial::EXPERIMENT,
     symp_theory::EXPERIMENT,
+    symp_convergence::EXPERIMENT,
 ];
 
 /// The experiment of that name.

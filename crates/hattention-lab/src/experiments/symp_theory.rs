@@ -38,6 +38,7 @@
 mod judge;
 mod measure;
 
+pub(super) use measure::bowl;
 use rayon::prelude::*;
 use serde_json::json;
 

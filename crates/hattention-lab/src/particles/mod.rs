@@ -43,7 +43,7 @@ use hattention::matrix::Matrix;
 /// A flow of particles. All matrices have the shape `[N, d]` of the particles.
 pub trait Flow: Sync {
     /// What is known of particles once attention has looked at them.
-    type Seen: Send + Sync;
+    type Seen: Clone + std::fmt::Debug + Send + Sync;
 
     /// Coordinates d of a particle.
     fn width(&self) -> usize;

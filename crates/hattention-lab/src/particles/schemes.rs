@@ -55,17 +55,16 @@ impl Scheme {
 /// # Example
 /// ```
 /// use hattention::matrix::Matrix;
-/// use hattention_lab::particles::{Damping, Flow, Integrator, Linear, Scheme};
+/// use hattention_lab::particles::{Damping, Integrator, Linear, Scheme};
 /// let curvature = Matrix::from_fn(2, 2, |i, j| if i == j { -1.0 } else { 0.0 });
 /// let flow = Linear::new(Matrix::identity(2), curvature).unwrap();
 /// let x = Matrix::from_fn(10, 2, |i, j| ((i * (j + 2)) as f64).sin());
 /// let mut way = Integrator::new(&flow, Scheme::KickDrift, Damping::inverse(3.0), x, 0.1);
-/// let before = flow.energy(&flow.see(way.x()));
+/// let before = way.energy();
 /// (0..100).for_each(|_| way.step(0.1));
-/// assert!(flow.energy(&flow.see(way.x())) < 0.1 * before);
+/// assert!(way.energy() < 0.1 * before);
 /// assert_eq!(way.calls(), 100);
 /// ```
-#[derive(Clone, Debug)]
 pub struct Integrator<'a, F: Flow> {
     flow: &'a F,
     scheme: Scheme,
@@ -73,6 +72,8 @@ pub struct Integrator<'a, F: Flow> {
     time: f64,
     x: Matrix,
     y: Matrix,
+    /// What attention sees of the particles here.
+    seen: F::Seen,
     calls: usize,
     /// Drift and force of the step before.
     before: Option<(Matrix, Matrix)>,
@@ -82,7 +83,8 @@ impl<'a, F: Flow> Integrator<'a, F> {
     /// Particles at rest, at a time that is above zero where damping has a part of `1/t`.
     pub fn new(flow: &'a F, scheme: Scheme, damping: Damping, x: Matrix, time: f64) -> Self {
         let y = Matrix::zeros(x.rows, x.columns);
-        Self { flow, scheme, damping, time, x, y, calls: 0, before: None }
+        let seen = flow.see(&x);
+        Self { flow, scheme, damping, time, x, y, seen, calls: 0, before: None }
     }
 
     /// The particles.
@@ -100,7 +102,22 @@ impl<'a, F: Flow> Integrator<'a, F> {
         self.time
     }
 
-    /// Oracle calls so far: how often attention looked at the particles.
+    /// The energy E of the particles.
+    pub fn energy(&self) -> f64 {
+        self.flow.energy(&self.seen)
+    }
+
+    /// The Hamiltonian `K + E`.
+    pub fn hamiltonian(&self) -> f64 {
+        self.flow.hamiltonian(&self.seen, &self.y)
+    }
+
+    /// Damping from here on, where it does not depend on the time alone.
+    pub fn damp(&mut self, damping: Damping) {
+        self.damping = damping;
+    }
+
+    /// Oracle calls so far: how often attention looked at the particles to move them.
     pub fn calls(&self) -> usize {
         self.calls
     }
@@ -113,40 +130,40 @@ impl<'a, F: Flow> Integrator<'a, F> {
 
     /// Takes a step of some width.
     pub fn step(&mut self, h: f64) {
-        let (flow, x, y) = (self.flow, &self.x, &self.y);
-        let seen = flow.see(x);
+        let (flow, x, y, seen) = (self.flow, &self.x, &self.y, &self.seen);
         self.calls += 1;
         let eta = self.damping.between(self.time, self.time + h);
         let sigma = (-eta).exp();
         let (x, y) = match self.scheme {
-            Scheme::Plain => (plus(x, h, &flow.velocity(&seen)), y.clone()),
+            Scheme::Plain => (plus(x, h, &flow.velocity(seen)), y.clone()),
             Scheme::Euler => {
-                let slope = plus(&flow.force(&seen, y), -self.damping.at(self.time), y);
-                (plus(x, h, &flow.drift(&seen, y)), plus(y, h, &slope))
+                let slope = plus(&flow.force(seen, y), -self.damping.at(self.time), y);
+                (plus(x, h, &flow.drift(seen, y)), plus(y, h, &slope))
             }
             Scheme::KickDrift => {
-                let kicked = scaled(&plus(y, h, &flow.force(&seen, y)), sigma);
-                (plus(x, h, &flow.drift(&seen, &kicked)), kicked)
+                let kicked = scaled(&plus(y, h, &flow.force(seen, y)), sigma);
+                (plus(x, h, &flow.drift(seen, &kicked)), kicked)
             }
             Scheme::ExponentialEuler => {
-                let force = scaled(&flow.force(&seen, y), h * first(eta));
-                (plus(x, h, &flow.drift(&seen, y)), plus(&force, sigma, y))
+                let force = scaled(&flow.force(seen, y), h * first(eta));
+                (plus(x, h, &flow.drift(seen, y)), plus(&force, sigma, y))
             }
-            Scheme::AdamsBashforth | Scheme::ExponentialAdamsBashforth => self.two_steps(&seen, h, eta),
+            Scheme::AdamsBashforth | Scheme::ExponentialAdamsBashforth => self.two_steps(h, eta),
             Scheme::Strang => {
                 let half = self.damping.between(self.time, self.time + 0.5 * h);
                 let damped = scaled(y, (-half).exp());
-                let kicked = plus(&damped, h, &flow.force(&seen, &damped));
-                (plus(x, h, &flow.drift(&seen, &kicked)), scaled(&kicked, (half - eta).exp()))
+                let kicked = plus(&damped, h, &flow.force(seen, &damped));
+                (plus(x, h, &flow.drift(seen, &kicked)), scaled(&kicked, (half - eta).exp()))
             }
         };
         (self.x, self.y, self.time) = (x, y, self.time + h);
         flow.constrain(&mut self.x, &mut self.y);
+        self.seen = flow.see(&self.x);
     }
 
     /// By the slopes of this step and the one before.
-    fn two_steps(&mut self, seen: &F::Seen, h: f64, eta: f64) -> (Matrix, Matrix) {
-        let (flow, x, y) = (self.flow, &self.x, &self.y);
+    fn two_steps(&mut self, h: f64, eta: f64) -> (Matrix, Matrix) {
+        let (flow, x, y, seen) = (self.flow, &self.x, &self.y, &self.seen);
         let exponential = self.scheme == Scheme::ExponentialAdamsBashforth;
         let (drift, mut force) = (flow.drift(seen, y), flow.force(seen, y));
         if !exponential {

@@ -8,6 +8,9 @@ use super::algebra::{dot, product, scaled};
 use super::linear::check;
 use crate::error::Error;
 
+/// Rows of a kernel that are not worth a thread of their own.
+const ALONE: usize = 64;
+
 /// Where particles live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {
@@ -111,7 +114,7 @@ impl Flow for Softmax {
         let keys = product(x, &self.a);
         let n = x.rows;
         let row = |i: usize| (0..n).map(|j| dot(keys.row(i), x.row(j)).exp()).collect::<Vec<f64>>();
-        let rows: Vec<Vec<f64>> = (0..n).into_par_iter().map(row).collect();
+        let rows: Vec<Vec<f64>> = (0..n).into_par_iter().with_min_len(ALONE).map(row).collect();
         let means = rows.iter().map(|row| row.iter().sum::<f64>() / n as f64).collect();
         Kernel { x: x.clone(), kernel: Matrix { rows: n, columns: n, data: rows.concat() }, means }
     }
@@ -138,7 +141,7 @@ impl Flow for Softmax {
             }
             sum
         };
-        let rows: Vec<Vec<f64>> = (0..n).into_par_iter().map(of_row).collect();
+        let rows: Vec<Vec<f64>> = (0..n).into_par_iter().with_min_len(ALONE).map(of_row).collect();
         let pulled = Matrix { rows: n, columns: self.width(), data: rows.concat() };
         self.tangent(&seen.x, scaled(&product(&pulled, &self.a), 0.5 / n as f64))
     }
