@@ -1,8 +1,11 @@
 """Steps of training of a plain softmax transformer in PyTorch, single precision, on the CPU.
 
+    cargo build --release --example training_speed
     python bench/transformers.py --threads 2 --batch 16 --context 64 --width 64 --heads 4 --layers 4 --vocabulary 65 [--explicit]
+        [--beside target/release/examples/training_speed]
 
-Needs torch. Prints JSON: steps and tokens a second, by the median time of the steps after five. The model is that of the lab's
+Needs torch. Prints JSON: steps and tokens a second, by the median time of the steps after five; with --beside those of the lab's program
+too, in three turns, and the ratio of the lab's rate to PyTorch's in each. The model is that of the lab's
 `transformer` module: norms before each half, no biases, exact GELU, the output tied to the embedding; AdamW with decay of matrices
 only, gradients clipped to norm 1. Attention is PyTorch's fused one, or with --explicit a softmax of all scores. Texts are drawn
 at random from 100,000 tokens, within the step.
@@ -10,8 +13,10 @@ at random from 100,000 tokens, within the step.
 
 import argparse
 import json
+import os
 import platform
 import statistics
+import subprocess
 import time
 
 import torch
@@ -78,11 +83,29 @@ def arguments():
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--explicit", action="store_true", help="a softmax of all scores in place of fused attention")
+    parser.add_argument("--beside", help="the lab's program, to run in turns")
     return parser.parse_args()
+
+
+def lab(shape):
+    """Steps a second of the lab's program."""
+    sizes = [shape.steps, shape.batch, shape.context, shape.width, shape.heads, shape.layers, shape.vocabulary]
+    command = [shape.beside, "plain", "softmax", *map(str, sizes)]
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(shape.threads)}
+    return json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)["steps_per_second"]
 
 
 def main():
     shape = arguments()
+    result = trained(shape)
+    if shape.beside:
+        turns = [(lab(shape), trained(shape)["steps_per_second"]) for _ in range(3)]
+        result["lab_steps_per_second"] = statistics.median(ours for ours, _ in turns)
+        result["ratios"] = [ours / theirs for ours, theirs in turns]
+    print(json.dumps(result, indent=1))
+
+
+def trained(shape):
     torch.set_num_threads(shape.threads)
     torch.manual_seed(1)
     model = Transformer(shape)
@@ -107,9 +130,9 @@ def main():
         seconds.append(time.perf_counter() - start)
 
     step = statistics.median(seconds[WARM:])
-    result = {
+    return {
         "attention": "explicit" if shape.explicit else "fused",
-        **{name: value for name, value in vars(shape).items() if name != "explicit"},
+        **{name: value for name, value in vars(shape).items() if name not in ("explicit", "beside")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps_per_second": 1 / step,
         "tokens_per_second": shape.batch * shape.context / step,
@@ -117,7 +140,6 @@ def main():
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ use clap::Parser;
 use args::{Cli, Command};
 use failure::{DRIFT, Failure, exit_code};
 
+/// Tensors of a training are made and dropped by the megabyte: the system's allocator gives their pages back, and takes them anew, every time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Threads that can be asked for: starting more takes longer than they could save.
 const MOST_THREADS: usize = 1024;
 

@@ -16,6 +16,7 @@ use crate::claim::Claim;
 use crate::error::Error;
 use crate::plot::Plot;
 use crate::rows::Row;
+use crate::run::Host;
 use crate::seeds::{self, Generator};
 use crate::train::Device;
 
@@ -50,8 +51,10 @@ pub struct Plan {
     pub size: Size,
     /// Replicates of every random setting.
     pub seeds: usize,
-    /// The folder of files that some experiments read.
+    /// The folder of files that some experiments read, or the file that others do.
     pub data: Option<PathBuf>,
+    /// What the bytes of that file are told by, if it is one; the engine fills it in.
+    pub digest: Option<String>,
     /// Where tensors live.
     pub device: Device,
 }
@@ -106,13 +109,20 @@ pub struct Context<'a> {
     pub plan: &'a Plan,
     pub(crate) experiment: &'static str,
     pub(crate) unit: &'a str,
-    pub(crate) progress: &'a (dyn Fn(f64) + Sync),
+    pub(crate) progress: &'a (dyn Fn(f64, &str) + Sync),
+    pub(crate) store: Option<Store<'a>>,
+}
+
+/// Where a unit keeps what it needs to go on after a break.
+pub(crate) struct Store<'a> {
+    pub(crate) path: PathBuf,
+    pub(crate) host: &'a dyn Host,
 }
 
 impl<'a> Context<'a> {
     /// A context outside the engine, for tests of single units.
     pub fn new(plan: &'a Plan, experiment: &'static str, unit: &'a str) -> Self {
-        Self { plan, experiment, unit, progress: &|_| () }
+        Self { plan, experiment, unit, progress: &|_, _| (), store: None }
     }
 
     /// The generator of a replicate: it depends on the names of experiment and unit, the purpose and the replicate only.
@@ -122,7 +132,37 @@ impl<'a> Context<'a> {
 
     /// Says which share of the unit is done.
     pub fn progress(&self, done: f64) {
-        (self.progress)(done.clamp(0.0, 1.0));
+        self.progress_of(done, "");
+    }
+
+    /// Says which share of the unit is done, and how it goes.
+    pub fn progress_of(&self, done: f64, how: &str) {
+        (self.progress)(done.clamp(0.0, 1.0), how);
+    }
+
+    /// What an earlier run of this unit kept before it was broken off.
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        std::fs::read(&self.store.as_ref()?.path).ok()
+    }
+
+    /// Keeps what is needed to go on, until the unit is done.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be written.
+    pub fn keep(&self, bytes: &[u8]) -> Result<(), Error> {
+        let Some(store) = &self.store else { return Ok(()) };
+        if let Some(folder) = store.path.parent() {
+            let why = |e: std::io::Error| Error::File { path: folder.display().to_string(), why: e.to_string() };
+            std::fs::create_dir_all(folder).map_err(why)?;
+        }
+        store.host.write(&store.path, bytes)
+    }
+
+    /// Says something that the user should know.
+    pub fn note(&self, text: &str) {
+        if let Some(store) = &self.store {
+            store.host.note(text);
+        }
     }
 
     /// A file of the data folder.
@@ -250,7 +290,7 @@ impl Experiment {
             Size::Smoke => self.seeds.smoke,
             Size::Full => self.seeds.full,
         };
-        Plan { size, seeds: seeds.unwrap_or(own), data: None, device: Device::Cpu }
+        Plan { size, seeds: seeds.unwrap_or(own), data: None, digest: None, device: Device::Cpu }
     }
 
     /// The module documentation of the experiment's file, as plain text.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::experiment::{Context, Experiment, Judgement, Plan, Results, Size, Unit, UnitResult};
+use crate::experiment::{Context, Experiment, Judgement, Plan, Results, Size, Store, Unit, UnitResult};
 use crate::experiments;
 use crate::report;
 use crate::rows::{self, Row};
@@ -70,6 +70,7 @@ pub fn run(experiment: &Experiment, plan: &Plan, out: &Path, host: &dyn Host) ->
         return Err(Error::UnusedDevice { experiment: experiment.name, device: plan.device.word() });
     }
     plan.device.check()?;
+    let plan = &Plan { digest: digest(plan.data.as_deref())?, ..plan.clone() };
     let folder = out.join(experiment.name);
     check_summary(&folder, plan)?;
     let units = (experiment.units)(plan);
@@ -134,7 +135,8 @@ pub fn report(folder: &Path, host: &dyn Host) -> Result<Outcome, Error> {
         });
     }
     let experiment = experiments::find(&first.experiment)?;
-    let plan = Plan { seeds: first.seeds, device: first.device, ..experiment.plan(first.size, None) };
+    let (seeds, device, digest) = (first.seeds, first.device, first.digest.clone());
+    let plan = Plan { seeds, device, digest, ..experiment.plan(first.size, None) };
     let (mut kept, mut missing) = (Vec::new(), Vec::new());
     for unit in (experiment.units)(&plan) {
         let place = all.iter().position(|(_, kept)| kept.unit == unit.name);
@@ -177,6 +179,19 @@ fn occupied(folder: &Path, holds: String, asked: String) -> Error {
     Error::Occupied { folder: folder.display().to_string(), holds, asked }
 }
 
+fn told(digest: &Option<String>) -> String {
+    digest.as_ref().map_or("no file of data".to_owned(), |digest| format!("data {digest}"))
+}
+
+/// What tells the bytes of a file of data: a hash (FNV-1a) and how many they are. Nothing of a folder.
+fn digest(data: Option<&Path>) -> Result<Option<String>, Error> {
+    let Some(path) = data.filter(|path| !path.is_dir()) else { return Ok(None) };
+    let why = |e: std::io::Error| Error::File { path: path.display().to_string(), why: e.to_string() };
+    let bytes = std::fs::read(path).map_err(why)?;
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+    Ok(Some(format!("{hash:016x} of {} bytes", bytes.len())))
+}
+
 /// A unit's file.
 struct Kept {
     experiment: String,
@@ -184,6 +199,7 @@ struct Kept {
     size: Size,
     seeds: usize,
     device: Device,
+    digest: Option<String>,
     unit: String,
     parameters: Value,
     seconds: f64,
@@ -206,6 +222,7 @@ impl Kept {
                 seeds: value["seeds"].as_u64()? as usize,
                 // Files from before devices were written down were made on the processor.
                 device: value.get("device").map_or(Some(Device::Cpu), |word| Device::of(word.as_str()?))?,
+                digest: word("data"),
                 unit: word("unit")?,
                 parameters: value["parameters"].clone(),
                 seconds: value["seconds"].as_f64()?,
@@ -228,6 +245,7 @@ impl Kept {
                 format!("device {}", self.device.word()),
                 format!("device {}", plan.device.word()),
             ),
+            (self.digest != plan.digest, told(&self.digest), told(&plan.digest)),
             (newer, format!("version {}", self.version), format!("version {}", experiment.version)),
         ];
         match pairs.into_iter().find(|(differs, _, _)| *differs) {
@@ -244,6 +262,7 @@ impl Kept {
             ("size", self.size.word().to_owned(), plan.size.word().to_owned()),
             ("seeds", self.seeds.to_string(), plan.seeds.to_string()),
             ("device", self.device.word().to_owned(), plan.device.word().to_owned()),
+            ("data", told(&self.digest), told(&plan.digest)),
             ("parameters", self.parameters.to_string(), unit.parameters.to_string()),
         ];
         match differs.into_iter().find(|(_, got, expected)| got != expected) {
@@ -257,12 +276,16 @@ impl Kept {
     }
 
     fn to_json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "experiment": self.experiment, "version": self.version, "size": self.size.word(), "seeds": self.seeds,
             "device": self.device.word(), "unit": self.unit, "parameters": self.parameters, "seconds": self.seconds,
             "commit": self.provenance.commit, "machine": self.provenance.machine,
             "rows": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(digest) = &self.digest {
+            value["data"] = digest.as_str().into();
+        }
+        value
     }
 }
 
@@ -275,8 +298,12 @@ fn run_unit(
     host: &dyn Host,
 ) -> Result<Kept, Error> {
     host.progress(done, total, &unit.name, 0.0);
-    let progress = |share: f64| host.progress(done, total, &unit.name, share);
-    let context = Context { plan, experiment: experiment.name, unit: &unit.name, progress: &progress };
+    let progress = |share: f64, how: &str| {
+        let name = if how.is_empty() { unit.name.clone() } else { format!("{}: {how}", unit.name) };
+        host.progress(done, total, &name, share);
+    };
+    let store = Some(Store { path: path.with_extension("checkpoint"), host });
+    let context = Context { plan, experiment: experiment.name, unit: &unit.name, progress: &progress, store };
     let start = Instant::now();
     let rows = (experiment.run)(unit, &context)?;
     let kept = Kept {
@@ -285,6 +312,7 @@ fn run_unit(
         size: plan.size,
         seeds: plan.seeds,
         device: plan.device,
+        digest: plan.digest.clone(),
         unit: unit.name.clone(),
         parameters: unit.parameters.clone(),
         seconds: start.elapsed().as_secs_f64(),
@@ -296,6 +324,8 @@ fn run_unit(
         std::fs::create_dir_all(folder).map_err(why)?;
     }
     host.write(path, lines(&kept.to_json()).as_bytes())?;
+    // (Absent, unless the unit kept something; and done with.)
+    let _ = std::fs::remove_file(path.with_extension("checkpoint"));
     Ok(kept)
 }
 

@@ -214,6 +214,28 @@ impl<'a> Trainer<'a> {
         Ok(sum / count as f64)
     }
 
+    /// At most so many windows for validation, and the tokens that follow. Shapes: `[windows, context]`.
+    pub fn held_out(&self, windows: usize) -> (Tensor<2, Int>, Tensor<2, Int>) {
+        let held = self.corpus.held_out(windows, self.model.shape().context);
+        self.tensors(&held, 0, held.count(self.model.shape().context))
+    }
+
+    /// The loss of [`Self::validate`] where the model sees of every window one prefix after the other and its last prediction counts, as
+    /// when it writes. The two agree for a model that leaves the future out.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device does not give it back.
+    pub fn validate_by_prefixes(&self, windows: usize) -> Result<f64, Error> {
+        let (text, next) = self.held_out(windows);
+        let length = self.model.shape().context;
+        let mut sum = 0.0;
+        for seen in 1..=length {
+            let prefix = text.clone().narrow(1, 0, seen);
+            sum += number(self.model.loss_at(&self.parameters, prefix, next.clone().narrow(1, seen - 1, 1)))?;
+        }
+        Ok(sum / length as f64)
+    }
+
     fn tensors(&self, windows: &Windows, first: usize, count: usize) -> (Tensor<2, Int>, Tensor<2, Int>) {
         let length = self.model.shape().context;
         let of = |tokens: &[i32]| {
@@ -223,11 +245,11 @@ impl<'a> Trainer<'a> {
         (of(&windows.text), of(&windows.next))
     }
 
-    /// All that is needed to go on, as a file of the safetensors format.
+    /// All that is needed to go on, as a file of the safetensors format, with what the caller wants to find again.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the device does not give parameters back.
-    pub fn checkpoint(&self) -> Result<Vec<u8>, Error> {
+    pub fn checkpoint(&self, notes: &Value) -> Result<Vec<u8>, Error> {
         let mut parts = Vec::new();
         for ((parameter, state), name) in self.parameters.iter().zip(&self.states).zip(self.model.names()) {
             parts.push((name.to_owned(), parameter.dims(), bytes(parameter)?));
@@ -242,7 +264,7 @@ impl<'a> Trainer<'a> {
             views.push((name.as_str(), view));
         }
         // (One entry: more would be written in any order.)
-        let told = [(TRAINING.to_owned(), json!({"of": self.told(), "step": self.step}).to_string())];
+        let told = [(TRAINING.to_owned(), json!({"of": self.told(), "step": self.step, "notes": notes}).to_string())];
         safetensors::serialize(views, Some(told.into_iter().collect())).map_err(|e| Error::Tensor(e.to_string()))
     }
 
@@ -255,15 +277,15 @@ impl<'a> Trainer<'a> {
         format!("{block:?} {:?} {:?} seed {} text {hash:016x}", model.shape(), self.options, self.seed)
     }
 
-    /// Goes on from a checkpoint: what follows is what would have followed, bit by bit.
+    /// Goes on from a checkpoint: what follows is what would have followed, bit by bit. Returns the notes it was made with.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for bytes that are not a checkpoint of this training; nothing is changed then.
-    pub fn restore(&mut self, checkpoint: &[u8]) -> Result<(), Error> {
+    pub fn restore(&mut self, checkpoint: &[u8]) -> Result<Value, Error> {
         let broken = |why: String| Error::Checkpoint { why };
         let (_, head) = SafeTensors::read_metadata(checkpoint).map_err(|e| broken(e.to_string()))?;
         let told = head.metadata().as_ref().and_then(|told| told.get(TRAINING));
-        let told: Value = told.and_then(|told| serde_json::from_str(told).ok()).unwrap_or_default();
+        let mut told: Value = told.and_then(|told| serde_json::from_str(told).ok()).unwrap_or_default();
         if told["of"] != self.told() {
             return Err(broken("it is of another training".to_owned()));
         }
@@ -291,7 +313,7 @@ impl<'a> Trainer<'a> {
             });
         }
         (self.parameters, self.states, self.step) = (parameters, states, step);
-        Ok(())
+        Ok(told["notes"].take())
     }
 }
 

@@ -12,9 +12,11 @@ use serde_json::Value;
 /// Experiments all of whose claims stand on the page.
 const WHOLE: [&str; 4] = ["ols-construction", "ols-shift", "ols-training", "ols-depth"];
 /// Experiments that the page is not about.
-const ELSEWHERE: [&str; 3] = ["attreg-monte-carlo", "attreg-real-data", "symp-theory"];
+const ELSEWHERE: [&str; 6] =
+    ["attreg-monte-carlo", "attreg-real-data", "symp-theory", "symp-convergence", "symp-leak", "symp-language-model"];
 /// Experiments whose full run has not come or is not whole; what is must leave this list.
-const AWAITED: [&str; 2] = ["attreg-monte-carlo", "attreg-real-data"];
+const AWAITED: [&str; 5] =
+    ["attreg-monte-carlo", "attreg-real-data", "symp-convergence", "symp-leak", "symp-language-model"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -12,6 +12,8 @@ pub mod ols_evolution;
 pub mod ols_shift;
 pub mod ols_training;
 pub mod symp_convergence;
+pub mod symp_language_model;
+pub mod symp_leak;
 pub mod symp_theory;
 pub mod temperature_dial;
 
@@ -19,7 +21,7 @@ use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 14] = [
+pub const ALL: [Experiment; 16] = [
     ols_construction::EXPERIMENT,
     ols_training::EXPERIMENT,
     ols_shift::EXPERIMENT,
@@ -34,6 +36,8 @@ pub const ALL: [Experiment; 14] = [
     temperature_dial::EXPERIMENT,
     symp_theory::EXPERIMENT,
     symp_convergence::EXPERIMENT,
+    symp_leak::EXPERIMENT,
+    symp_language_model::EXPERIMENT,
 ];
 
 /// The experiment of that name.

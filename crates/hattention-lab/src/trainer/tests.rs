@@ -27,13 +27,15 @@ fn a_training_resumes_bit_by_bit() {
         assert!(whole.is_done() && whole.tokens() == 12 * 4 * 12);
         for cut in [0, 5] {
             let mut first = new();
-            (0..cut).for_each(|_| drop(first.step().unwrap()));
+            for _ in 0..cut {
+                first.step().unwrap();
+            }
             let mut second = new();
-            second.restore(&first.checkpoint().unwrap()).unwrap();
+            assert_eq!(second.restore(&first.checkpoint(&json!({"a": 1})).unwrap()).unwrap()["a"], 1);
             assert_eq!(second.steps(), cut);
             let rest: Vec<f64> = (cut..12).map(|_| second.step().unwrap()).collect();
             assert_eq!(rest, losses[cut..], "{block:?}");
-            assert!(second.checkpoint().unwrap() == whole.checkpoint().unwrap());
+            assert!(second.checkpoint(&Value::Null).unwrap() == whole.checkpoint(&Value::Null).unwrap());
             assert_eq!(second.validate(100).unwrap(), whole.validate(100).unwrap());
         }
     }
@@ -45,14 +47,16 @@ fn other_checkpoints_are_refused() {
     let (plain, other) = (model(&corpus, Block::Plain), model(&corpus, Block::HeavyBall));
     let of = |model| Trainer::new(model, &corpus, OPTIONS, 3, Device::Cpu).unwrap();
     let mut trainer = of(&plain);
-    let before = trainer.checkpoint().unwrap();
+    let before = trainer.checkpoint(&Value::Null).unwrap();
     let mut trained = of(&plain);
     trained.step().unwrap();
-    let after = trained.checkpoint().unwrap();
-    for wrong in [&of(&other).checkpoint().unwrap()[..], &after[..after.len() - 8], &[], b"not a checkpoint at all"] {
+    let after = trained.checkpoint(&Value::Null).unwrap();
+    for wrong in
+        [&of(&other).checkpoint(&Value::Null).unwrap()[..], &after[..after.len() - 8], &[], b"not a checkpoint at all"]
+    {
         let refused = trainer.restore(wrong).unwrap_err();
         assert!(matches!(refused, Error::Checkpoint { .. }) && refused.hint().is_some(), "{refused}");
-        assert!(trainer.checkpoint().unwrap() == before);
+        assert!(trainer.checkpoint(&Value::Null).unwrap() == before);
     }
     let mut seeded = Trainer::new(&plain, &corpus, OPTIONS, 4, Device::Cpu).unwrap();
     assert!(seeded.restore(&after).unwrap_err().to_string().contains("another training"));

@@ -34,6 +34,9 @@ fn squares<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
     (x.clone() * x.clone()).sum_dim(D - 1)
 }
 
+/// What moves tokens, as a function of momenta.
+type Drift = Box<dyn Fn(&Tensor<4>) -> Tensor<4>>;
+
 impl Half<'_> {
     fn look(&self, x: Tensor<3>) -> Looked {
         Looked::at(&normed(x, self.layer.of("norm")), self.layer, self.heads)
@@ -162,7 +165,7 @@ impl Half<'_> {
     }
 
     /// Force at momenta, and drift as a function of them.
-    fn flow(&self, looked: &Looked, y: &Tensor<4>) -> (Tensor<4>, Box<dyn Fn(&Tensor<4>) -> Tensor<4>>) {
+    fn flow(&self, looked: &Looked, y: &Tensor<4>) -> (Tensor<4>, Drift) {
         if self.mask.kernel() == Kernel::Linear {
             let force = looked.values.clone() - turned(y, &looked.keys, self.mask);
             let weights = looked.means(self.mask);

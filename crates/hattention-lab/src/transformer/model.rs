@@ -155,8 +155,17 @@ impl Transformer {
 
     /// The mean negative logarithm of the probability of the next tokens, in nats. Shapes: `[B, T]` both.
     pub fn loss(&self, parameters: &[Tensor<2>], text: Tensor<2, Int>, next: Tensor<2, Int>) -> Tensor<1> {
-        let [b, t] = next.dims();
-        let logits = self.logits(parameters, text).reshape([b * t, self.shape.vocabulary]);
-        -log_softmax(logits, 1).gather(1, next.reshape([b * t, 1])).mean()
+        surprise(self.logits(parameters, text), next)
     }
+
+    /// The same of the last prediction alone. Shapes: `[B, T]` and `[B, 1]`.
+    pub fn loss_at(&self, parameters: &[Tensor<2>], text: Tensor<2, Int>, last: Tensor<2, Int>) -> Tensor<1> {
+        let t = text.dims()[1];
+        surprise(self.logits(parameters, text).narrow(1, t - 1, 1), last)
+    }
+}
+
+fn surprise(logits: Tensor<3>, next: Tensor<2, Int>) -> Tensor<1> {
+    let [b, t, vocabulary] = logits.dims();
+    -log_softmax(logits.reshape([b * t, vocabulary]), 1).gather(1, next.reshape([b * t, 1])).mean()
 }

@@ -1,6 +1,6 @@
 //! From races to claims, tables and plots.
 
-use super::{Arm, CONDITIONS, Family, KERNELS};
+use super::{Arm, CONDITIONS, Family, KERNELS, cost_unit};
 use crate::claim::{Claim, Threshold, number};
 use crate::error::Error;
 use crate::experiment::{Judgement, Plan, Results, Table};
@@ -127,11 +127,12 @@ fn growth(results: &Results, kernel: &str) -> Claim {
     .estimated(if x.len() > 2 { line(&x, &y).ok().map(|line| line.slope) } else { None })
 }
 
-/// What a call costs more than one of plain attention.
+/// What a call costs, over one of plain attention.
 fn price(results: &Results, kernel: &str, scheme: Scheme) -> Option<f64> {
     let of = |scheme: Scheme| {
-        let mut rows = results.rows().filter(|row| row.is("kind", "cost") && row.is("kernel", kernel));
-        rows.find(|row| row.is("scheme", scheme.word()))?.get("seconds a call")
+        let name = cost_unit(kernel, scheme);
+        let unit = results.units.iter().find(|unit| unit.unit.name == name)?;
+        Some(unit.seconds / unit.rows.first()?.get("calls")?)
     };
     Some(of(scheme)? / of(Scheme::Plain)?)
 }

@@ -1,18 +1,15 @@
 //! Races to a gap of energy, and the steps and dampings that are best for each.
 
-use std::time::Instant;
-
 use hattention::matrix::Matrix;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::{Arm, Family, MOVING};
+use super::{Arm, Family};
 use crate::error::Error;
 use crate::experiment::{Context, Unit};
 use crate::experiments::symp_theory::bowl;
 use crate::particles::{Damping, Domain, Flow, Integrator, Scheme, Softmax};
 use crate::rows::Row;
-use crate::statistics::middle;
 
 /// An earlier end that is told too, in gaps at which a race ends.
 const EARLIER: f64 = 10.0;
@@ -227,7 +224,7 @@ pub(super) fn races_on<F: Flow>(flow: &F, course: &Course, context: &Context<'_>
             continue;
         };
         if *arm == Arm::PLAIN {
-            limit = (TIMES * calls) as usize;
+            limit = ((TIMES * calls) as usize).max(FIRST);
         }
         rows.push(tuned.value("step", chosen.step).value("damping constant", chosen.damping));
         let most = (20.0 * calls) as usize;
@@ -265,43 +262,32 @@ fn curve<F: Flow>(flow: &F, course: &Course, arm: Arm, chosen: Chosen, most: usi
     moments.into_iter().map(at).filter(|(_, gap)| gap.is_finite() && *gap > 0.0).collect()
 }
 
-/// What a call costs with more tokens, in seconds.
-pub(super) fn costs(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
-    let (tokens, times, width) = (unit.count("tokens")?, unit.count("times")?, 32);
+/// Calls with more tokens, whose time tells what one costs.
+pub(super) fn calls(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
+    let (tokens, calls, width) = (unit.count("tokens")?, unit.count("calls")?, 32);
     let generator = &mut context.generator("tokens", 0);
-    let x = Matrix::from_fn(tokens, width, |_, _| StandardNormal.sample(generator));
-    let a = Matrix::from_fn(width, width, |i, j| if i == j { 1.0 } else { 0.0 });
-    let softmax = |domain: Domain| Softmax::new(a.clone(), Matrix::identity(width), domain);
-    let mut rows = seconds(&bowl(width, 10.0)?, &x, times, &["linear", "scaled"]);
-    for (domain, kernel) in [(Domain::Sphere, "sphere"), (Domain::Normed, "normed")] {
-        let (flow, mut x) = (softmax(domain)?, x.clone());
-        if domain == Domain::Normed {
-            x.data.iter_mut().for_each(|x| *x *= 0.5);
+    let mut x = Matrix::from_fn(tokens, width, |_, _| StandardNormal.sample(generator));
+    let word = unit.word("scheme")?;
+    let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.word() == word).unwrap_or(Scheme::Plain);
+    let softmax = |domain: Domain| {
+        let a = Matrix::from_fn(width, width, |i, j| if i == j { 0.2 } else { 0.0 });
+        Softmax::new(a, Matrix::identity(width), domain)
+    };
+    let taken = match unit.word("kernel")? {
+        "linear" => walk(&bowl(width, 10.0)?, scheme, x, calls),
+        kernel => {
+            let flow = softmax(if kernel == "sphere" { Domain::Sphere } else { Domain::Normed })?;
+            flow.constrain(&mut x, &mut Matrix::zeros(tokens, width));
+            walk(&flow, scheme, x, calls)
         }
-        flow.constrain(&mut x, &mut Matrix::zeros(tokens, width));
-        rows.extend(seconds(&flow, &x, times, &[kernel]));
-    }
-    Ok(rows)
+    };
+    Ok(vec![Row::new().label("kind", "cost").label("scheme", word).value("calls", taken as f64)])
 }
 
-fn seconds<F: Flow>(flow: &F, x: &Matrix, times: usize, kernels: &[&str]) -> Vec<Row> {
-    let schemes: Vec<Scheme> = [Scheme::Plain].into_iter().chain(MOVING).collect();
-    let mut found = vec![Vec::new(); schemes.len()];
-    for _ in 0..times {
-        for (place, scheme) in schemes.iter().enumerate() {
-            let mut way = Integrator::new(flow, *scheme, Damping::constant(1.0), x.clone(), 1e-4);
-            way.step(1e-4);
-            let (calls, start) = (way.calls(), Instant::now());
-            (0..5).for_each(|_| way.step(1e-4));
-            found[place].push(start.elapsed().as_secs_f64() / (way.calls() - calls) as f64);
-        }
+fn walk<F: Flow>(flow: &F, scheme: Scheme, x: Matrix, calls: usize) -> usize {
+    let mut way = Integrator::new(flow, scheme, Damping::constant(1.0), x, 1e-4);
+    while way.calls() < calls {
+        way.step(1e-4);
     }
-    let mut rows = Vec::new();
-    for kernel in kernels {
-        for (scheme, found) in schemes.iter().zip(&found) {
-            let row = Row::new().label("kind", "cost").label("kernel", *kernel).label("scheme", scheme.word());
-            rows.push(row.value("seconds a call", middle(found)));
-        }
-    }
-    rows
+    way.calls()
 }
