@@ -456,8 +456,8 @@ pub struct LabRunArgs {
     /// Where tensors live.
     #[arg(long, value_enum, default_value = "cpu")]
     pub device: DeviceArg,
-    /// The folder of the files that some experiments read.
-    #[arg(long, value_name = "DIR")]
+    /// The folder of the files that some experiments read, or the text that others do.
+    #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// Print the summary as JSON.
     #[arg(long)]

@@ -30,7 +30,7 @@ use clap::Parser;
 use args::{Cli, Command};
 use failure::{DRIFT, Failure, exit_code};
 
-/// Tensors of a training are made and dropped by the megabyte: the system's allocator gives their pages back, and takes them anew, every time.
+/// Tensors of a training are made and dropped by the megabyte; the system's allocator would give their pages back every time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
