@@ -180,7 +180,7 @@ fn occupied(folder: &Path, holds: String, asked: String) -> Error {
 }
 
 fn told(digest: &Option<String>) -> String {
-    digest.as_ref().map_or("no file of data".to_owned(), |digest| format!("data {digest}"))
+    digest.as_ref().map_or("no data file".to_owned(), |digest| format!("the data file {digest}"))
 }
 
 /// What tells the bytes of a file of data: a hash (FNV-1a) and how many they are. Nothing of a folder.

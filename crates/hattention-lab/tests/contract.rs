@@ -296,3 +296,51 @@ fn refusals() {
     let Seeds { full, smoke } = experiment.seeds;
     assert!(full >= 20 && smoke >= 1);
 }
+
+/// A file of data is part of what a result is of: another text replaces nothing, and a report needs it no more.
+#[test]
+fn results_know_their_text() {
+    let experiment = find("symp-leak").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (text, out) = (folder.path().join("text.txt"), folder.path().join("results"));
+    let given = Plan { data: Some(text.clone()), ..plan(experiment) };
+    let missing = run(experiment, &given, &out, &Listener::default());
+    assert!(matches!(missing, Err(Error::File { .. })), "{:?}", missing.err());
+    std::fs::write(&text, "all that glisters is not gold ".repeat(50)).unwrap();
+    let host = Listener::default();
+    let writer = Folders(&host);
+    let first = run(experiment, &given, &out, &writer).unwrap();
+    assert_eq!(run(experiment, &given, &out, &writer).unwrap().run, 0);
+    assert_eq!(report(&out.join("symp-leak"), &writer).unwrap().summary, first.summary);
+    std::fs::write(&text, "all that glitters is not gold ".repeat(50)).unwrap();
+    for other in [given.clone(), plan(experiment)] {
+        let refused = run(experiment, &other, &out, &writer).err().unwrap();
+        assert!(matches!(refused, Error::Occupied { .. }) && refused.to_string().contains("1500 bytes"), "{refused}");
+    }
+    std::fs::write(&text, "short").unwrap();
+    let refused = run(experiment, &given, &folder.path().join("other"), &writer).err().unwrap();
+    assert!(refused.to_string().contains("the text is 5 characters"), "{refused}");
+    let folder_given = Plan { data: Some(folder.path().to_owned()), ..plan(experiment) };
+    let refused = run(experiment, &folder_given, &folder.path().join("third"), &writer).err().unwrap();
+    assert!(refused.to_string().contains("expected a file of text"), "{refused}");
+}
+
+/// A host that makes the folders that it needs.
+struct Folders<'a>(&'a Listener);
+
+impl Host for Folders<'_> {
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        self.0.write(path, bytes)
+    }
+
+    fn note(&self, text: &str) {
+        self.0.note(text);
+    }
+
+    fn progress(&self, _: usize, _: usize, _: &str, _: f64) {}
+
+    fn provenance(&self) -> Provenance {
+        self.0.provenance()
+    }
+}

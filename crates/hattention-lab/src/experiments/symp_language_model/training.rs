@@ -11,7 +11,7 @@ use crate::trainer::{Options, Trainer};
 use crate::transformer::{Block, Kernel, Shape, Transformer};
 
 /// Seconds after which what was learned is kept, in case that the run is broken off.
-const KEPT_AFTER: f64 = 30.0;
+const KEPT_AFTER: f64 = if cfg!(test) { 0.0 } else { 30.0 };
 
 /// The text of the plan, or made-up stories.
 pub(crate) fn corpus(unit: &Unit, context: &Context<'_>) -> Result<Corpus, Error> {
@@ -94,34 +94,35 @@ pub(crate) fn train(
     Ok(true)
 }
 
+fn options(unit: &Unit) -> Result<Options, Error> {
+    let steps = unit.count("steps")?;
+    let (batch, rate) = (unit.count("batch")?, unit.number("rate")?);
+    Ok(Options { steps, batch, rate, warm_up: steps / 10, ..Options::default() })
+}
+
+fn labelled(unit: &Unit, model: &Transformer, kind: &str) -> Row {
+    Row::new()
+        .label("kind", kind)
+        .label("kernel", model.kernel().word())
+        .label("block", model.block().word())
+        .label("seed", unit.parameters["seed"].clone())
+        .label("rate", unit.parameters["rate"].clone())
+}
+
 pub(super) fn run(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     let corpus = corpus(unit, context)?;
     let model = model(unit, &corpus)?;
     let (steps, every, some) = (unit.count("steps")?, unit.count("every")?, unit.count("some")?);
-    let options = Options {
-        steps,
-        batch: unit.count("batch")?,
-        rate: unit.number("rate")?,
-        warm_up: steps / 10,
-        ..Options::default()
-    };
+    let options = options(unit)?;
     let mut trainer = Trainer::new(&model, &corpus, options, unit.count("seed")?, context.plan.device)?;
-    let labelled = |kind: &str| {
-        Row::new()
-            .label("kind", kind)
-            .label("kernel", model.kernel().word())
-            .label("block", model.block().word())
-            .label("seed", unit.parameters["seed"].clone())
-            .label("rate", unit.parameters["rate"].clone())
-    };
     let mut rows = Vec::new();
     let ended = train(&mut trainer, context, [steps, every], &mut rows, |trainer, loss| {
-        let row = labelled("curve").label("steps", trainer.steps());
+        let row = labelled(unit, &model, "curve").label("steps", trainer.steps());
         Ok(row.value("training", loss).value("validation", trainer.validate(some)?))
     })?;
     let loss = if ended { trainer.validate(unit.count("windows")?)? } else { f64::INFINITY };
     rows.push(
-        labelled("end")
+        labelled(unit, &model, "end")
             .value("validation", if loss.is_nan() { f64::INFINITY } else { loss })
             .value("steps", trainer.steps() as f64)
             .value("tokens", trainer.tokens() as f64)
@@ -129,4 +130,79 @@ pub(super) fn run(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error>
             .value("parameters", model.count() as f64),
     );
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::experiment::{Plan, Size, Store};
+    use crate::experiments::symp_language_model::EXPERIMENT;
+    use crate::run::{Host, Provenance};
+
+    struct Files;
+
+    impl Host for Files {
+        fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+            std::fs::write(path, bytes)
+                .map_err(|e| Error::File { path: path.display().to_string(), why: e.to_string() })
+        }
+
+        fn note(&self, text: &str) {
+            panic!("{text}");
+        }
+
+        fn progress(&self, _: usize, _: usize, _: &str, _: f64) {}
+
+        fn provenance(&self) -> Provenance {
+            Provenance { commit: String::new(), machine: String::new() }
+        }
+    }
+
+    /// A run that was broken off after a third goes on to the rows of one that was not.
+    #[test]
+    fn trainings_go_on_where_they_were_broken_off() {
+        let plan: Plan = EXPERIMENT.plan(Size::Smoke, None);
+        let unit = &(EXPERIMENT.units)(&plan)[3];
+        let folder = tempfile::tempdir().unwrap();
+        let broken_at = |steps: usize| {
+            let told = std::cell::Cell::new(0);
+            let corpus = corpus(unit, &Context::new(&plan, "symp-language-model", &unit.name)).unwrap();
+            let model = model(unit, &corpus).unwrap();
+            let options = options(unit).unwrap();
+            let mut trainer = Trainer::new(&model, &corpus, options, unit.count("seed").unwrap(), plan.device).unwrap();
+            let mut rows = Vec::new();
+            let context = context(&plan, unit, &folder.path().join("unit.checkpoint"));
+            let row = |trainer: &Trainer<'_>, loss: f64| {
+                told.set(trainer.steps());
+                labelled(unit, &model, "curve")
+                    .label("steps", trainer.steps())
+                    .value("training", loss)
+                    .value("validation", trainer.validate(unit.count("some")?)?)
+                    .checked(trainer.steps() < steps)
+            };
+            assert!(train(&mut trainer, &context, [20, 5], &mut rows, row).is_err() && told.get() == steps);
+        };
+        let whole = run(unit, &Context::new(&plan, "symp-language-model", &unit.name)).unwrap();
+        broken_at(10);
+        assert!(folder.path().join("unit.checkpoint").exists());
+        let context = context(&plan, unit, &folder.path().join("unit.checkpoint"));
+        assert_eq!(run(unit, &context).unwrap(), whole);
+    }
+
+    fn context<'a>(plan: &'a Plan, unit: &'a Unit, path: &Path) -> Context<'a> {
+        let store = Some(Store { path: path.to_owned(), host: &Files });
+        Context { store, ..Context::new(plan, "symp-language-model", &unit.name) }
+    }
+
+    trait Checked: Sized {
+        fn checked(self, goes_on: bool) -> Result<Self, Error>;
+    }
+
+    impl Checked for Row {
+        fn checked(self, goes_on: bool) -> Result<Self, Error> {
+            if goes_on { Ok(self) } else { Err(Error::Tensor("broken off".to_owned())) }
+        }
+    }
 }
