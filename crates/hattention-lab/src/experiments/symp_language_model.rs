@@ -20,7 +20,7 @@
 //! - `geometry-h1-*`, `geometry-r2-*`: less heavy ball.
 //! - `presymplectic-kick-drift-*`, `presymplectic-exponential-euler-*`: less Euler's step. `stepped-kick-drift-*`: kick–drift less plain.
 //! - `calls-*`, `time-*`: the share of plain's steps (of its seconds) that heavy ball needs to reach plain's loss at the end: at most 1;
-//!   validation every 50 steps, on 80 windows, a straight line between.
+//!   validation every 50 steps, on 80 windows, a straight line between; 2 where it is not reached.
 //!
 //! ## Time
 //! Two and a half hours on two cores, of which a training uses hardly more than one: 100 units of a minute, 60 of a quarter.
