@@ -10,6 +10,7 @@ use crate::experiment::{Context, Experiment, Judgement, Plan, Results, Size, Sto
 use crate::experiments;
 use crate::report;
 use crate::rows::{self, Row};
+use crate::seeds;
 use crate::train::Device;
 
 /// Where and on what the numbers were made.
@@ -183,13 +184,12 @@ fn told(digest: &Option<String>) -> String {
     digest.as_ref().map_or("no data file".to_owned(), |digest| format!("the data file {digest}"))
 }
 
-/// What tells the bytes of a file of data: a hash (FNV-1a) and how many they are. Nothing of a folder.
+/// What tells the bytes of a file of data: a hash and how many they are. Nothing of a folder.
 fn digest(data: Option<&Path>) -> Result<Option<String>, Error> {
     let Some(path) = data.filter(|path| !path.is_dir()) else { return Ok(None) };
     let why = |e: std::io::Error| Error::File { path: path.display().to_string(), why: e.to_string() };
     let bytes = std::fs::read(path).map_err(why)?;
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
-    Ok(Some(format!("{hash:016x} of {} bytes", bytes.len())))
+    Ok(Some(format!("{:016x} of {} bytes", seeds::hash(bytes.iter().copied()), bytes.len())))
 }
 
 /// A unit's file.

@@ -19,11 +19,16 @@ pub type Generator = rand::rngs::ChaCha8Rng;
 /// ```
 pub fn seed(experiment: &str, unit: &str, purpose: &str, replicate: usize) -> u64 {
     let names = [experiment, unit, purpose].into_iter().flat_map(|name| name.bytes().chain([0]));
-    let bytes = names.chain((replicate as u64).to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = hash(names.chain((replicate as u64).to_le_bytes()));
     let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+/// FNV-1a: tells bytes from others, where nobody means harm.
+pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// The generator of a replicate.

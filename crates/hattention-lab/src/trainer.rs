@@ -26,7 +26,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::seeds::{Generator, generator};
+use crate::seeds::{Generator, generator, hash};
 use crate::text::{Corpus, Windows};
 use crate::train::{Device, number, numbers};
 use crate::transformer::Transformer;
@@ -272,7 +272,7 @@ impl<'a> Trainer<'a> {
     fn told(&self) -> String {
         let (model, corpus) = (self.model, self.corpus);
         let text = corpus.train().iter().chain(corpus.validation());
-        let hash = text.fold(0xcbf2_9ce4_8422_2325u64, |h, t| (h ^ u64::from(*t)).wrapping_mul(0x0100_0000_01b3));
+        let hash = hash(text.flat_map(|token| token.to_le_bytes()));
         let block = (model.block().word(), model.kernel().word());
         format!("{block:?} {:?} {:?} seed {} text {hash:016x}", model.shape(), self.options, self.seed)
     }

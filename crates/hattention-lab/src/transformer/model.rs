@@ -59,7 +59,8 @@ impl Transformer {
     /// A transformer.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a size of zero, or heads that do not divide the width.
+    /// [`Error::Parameter`] for a size of zero, heads that do not divide the width, or a leaking block with the linear kernel, which
+    /// it has no form for.
     pub fn new(shape: Shape, block: Block, kernel: Kernel) -> Result<Self, Error> {
         let Shape { vocabulary, context, width, heads, layers } = shape;
         let sizes = [vocabulary, context, width, heads, layers];
@@ -69,6 +70,10 @@ impl Transformer {
                 got: format!("{shape:?}"),
                 allowed: "sizes of one or more, and heads that divide the width",
             });
+        }
+        if block == Block::Leaking && kernel == Kernel::Linear {
+            let (name, got) = ("the kernel of a leaking block", kernel.word().to_owned());
+            return Err(Error::Parameter { name, got, allowed: "softmax" });
         }
         let specs = specs(&shape, block);
         let places = specs.iter().enumerate().map(|(place, spec)| (spec.name.clone(), place)).collect();

@@ -26,7 +26,10 @@ pub(super) fn judge(plan: &Plan, results: &Results) -> Result<Judgement, Error> 
         claims.push(of.shares(kernel, "time"));
     }
     let tables = vec![of.losses(), of.published(), of.rates()];
-    let plots = Kernel::ALL.into_iter().flat_map(|kernel| [of.against_plain(kernel), of.curves(kernel)]).collect();
+    let plots = Kernel::ALL
+        .into_iter()
+        .flat_map(|kernel| [of.against_plain(kernel), of.curves(kernel, "steps"), of.curves(kernel, "seconds")])
+        .collect();
     Ok(Judgement { claims, tables, plots, ..Judgement::default() })
 }
 
@@ -219,18 +222,24 @@ impl<'a> Judge<'a> {
         plot
     }
 
-    fn curves(&self, kernel: Kernel) -> Plot {
-        let title = format!("{}: validation loss by steps, mean over seeds", kernel.word());
-        let mut plot = Plot::new(title, Axis::log("steps"), Axis::linear("nats a character"));
+    /// Losses on the way, by steps or by seconds.
+    fn curves(&self, kernel: Kernel, by: &str) -> Plot {
+        let title = format!("{}: validation loss by {by}, mean over seeds", kernel.word());
+        let mut plot = Plot::new(title, Axis::log(by), Axis::linear("nats a character"));
         for block in [Block::Plain, Block::Injected, Block::HeavyBall, Block::R2, Block::KickDrift] {
-            let curves: Vec<Vec<(f64, f64)>> = (0..self.plan.seeds)
-                .map(|seed| self.curve(kernel, block, seed))
-                .filter(|curve| curve.iter().all(|(_, loss)| loss.is_finite()) && !curve.is_empty())
-                .collect();
+            let whole = |seed: &usize| {
+                let curve = self.curve(kernel, block, *seed);
+                (!curve.is_empty() && curve.iter().all(|(_, loss)| loss.is_finite())).then_some(curve)
+            };
+            let curves: Vec<Vec<(f64, f64)>> = (0..self.plan.seeds).filter_map(|seed| whole(&seed)).collect();
+            let seconds: Vec<f64> =
+                (0..self.plan.seeds).filter_map(|seed| Some(self.unit(kernel, block, seed)?.seconds)).collect();
             let shortest = curves.iter().map(Vec::len).min().unwrap_or(0);
             let point = |k: usize| {
                 let sum: f64 = curves.iter().map(|curve| curve[k].1).sum();
-                (curves[0][k].0, sum / curves.len() as f64)
+                let (steps, all) = (curves[0][k].0, curves[0][shortest - 1].0);
+                let x = if by == "seconds" { steps / all * middle(&seconds) } else { steps };
+                (x, sum / curves.len() as f64)
             };
             plot = plot.series(block.word(), (0..shortest).map(point).collect(), Mark::Line(Stroke::Solid));
         }
