@@ -122,11 +122,16 @@ impl Shared {
         let signed = header("authorization").unwrap_or_default();
         let kind = signed.split(' ').next().unwrap_or_default();
         self.requests.lock().unwrap().push(format!("{method} {target} {kind}"));
+        // (A body after the answer to HEAD would be read as the next answer.)
+        let refuse = |writer: &mut TcpStream, status: &str, code: &str| {
+            let body = if method == "HEAD" { String::new() } else { format!("<Error><Code>{code}</Code></Error>") };
+            reply(writer, status, "", body.as_bytes())
+        };
         if take(&self.faults.busy) {
-            return reply(writer, "503 Slow Down", "", b"<Error><Code>SlowDown</Code></Error>");
+            return refuse(writer, "503 Slow Down", "SlowDown");
         }
         if self.faults.forbidden.load(Ordering::SeqCst) {
-            return reply(writer, "403 Forbidden", "", b"<Error><Code>AccessDenied</Code></Error>");
+            return refuse(writer, "403 Forbidden", "AccessDenied");
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         if query.contains("list-type=2") {
@@ -136,7 +141,7 @@ impl Shared {
             return reply(writer, "200 OK", "", self.blobs(path.trim_matches('/'), query).as_bytes());
         }
         let Some(content) = self.objects.get(&decoded(path.trim_start_matches('/'))) else {
-            return reply(writer, "404 Not Found", "", b"<Error><Code>NoSuchKey</Code></Error>");
+            return refuse(writer, "404 Not Found", "NoSuchKey");
         };
         let (after, bodies) = (self.faults.written_after.load(Ordering::SeqCst), self.bodies.load(Ordering::SeqCst));
         let tag = format!("\"{}-{}\"", content.len(), u8::from(after > 0 && bodies >= after));
