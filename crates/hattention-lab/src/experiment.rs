@@ -9,8 +9,10 @@
 //! returns claims (with computed verdicts), tables and plots.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::claim::Claim;
 use crate::error::Error;
@@ -113,10 +115,38 @@ pub struct Context<'a> {
     pub(crate) store: Option<Store<'a>>,
 }
 
-/// Where a unit keeps what it needs to go on after a break.
+/// Where a unit keeps what it needs to go on after a break: a line that says what it is of and how long it took, then the unit's bytes.
 pub(crate) struct Store<'a> {
-    pub(crate) path: PathBuf,
-    pub(crate) host: &'a dyn Host,
+    path: PathBuf,
+    host: &'a dyn Host,
+    of: Value,
+    start: Instant,
+    /// Seconds of the runs that were broken off.
+    earlier: Mutex<f64>,
+}
+
+impl<'a> Store<'a> {
+    pub(crate) fn new(path: PathBuf, host: &'a dyn Host, of: Value) -> Self {
+        Self { path, host, of, start: Instant::now(), earlier: Mutex::new(0.0) }
+    }
+
+    /// Seconds of this run and of those before.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64() + self.earlier.lock().map_or(0.0, |earlier| *earlier)
+    }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(&self.path).ok()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let head: Value = serde_json::from_slice(&bytes[..end]).ok()?;
+        if head["of"] != self.of {
+            return None;
+        }
+        if let (Ok(mut earlier), Some(seconds)) = (self.earlier.lock(), head["seconds"].as_f64()) {
+            *earlier = seconds;
+        }
+        Some(bytes[end + 1..].to_vec())
+    }
 }
 
 impl<'a> Context<'a> {
@@ -140,9 +170,9 @@ impl<'a> Context<'a> {
         (self.progress)(done.clamp(0.0, 1.0), how);
     }
 
-    /// What an earlier run of this unit kept before it was broken off.
+    /// What an earlier run of this unit, of the same version, seeds and device, kept before it was broken off.
     pub fn kept(&self) -> Option<Vec<u8>> {
-        std::fs::read(&self.store.as_ref()?.path).ok()
+        self.store.as_ref()?.kept()
     }
 
     /// Keeps what is needed to go on, until the unit is done.
@@ -155,13 +185,14 @@ impl<'a> Context<'a> {
             let why = |e: std::io::Error| Error::File { path: folder.display().to_string(), why: e.to_string() };
             std::fs::create_dir_all(folder).map_err(why)?;
         }
-        store.host.write(&store.path, bytes)
+        let head = json!({"of": store.of, "seconds": store.seconds()}).to_string() + "\n";
+        store.host.write(&store.path, &[head.as_bytes(), bytes].concat())
     }
 
     /// Says something that the user should know.
     pub fn note(&self, text: &str) {
         if let Some(store) = &self.store {
-            store.host.note(text);
+            store.host.note(&format!("{}: {text}", self.unit));
         }
     }
 

@@ -1,7 +1,6 @@
 //! The engine: runs units, keeps their files, judges, and writes the report.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -302,9 +301,12 @@ fn run_unit(
         let name = if how.is_empty() { unit.name.clone() } else { format!("{}: {how}", unit.name) };
         host.progress(done, total, &name, share);
     };
-    let store = Some(Store { path: path.with_extension("checkpoint"), host });
+    let of = json!({
+        "experiment": experiment.name, "version": experiment.version, "size": plan.size.word(), "seeds": plan.seeds,
+        "device": plan.device.word(), "data": plan.digest, "parameters": unit.parameters,
+    });
+    let store = Some(Store::new(path.with_extension("checkpoint"), host, of));
     let context = Context { plan, experiment: experiment.name, unit: &unit.name, progress: &progress, store };
-    let start = Instant::now();
     let rows = (experiment.run)(unit, &context)?;
     let kept = Kept {
         experiment: experiment.name.to_owned(),
@@ -315,7 +317,7 @@ fn run_unit(
         digest: plan.digest.clone(),
         unit: unit.name.clone(),
         parameters: unit.parameters.clone(),
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: context.store.as_ref().map_or(f64::NAN, Store::seconds),
         provenance: host.provenance(),
         rows,
     };

@@ -52,7 +52,8 @@ impl Corpus {
         }
         let kept = (count as f64 * VALIDATION) as usize;
         if kept <= context {
-            return refused(format!("{count} characters"), "longer: its last tenth must hold a context and one more");
+            let got = format!("{count} characters, for a context of {context}");
+            return refused(got, "ten times as many as the context and ten more: a tenth is for validation");
         }
         let place = |c: char| vocabulary.binary_search(&c).unwrap_or_default() as u32;
         let tokens: Vec<u32> = text.chars().map(place).collect();

@@ -126,6 +126,11 @@ impl<'a> Trainer<'a> {
             let (name, got) = ("the model's vocabulary", has.to_string());
             return Err(Error::Parameter { name, got, allowed: "as many as the text has different characters" });
         }
+        let length = model.shape().context;
+        if corpus.validation().len() <= length || corpus.train().len() <= length {
+            let (name, got) = ("the text", format!("too short for a context of {length}"));
+            return Err(Error::Parameter { name, got, allowed: "a context and one more in both of its parts" });
+        }
         let device = device.plain()?;
         let parameters = model.starts(|name| stream(name, seed, 0), DType::F32, &device);
         let config = AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.95).with_epsilon(1e-8);

@@ -86,6 +86,10 @@ fn options_that_make_no_sense_are_refused() {
     ] {
         assert!(Trainer::new(&model, &corpus, options, 0, Device::Cpu).is_err(), "{options:?}");
     }
+    let long = Shape { context: 1000, ..model.shape() };
+    let long = Transformer::new(long, Block::Plain, Kernel::Softmax).unwrap();
+    let refused = Trainer::new(&long, &corpus, OPTIONS, 0, Device::Cpu).err().unwrap();
+    assert!(refused.to_string().contains("too short for a context of 1000"), "{refused}");
     let few = Shape { vocabulary: 3, ..model.shape() };
     let few = Transformer::new(few, Block::Plain, Kernel::Softmax).unwrap();
     assert!(Trainer::new(&few, &corpus, OPTIONS, 0, Device::Cpu).is_err());

@@ -153,7 +153,7 @@ impl Half<'_> {
                 let moved = drift(&y);
                 let push = match self.block {
                     Block::Euler => step.clone(),
-                    _ => step.clone() * (-kept.clone() + 1.0) / softplus(-odds, 1.0),
+                    _ => step.clone() * sigmoid(-odds.clone()) / softplus(-odds, 1.0),
                 };
                 (x + self.out(moved * step), joined(y * kept + force * push))
             }

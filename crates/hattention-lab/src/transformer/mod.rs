@@ -35,13 +35,13 @@
 //! Euler  X + hD(y), y ← σy + hG     exponential Euler  X + hD(y), y ← σy + h (1 − σ)/Δη G     kick–drift  y ← σ(y + hG), X + hD(y)
 //! ```
 //!
-//! with `σ = e^(−Δη)` and h learned in every layer. The force on a token is that of the energy of *its own* prefix (κ_j as token j saw
-//! it): that is what keeps the future out. The gradient of one energy for all tokens has rows i > j in the force on token j: the
+//! with `σ = e^(−Δη)` and h learned in every layer. The force on a token is that of the energy of *its own* prefix (with
+//! softmax, of z_j and κ_j as token j saw them: exact at rest only): that is what keeps the future out. The gradient of one energy for all tokens has rows i > j in the force on token j: the
 //! first public code of the paper leaks so. With y = 0 and h = σ = 1 a step of kick–drift is plain attention, but for the guard.
 //!
 //! # Source
-//! Stein, Li & Steidl (2026), arXiv 2603.16535, its public code and fourth version (H0, H1, R2); YuriiFormer there. The prefix forces
-//! and their form by heads are derived here. Starts as in GPT-2: deviation 0.02, projections back 0.02/√(2 layers).
+//! Stein, Li & Steidl (2026), arXiv 2603.16535, its public code and fourth version (H0, H1, R2); YuriiFormer there. The prefix forces, their form
+//! by heads and the linear form of H1 and R2 (theirs has a ridge of the prefix's keys) are derived here. Starts as in GPT-2: deviation 0.02, projections back 0.02/√(2 layers).
 
 mod attention;
 mod block;

@@ -160,9 +160,11 @@ impl<F: Flow> Search<'_, F> {
             let chosen = Chosen { step, damping };
             let most = self.best.map_or(self.most, |(calls, _)| (2.0 * calls) as usize + 10);
             let (calls, ends) = cost(self.flow, self.course, self.arm, chosen, most);
-            if calls.is_finite() {
-                worse = if calls < here { 0 } else { worse + 1 };
-                here = here.min(calls);
+            if calls < here {
+                (worse, here) = (0, calls);
+            } else if calls.is_finite() && (ended || calls > 1.001 * here) {
+                // (Where damping is so strong that nothing moves all steps are alike, until they are short enough.)
+                worse += 1;
             }
             ended |= ends;
             if ends && self.best.is_none_or(|(best, _)| calls < best) {

@@ -24,7 +24,13 @@ pub(crate) fn corpus(unit: &Unit, context: &Context<'_>) -> Result<Corpus, Error
         }),
         Some(path) => {
             let why = |e: std::io::Error| Error::File { path: path.display().to_string(), why: e.to_string() };
-            Corpus::new(&std::fs::read_to_string(path).map_err(why)?, length)
+            let bytes = std::fs::read(path).map_err(why)?;
+            let text = String::from_utf8(bytes).map_err(|_| Error::Parameter {
+                name: "--data",
+                got: path.display().to_string(),
+                allowed: "a text in UTF-8",
+            })?;
+            Corpus::new(&text, length)
         }
         None => {
             let mut generator = generator("symp-language-model", "text", "stories", 0);
@@ -94,6 +100,11 @@ pub(crate) fn train(
     Ok(true)
 }
 
+/// (Seed 0 chose the rate.)
+fn seed(unit: &Unit) -> Result<usize, Error> {
+    Ok(unit.count("seed")? + 1)
+}
+
 fn options(unit: &Unit) -> Result<Options, Error> {
     let steps = unit.count("steps")?;
     let (batch, rate) = (unit.count("batch")?, unit.number("rate")?);
@@ -114,16 +125,19 @@ pub(super) fn run(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error>
     let model = model(unit, &corpus)?;
     let (steps, every, some) = (unit.count("steps")?, unit.count("every")?, unit.count("some")?);
     let options = options(unit)?;
-    let mut trainer = Trainer::new(&model, &corpus, options, unit.count("seed")?, context.plan.device)?;
+    let mut trainer = Trainer::new(&model, &corpus, options, seed(unit)?, context.plan.device)?;
     let mut rows = Vec::new();
     let ended = train(&mut trainer, context, [steps, every], &mut rows, |trainer, loss| {
         let row = labelled(unit, &model, "curve").label("steps", trainer.steps());
         Ok(row.value("training", loss).value("validation", trainer.validate(some)?))
     })?;
-    let loss = if ended { trainer.validate(unit.count("windows")?)? } else { f64::INFINITY };
+    // (What has diverged guesses.)
+    let guess = (corpus.vocabulary().len() as f64).ln();
+    let loss = if ended { trainer.validate(unit.count("windows")?)? } else { guess };
     rows.push(
         labelled(unit, &model, "end")
-            .value("validation", if loss.is_nan() { f64::INFINITY } else { loss })
+            .value("validation", if loss.is_finite() { loss } else { guess })
+            .value("diverged", f64::from(u8::from(!(ended && loss.is_finite()))))
             .value("steps", trainer.steps() as f64)
             .value("tokens", trainer.tokens() as f64)
             .value("oracle calls", (trainer.steps() * unit.count("layers")?) as f64)
@@ -171,7 +185,7 @@ mod tests {
             let corpus = corpus(unit, &Context::new(&plan, "symp-language-model", &unit.name)).unwrap();
             let model = model(unit, &corpus).unwrap();
             let options = options(unit).unwrap();
-            let mut trainer = Trainer::new(&model, &corpus, options, unit.count("seed").unwrap(), plan.device).unwrap();
+            let mut trainer = Trainer::new(&model, &corpus, options, seed(unit).unwrap(), plan.device).unwrap();
             let mut rows = Vec::new();
             let context = context(&plan, unit, &folder.path().join("unit.checkpoint"));
             let row = |trainer: &Trainer<'_>, loss: f64| {
@@ -187,12 +201,15 @@ mod tests {
         let whole = run(unit, &Context::new(&plan, "symp-language-model", &unit.name)).unwrap();
         broken_at(10);
         assert!(folder.path().join("unit.checkpoint").exists());
-        let context = context(&plan, unit, &folder.path().join("unit.checkpoint"));
+        let other = &(EXPERIMENT.units)(&plan)[4];
+        let path = folder.path().join("unit.checkpoint");
+        assert!(context(&plan, other, &path).kept().is_none(), "what is kept is of one unit");
+        let context = context(&plan, unit, &path);
         assert_eq!(run(unit, &context).unwrap(), whole);
     }
 
     fn context<'a>(plan: &'a Plan, unit: &'a Unit, path: &Path) -> Context<'a> {
-        let store = Some(Store { path: path.to_owned(), host: &Files });
+        let store = Some(Store::new(path.to_owned(), &Files, unit.parameters.clone()));
         Context { store, ..Context::new(plan, "symp-language-model", &unit.name) }
     }
 
