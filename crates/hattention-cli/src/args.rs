@@ -459,6 +459,9 @@ pub struct LabRunArgs {
     /// The folder of the files that some experiments read, or the text that others do.
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    /// Other values for parameters of the experiment's units, as `--set width=256` for a larger model.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,

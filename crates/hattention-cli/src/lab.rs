@@ -53,6 +53,13 @@ fn run_one(args: &LabRunArgs, quiet: bool) -> Result<(), Failure> {
         DeviceArg::Cpu => Device::Cpu,
         DeviceArg::Cuda => Device::Cuda,
     };
+    for text in &args.set {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("--set is `{text}`, expected NAME=VALUE"), "as --set width=256"))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        plan.set.insert(name.trim().to_owned(), value);
+    }
     let out = args.output.clone().unwrap_or_else(|| match size {
         Size::Smoke => PathBuf::from("results/smoke"),
         Size::Full => PathBuf::from("results"),

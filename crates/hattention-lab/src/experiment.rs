@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::claim::Claim;
 use crate::error::Error;
@@ -59,6 +59,8 @@ pub struct Plan {
     pub digest: Option<String>,
     /// Where tensors live.
     pub device: Device,
+    /// Parameters of units that are to have other values, as a larger width.
+    pub set: Map<String, Value>,
 }
 
 /// A part of a run that takes at most 20 minutes on two cores.
@@ -321,7 +323,44 @@ impl Experiment {
             Size::Smoke => self.seeds.smoke,
             Size::Full => self.seeds.full,
         };
-        Plan { size, seeds: seeds.unwrap_or(own), data: None, digest: None, device: Device::Cpu }
+        Plan { size, seeds: seeds.unwrap_or(own), data: None, digest: None, device: Device::Cpu, set: Map::new() }
+    }
+
+    /// The units of a plan, with the values that it sets.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a parameter that no unit has, or a value of another kind than its own.
+    pub fn units(&self, plan: &Plan) -> Result<Vec<Unit>, Error> {
+        let mut units = (self.units)(plan);
+        for (name, value) in &plan.set {
+            let mut known = false;
+            for unit in &mut units {
+                let Some(own) = unit.parameters.get_mut(name) else { continue };
+                let same = match (&*own, value) {
+                    (Value::Number(a), Value::Number(b)) => a.is_f64() || b.is_u64(),
+                    (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+                };
+                if !same {
+                    let got = format!("{name}={value}");
+                    let allowed = "a value of the parameter's kind, as a count for a count";
+                    return Err(Error::Parameter { name: "--set", got, allowed });
+                }
+                (known, *own) = (true, value.clone());
+            }
+            if !known {
+                let mut names: Vec<&str> = units
+                    .iter()
+                    .filter_map(|unit| unit.parameters.as_object())
+                    .flat_map(Map::keys)
+                    .map(String::as_str)
+                    .collect();
+                names.sort_unstable();
+                names.dedup();
+                let got = format!("{name}={value}, and its units have {}", names.join(", "));
+                return Err(Error::Parameter { name: "--set", got, allowed: "a parameter of the experiment's units" });
+            }
+        }
+        Ok(units)
     }
 
     /// The module documentation of the experiment's file, as plain text.

@@ -19,6 +19,13 @@ pub fn page(experiment: &Experiment, summary: &Value, judgement: &Judgement) -> 
         body += "<p class=\"warning\">This is a smoke run: it shows that everything works. Its verdicts are computed like \
                  those of a full run, from far too few data to mean anything.</p>\n";
     }
+    if let Some(set) = summary["set"].as_object() {
+        let named: Vec<String> = set.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        body += &format!(
+            "<p class=\"warning\">A run of other parameters than the experiment's own: {}.</p>\n",
+            escape(&named.join(", "))
+        );
+    }
     let (planned, run) = (&summary["units"]["planned"], &summary["units"]["run"]);
     if planned != run {
         body +=

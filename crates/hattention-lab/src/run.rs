@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 use crate::experiment::{Context, Experiment, Judgement, Plan, Results, Size, Store, Unit, UnitResult};
@@ -73,7 +73,7 @@ pub fn run(experiment: &Experiment, plan: &Plan, out: &Path, host: &dyn Host) ->
     let plan = &Plan { digest: digest(plan.data.as_deref())?, ..plan.clone() };
     let folder = out.join(experiment.name);
     check_summary(&folder, plan)?;
-    let units = (experiment.units)(plan);
+    let units = experiment.units(plan)?;
     let mut kept = Vec::new();
     let mut count = 0;
     for (done, unit) in units.iter().enumerate() {
@@ -135,10 +135,10 @@ pub fn report(folder: &Path, host: &dyn Host) -> Result<Outcome, Error> {
         });
     }
     let experiment = experiments::find(&first.experiment)?;
-    let (seeds, device, digest) = (first.seeds, first.device, first.digest.clone());
-    let plan = Plan { seeds, device, digest, ..experiment.plan(first.size, None) };
+    let (seeds, device, digest, set) = (first.seeds, first.device, first.digest.clone(), first.set.clone());
+    let plan = Plan { seeds, device, digest, set, ..experiment.plan(first.size, None) };
     let (mut kept, mut missing) = (Vec::new(), Vec::new());
-    for unit in (experiment.units)(&plan) {
+    for unit in experiment.units(&plan)? {
         let place = all.iter().position(|(_, kept)| kept.unit == unit.name);
         match place.map(|place| all.swap_remove(place)) {
             Some((path, found)) => {
@@ -179,6 +179,11 @@ fn occupied(folder: &Path, holds: String, asked: String) -> Error {
     Error::Occupied { folder: folder.display().to_string(), holds, asked }
 }
 
+fn settings(set: &Map<String, Value>) -> String {
+    let named: Vec<String> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if named.is_empty() { "its own parameters".to_owned() } else { named.join(", ") }
+}
+
 fn told(digest: &Option<String>) -> String {
     digest.as_ref().map_or("no data file".to_owned(), |digest| format!("the data file {digest}"))
 }
@@ -199,6 +204,7 @@ struct Kept {
     seeds: usize,
     device: Device,
     digest: Option<String>,
+    set: Map<String, Value>,
     unit: String,
     parameters: Value,
     seconds: f64,
@@ -222,6 +228,7 @@ impl Kept {
                 // Files from before devices were written down were made on the processor.
                 device: value.get("device").map_or(Some(Device::Cpu), |word| Device::of(word.as_str()?))?,
                 digest: word("data"),
+                set: value["set"].as_object().cloned().unwrap_or_default(),
                 unit: word("unit")?,
                 parameters: value["parameters"].clone(),
                 seconds: value["seconds"].as_f64()?,
@@ -245,6 +252,7 @@ impl Kept {
                 format!("device {}", plan.device.word()),
             ),
             (self.digest != plan.digest, told(&self.digest), told(&plan.digest)),
+            (self.set != plan.set, settings(&self.set), settings(&plan.set)),
             (newer, format!("version {}", self.version), format!("version {}", experiment.version)),
         ];
         match pairs.into_iter().find(|(differs, _, _)| *differs) {
@@ -284,6 +292,9 @@ impl Kept {
         if let Some(digest) = &self.digest {
             value["data"] = digest.as_str().into();
         }
+        if !self.set.is_empty() {
+            value["set"] = self.set.clone().into();
+        }
         value
     }
 }
@@ -315,6 +326,7 @@ fn run_unit(
         seeds: plan.seeds,
         device: plan.device,
         digest: plan.digest.clone(),
+        set: plan.set.clone(),
         unit: unit.name.clone(),
         parameters: unit.parameters.clone(),
         seconds: context.store.as_ref().map_or(f64::NAN, Store::seconds),
@@ -365,7 +377,7 @@ fn finish(
     };
     let commit = distinct(|k| &k.provenance.commit);
     let machine = distinct(|k| &k.provenance.machine);
-    let units = (experiment.units)(plan);
+    let units = experiment.units(plan)?;
     let results = Results {
         units: kept
             .into_iter()
@@ -377,11 +389,14 @@ fn finish(
     };
     let judgement = (experiment.judge)(plan, &results)?;
     let seconds: f64 = results.units.iter().map(|unit| unit.seconds).sum();
-    let summary = json!({
+    let mut summary = json!({
         "experiment": experiment.name, "size": plan.size.word(), "seeds": plan.seeds, "seconds": seconds,
         "commit": commit, "machine": machine, "version": experiment.version,
         "units": {"planned": units.len(), "run": results.units.len()}, "claims": judgement.claims,
     });
+    if !plan.set.is_empty() {
+        summary["set"] = plan.set.clone().into();
+    }
     let measured = results.units.iter().flat_map(|u| u.rows.iter().map(|row| (u.unit.name.as_str(), row)));
     let derived = judgement.derived.iter().map(|row| ("derived", row));
     let table = rows::tidy(measured.chain(derived))?;

@@ -325,6 +325,40 @@ fn results_know_their_text() {
     assert!(refused.to_string().contains("expected a file of text"), "{refused}");
 }
 
+/// Other values for parameters are part of what a result is of, too.
+#[test]
+fn parameters_can_be_set() {
+    let experiment = find("symp-language-model").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let host = Listener::default();
+    let writer = Folders(&host);
+    let set =
+        |name: &str, value: Value| Plan { set: [(name.to_owned(), value)].into_iter().collect(), ..plan(experiment) };
+    let wide = set("width", json!(8));
+    let first = run(experiment, &wide, folder.path(), &writer).unwrap();
+    assert_eq!(
+        (run(experiment, &wide, folder.path(), &writer).unwrap().run, &first.summary["set"]["width"]),
+        (0, &json!(8))
+    );
+    assert!(!first.judgement.claims.iter().all(|claim| claim.value().is_none()));
+    let here = folder.path().join("symp-language-model");
+    assert_eq!(report(&here, &writer).unwrap().summary, first.summary);
+    assert!(std::fs::read_to_string(here.join("report.html")).unwrap().contains("width = 8"));
+    let refused = run(experiment, &plan(experiment), folder.path(), &writer).err().unwrap();
+    assert!(matches!(refused, Error::Occupied { .. }) && refused.to_string().contains("width=8"), "{refused}");
+    for (name, value, says) in [
+        ("widths", json!(8), "its units have batch, block"),
+        ("width", json!("wide"), "a value of the parameter's kind"),
+        ("width", json!(-8), "a value of the parameter's kind"),
+        ("block", json!("square"), "expected one that there is"),
+        ("heads", json!(3), "heads that divide the width"),
+    ] {
+        let other = folder.path().join(name);
+        let refused = run(experiment, &set(name, value), &other, &writer).err().unwrap();
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+}
+
 /// A host that makes the folders that it needs.
 struct Folders<'a>(&'a Listener);
 

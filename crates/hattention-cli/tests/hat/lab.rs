@@ -65,6 +65,12 @@ fn what_cannot_be_run_is_refused() {
         let cuda = ["lab", "run", "icl-one-layer", "--smoke", "--device", "cuda"];
         refused(at, &cuda, &["cuda", "built without", "--features cuda"]);
     }
+    let model = ["lab", "run", "symp-language-model", "--smoke", "--set"];
+    refused(at, &[&model[..], &["width"]].concat(), &["--set is `width`", "NAME=VALUE", "hint: "]);
+    refused(at, &[&model[..], &["wide=8"]].concat(), &["wide=8", "its units have", "width"]);
+    std::fs::write(at.join("latin"), b"na\xefve").unwrap();
+    refused(at, &["lab", "run", "symp-leak", "--smoke", "--data", "latin"], &["latin", "UTF-8"]);
+    refused(at, &["lab", "run", "symp-leak", "--smoke", "--data", "gone"], &["gone"]);
     refused(at, &["lab", "run", "hopfield-capacity", "--smoke", "--seeds", "0"], &["--seeds", "0"]);
     std::fs::write(at.join("file"), "").unwrap();
     refused(at, &["lab", "run", "hopfield-capacity", "--smoke", "-o", "file"], &["file", "name a folder"]);

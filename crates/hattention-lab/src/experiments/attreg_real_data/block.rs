@@ -303,7 +303,7 @@ fn error(rows: &Rows, parameters: &[Tensor<2>], frozen: &Frozen, device: &Device
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::{Plan, Size};
+    use crate::experiment::Size;
     use crate::seeds::generator;
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
         };
         let ((train, train_target), (test, test_target)) = (draw(300, &mut random), draw(200, &mut random));
         let sample = Sample { train, train_target, test, test_target };
-        let plan = Plan { size: Size::Smoke, seeds: 1, data: None, digest: None, device: crate::train::Device::Cpu };
+        let plan = crate::experiments::attreg_real_data::EXPERIMENT.plan(Size::Smoke, Some(1));
         let found = fitted(&sample, 0, 60, &Context::new(&plan, "t", "block")).unwrap();
         assert!(found[0].1 > 0.8, "{found:?}");
     }

@@ -13,7 +13,6 @@ const PAPER: &str = "Stein, Li & Steidl 2026 and later results";
 const DERIVED: &str = "derived";
 /// Losses on TinyStories and OpenWebText, means and deviations over seeds.
 const PUBLISHED: &str = include_str!("published.csv");
-const RATE: f64 = 3e-3;
 /// The share of steps, and of seconds, that stands for a loss that is not reached.
 const NEVER: f64 = 2.0;
 
@@ -39,22 +38,15 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn rows(&self, kind: &'a str, kernel: Kernel, block: Block, rate: f64) -> impl Iterator<Item = &'a Row> {
-        let seeds = self.plan.seeds;
-        self.results.rows().filter(move |row| {
-            row.is("kind", kind)
-                && row.is("kernel", kernel.word())
-                && row.is("block", block.word())
-                && row.is("rate", rate)
-                && (row.count("seed").is_some_and(|seed| seed < seeds) || rate != RATE)
-        })
+    /// Rows of a training.
+    fn rows(&self, kind: &'a str, kernel: Kernel, block: Block, seed: usize) -> impl Iterator<Item = &'a Row> {
+        let unit = self.unit(kernel, block, seed);
+        unit.into_iter().flat_map(|unit| &unit.rows).filter(move |row| row.is("kind", kind))
     }
 
     /// A number at the end, seed by seed.
     fn ends(&self, kernel: Kernel, block: Block, name: &str) -> Vec<Option<f64>> {
-        let of = |seed: usize| {
-            self.rows("end", kernel, block, RATE).find(|row| row.is("seed", seed)).and_then(|row| row.get(name))
-        };
+        let of = |seed: usize| self.rows("end", kernel, block, seed).find_map(|row| row.get(name));
         (0..self.plan.seeds).map(of).collect()
     }
 
@@ -104,8 +96,9 @@ impl<'a> Judge<'a> {
 
     /// Steps and losses by the windows that were looked at on the way.
     fn curve(&self, kernel: Kernel, block: Block, seed: usize) -> Vec<(f64, f64)> {
-        let rows = self.rows("curve", kernel, block, RATE).filter(|row| row.is("seed", seed));
-        rows.filter_map(|row| Some((row.count("steps")? as f64, row.get("validation")?))).collect()
+        self.rows("curve", kernel, block, seed)
+            .filter_map(|row| Some((row.count("steps")? as f64, row.get("validation")?)))
+            .collect()
     }
 
     /// The share of plain's steps, or seconds, after which heavy ball has plain's last loss.
