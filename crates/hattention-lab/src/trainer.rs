@@ -22,6 +22,7 @@
 
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 
@@ -30,6 +31,9 @@ use crate::seeds::{Generator, generator, hash};
 use crate::text::{Corpus, Windows};
 use crate::train::{Device, number, numbers};
 use crate::transformer::Transformer;
+
+/// Windows that are worked on together; the parts of a batch are worked on side by side.
+const PART: usize = 4;
 
 /// How to train.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -176,15 +180,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// As [`Self::step`].
     pub(crate) fn learn(&mut self, text: Tensor<2, Int>, next: Tensor<2, Int>) -> Result<f64, Error> {
-        let leaves: Vec<Tensor<2>> = self.parameters.iter().map(|p| p.clone().autodiff().require_grad()).collect();
-        let loss = self.model.loss(&leaves, text.autodiff(), next.autodiff());
-        let gradients = loss.backward();
-        let loss = number(loss.inner())?;
-        let mut slopes = Vec::new();
-        for (leaf, parameter) in leaves.iter().zip(&self.parameters) {
-            // (Nothing reads the force of Euler's step in a last layer, and so not its values.)
-            slopes.push(leaf.grad(&gradients).unwrap_or_else(|| parameter.zeros_like()));
-        }
+        let (loss, slopes) = self.slopes(text, next)?;
         let squares = slopes.iter().map(|slope| (slope.clone() * slope.clone()).sum()).collect();
         let norm = number(Tensor::cat(squares, 0).sum())?.sqrt();
         if !(loss.is_finite() && norm.is_finite()) {
@@ -203,6 +199,30 @@ impl<'a> Trainer<'a> {
         Ok(loss)
     }
 
+    /// The loss of these texts, and its gradient. Texts are parted by [`PART`], whatever the number of threads, parts are worked on side by
+    /// side, and their losses and gradients are added in order.
+    fn slopes(&self, text: Tensor<2, Int>, next: Tensor<2, Int>) -> Result<(f64, Vec<Tensor<2>>), Error> {
+        let count = text.dims()[0];
+        let parts: Vec<(usize, usize)> =
+            (0..count).step_by(PART).map(|first| (first, PART.min(count - first))).collect();
+        let of = |(first, some): &(usize, usize)| {
+            let part = |tokens: &Tensor<2, Int>| tokens.clone().narrow(0, *first, *some).autodiff();
+            let leaves: Vec<Tensor<2>> = self.parameters.iter().map(|p| p.clone().autodiff().require_grad()).collect();
+            let loss = self.model.loss(&leaves, part(&text), part(&next)) * (*some as f64 / count as f64);
+            let gradients = loss.backward();
+            // (Nothing reads the force of Euler's step in a last layer, and so not its values.)
+            let slope = |(leaf, parameter): (&Tensor<2>, &Tensor<2>)| {
+                leaf.grad(&gradients).unwrap_or_else(|| parameter.zeros_like())
+            };
+            Ok((number(loss.inner())?, leaves.iter().zip(&self.parameters).map(slope).collect::<Vec<_>>()))
+        };
+        let found = parts.par_iter().map(of).collect::<Result<Vec<_>, Error>>()?;
+        let sum = found.into_iter().reduce(|(loss, slopes), (more, others)| {
+            (loss + more, slopes.into_iter().zip(others).map(|(a, b)| a + b).collect())
+        });
+        sum.ok_or_else(|| Error::Tensor("no text to learn from".to_owned()))
+    }
+
     /// The loss on at most so many windows of the part for validation, in nats a token.
     ///
     /// # Errors
@@ -210,12 +230,13 @@ impl<'a> Trainer<'a> {
     pub fn validate(&self, windows: usize) -> Result<f64, Error> {
         let held = self.corpus.held_out(windows, self.model.shape().context);
         let count = held.count(self.model.shape().context);
-        let mut sum = 0.0;
-        for first in (0..count).step_by(self.options.batch) {
-            let some = self.options.batch.min(count - first);
-            let (text, next) = self.tensors(&held, first, some);
-            sum += some as f64 * number(self.model.loss(&self.parameters, text, next))?;
-        }
+        let parts: Vec<usize> = (0..count).step_by(PART).collect();
+        let of = |first: &usize| {
+            let some = PART.min(count - first);
+            let (text, next) = self.tensors(&held, *first, some);
+            Ok(some as f64 * number(self.model.loss(&self.parameters, text, next))?)
+        };
+        let sum: f64 = parts.par_iter().map(of).collect::<Result<Vec<_>, Error>>()?.iter().sum();
         Ok(sum / count as f64)
     }
 

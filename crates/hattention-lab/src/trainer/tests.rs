@@ -42,6 +42,24 @@ fn a_training_resumes_bit_by_bit() {
 }
 
 #[test]
+fn threads_do_not_show() {
+    let corpus = corpus();
+    let model = model(&corpus, Block::KickDrift);
+    let trained = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            // (Three parts, the last of them smaller.)
+            let options = Options { batch: 2 * PART + 2, ..OPTIONS };
+            let mut trainer = Trainer::new(&model, &corpus, options, 1, Device::Cpu).unwrap();
+            let mut losses: Vec<f64> = (0..6).map(|_| trainer.step().unwrap()).collect();
+            losses.push(trainer.validate(30).unwrap());
+            losses
+        })
+    };
+    assert_eq!(trained(1), trained(3));
+}
+
+#[test]
 fn other_checkpoints_are_refused() {
     let corpus = corpus();
     let (plain, other) = (model(&corpus, Block::Plain), model(&corpus, Block::HeavyBall));
