@@ -116,7 +116,8 @@ impl<'a> Trainer<'a> {
     /// A training from the start, in single precision.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for options that make no sense, or a vocabulary that is not the model's; [`Error::Device`].
+    /// [`Error::Parameter`] for options that make no sense, a vocabulary that is not the model's, or a text too short for its context;
+    /// [`Error::Device`].
     pub fn new(
         model: &'a Transformer,
         corpus: &'a Corpus,
@@ -226,10 +227,11 @@ impl<'a> Trainer<'a> {
     /// The loss on at most so many windows of the part for validation, in nats a token.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the device does not give it back.
+    /// [`Error::Parameter`] for no windows; [`Error::Tensor`] if the device does not give it back.
     pub fn validate(&self, windows: usize) -> Result<f64, Error> {
         let held = self.corpus.held_out(windows, self.model.shape().context);
         let count = held.count(self.model.shape().context);
+        some_windows(count)?;
         let parts: Vec<usize> = (0..count).step_by(PART).collect();
         let of = |first: &usize| {
             let some = PART.min(count - first);
@@ -250,8 +252,9 @@ impl<'a> Trainer<'a> {
     /// when it writes. The two agree for a model that leaves the future out.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the device does not give it back.
+    /// As [`Self::validate`].
     pub fn validate_by_prefixes(&self, windows: usize) -> Result<f64, Error> {
+        some_windows(windows)?;
         let (text, next) = self.held_out(windows);
         let length = self.model.shape().context;
         let mut sum = 0.0;
@@ -341,6 +344,13 @@ impl<'a> Trainer<'a> {
         (self.parameters, self.states, self.step) = (parameters, states, step);
         Ok(told["notes"].take())
     }
+}
+
+fn some_windows(count: usize) -> Result<(), Error> {
+    if count == 0 {
+        return Err(Error::Parameter { name: "windows to validate by", got: "0".to_owned(), allowed: "one or more" });
+    }
+    Ok(())
 }
 
 /// The name under which a checkpoint says what it is of.

@@ -104,6 +104,8 @@ fn options_that_make_no_sense_are_refused() {
     ] {
         assert!(Trainer::new(&model, &corpus, options, 0, Device::Cpu).is_err(), "{options:?}");
     }
+    let trainer = Trainer::new(&model, &corpus, OPTIONS, 0, Device::Cpu).unwrap();
+    assert!(trainer.validate(0).is_err() && trainer.validate_by_prefixes(0).is_err());
     let long = Shape { context: 1000, ..model.shape() };
     let long = Transformer::new(long, Block::Plain, Kernel::Softmax).unwrap();
     let refused = Trainer::new(&long, &corpus, OPTIONS, 0, Device::Cpu).err().unwrap();
