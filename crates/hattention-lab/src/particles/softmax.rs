@@ -45,6 +45,23 @@ pub struct Kernel {
     means: Vec<f64>,
 }
 
+impl Kernel {
+    /// `Σ_j w(M_ij, i, j) x_j`, in order of j.
+    fn pulled(&self, weight: impl Fn(f64, usize, usize) -> f64 + Sync) -> Matrix {
+        let (n, width) = (self.x.rows, self.x.columns);
+        let of_row = |i: usize| {
+            let mut sum = vec![0.0; width];
+            for (j, m) in self.kernel.row(i).iter().enumerate() {
+                let weight = weight(*m, i, j);
+                sum.iter_mut().zip(self.x.row(j)).for_each(|(s, x)| *s = x.mul_add(weight, *s));
+            }
+            sum
+        };
+        let rows: Vec<Vec<f64>> = (0..n).into_par_iter().with_min_len(ALONE).map(of_row).collect();
+        Matrix { rows: n, columns: width, data: rows.concat() }
+    }
+}
+
 impl Softmax {
     /// Of symmetric matrices A, and B positive definite (for energies to fall). Shapes: `[d, d]`.
     ///
@@ -120,7 +137,7 @@ impl Flow for Softmax {
     }
 
     fn velocity(&self, seen: &Kernel) -> Matrix {
-        let pulled = product(&product(&seen.kernel, &seen.x), &self.a);
+        let pulled = product(&seen.pulled(|m, _, _| m), &self.a);
         let carried = self.carried(&pulled, &seen.means);
         self.tangent(&seen.x, scaled(&carried, 1.0 / seen.x.rows as f64))
     }
@@ -133,16 +150,7 @@ impl Flow for Softmax {
     fn force(&self, seen: &Kernel, y: &Matrix) -> Matrix {
         let n = seen.x.rows;
         let kappa: Vec<f64> = self.squares(y).iter().zip(&seen.means).map(|(s, z)| s / (z * z)).collect();
-        let of_row = |i: usize| {
-            let mut sum = vec![0.0; self.width()];
-            for (j, m) in seen.kernel.row(i).iter().enumerate() {
-                let weight = m * (kappa[i] + kappa[j] + 2.0);
-                sum.iter_mut().zip(seen.x.row(j)).for_each(|(s, x)| *s = x.mul_add(weight, *s));
-            }
-            sum
-        };
-        let rows: Vec<Vec<f64>> = (0..n).into_par_iter().with_min_len(ALONE).map(of_row).collect();
-        let pulled = Matrix { rows: n, columns: self.width(), data: rows.concat() };
+        let pulled = seen.pulled(|m, i, j| m * (kappa[i] + kappa[j] + 2.0));
         self.tangent(&seen.x, scaled(&product(&pulled, &self.a), 0.5 / n as f64))
     }
 
