@@ -8,6 +8,7 @@ use hattention_table::regression::{Amount, Failure, SolveOptions};
 
 pub use crate::attend::args::AttendCommand;
 pub use crate::cluster::ClusterCommand;
+pub use crate::probe::args::ProbeArgs;
 pub use crate::roll::RollArgs;
 pub use crate::transformer::args::TransformerCommand;
 
@@ -50,6 +51,8 @@ pub enum Command {
     Drift(DriftArgs),
     /// Test hypotheses about coefficients, terms, or a nested model.
     Test(TestArgs),
+    /// Attention as a canonical ensemble: entropies, heat capacities and effective numbers of keys of anyone's attention.
+    Probe(ProbeArgs),
     /// Check the digits of this build on this machine against NIST's reference sets.
     Selftest(SelftestArgs),
     /// Attention regression: softmax attention over the training rows by learned metrics, beside a linear head.

@@ -15,6 +15,7 @@ mod merge;
 mod model;
 mod output;
 mod predict;
+mod probe;
 mod progress;
 mod read_out;
 mod roll;
@@ -68,6 +69,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Drift(args) => return Ok(if drift::run(args, cli.quiet)? { DRIFT } else { 0 }),
         Command::Fit(args) => fit::run(args, cli.quiet),
         Command::Merge(args) => merge::run(args),
+        Command::Probe(args) => probe::run(args, cli.quiet),
         Command::Predict(args) => predict::run(args, cli.quiet),
         Command::Roll(args) => roll::run(args, cli.quiet),
         Command::Explain(args) => explain::run(args, cli.quiet),

@@ -54,12 +54,17 @@ pub fn page(experiment: &Experiment, summary: &Value, judgement: &Judgement) -> 
         escape(summary["commit"].as_str().unwrap_or_default()),
         escape(summary["machine"].as_str().unwrap_or_default()),
     );
-    let title = escape(experiment.name);
-    Ok(format!(
+    Ok(document(experiment.name, &body))
+}
+
+/// A page of its own with the lab's looks: a title, and what stands in its body.
+pub fn document(title: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
          <body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-    ))
+    )
 }
 
 fn claims(claims: &[Claim]) -> String {
@@ -103,7 +108,8 @@ fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-fn of_table(table: &Table) -> String {
+/// A table with its title.
+pub fn of_table(table: &Table) -> String {
     let line = |cells: &[String], tag: &str| {
         let cells: String = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
         format!("<tr>{cells}</tr>\n")
@@ -154,7 +160,8 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+/// Text as HTML has it.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

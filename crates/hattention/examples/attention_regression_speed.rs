@@ -6,7 +6,7 @@
 //! default fit, and one head without a linear one, with R² of a thousand new rows. `memory`: one fit of few steps, for a meter
 //! outside.
 
-#[path = "../src/attention_regression/exponential.rs"]
+#[path = "../src/exponential.rs"]
 #[allow(dead_code)]
 mod exponential;
 

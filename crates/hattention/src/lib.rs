@@ -48,6 +48,7 @@ pub mod double_double;
 pub mod drift;
 pub mod error;
 mod exact;
+mod exponential;
 pub mod fit;
 pub mod groups;
 pub mod hopfield;
@@ -63,6 +64,7 @@ pub mod quartic;
 pub mod roll;
 pub mod selection;
 pub mod strided;
+pub mod thermodynamics;
 pub mod transformer;
 pub mod whitening;
 

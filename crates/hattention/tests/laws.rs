@@ -40,6 +40,8 @@ mod stored;
 mod strided;
 #[path = "laws/table.rs"]
 mod table;
+#[path = "laws/thermodynamics.rs"]
+mod thermodynamics;
 #[path = "laws/transformer.rs"]
 mod transformer;
 #[path = "laws/weights.rs"]

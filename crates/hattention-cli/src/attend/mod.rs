@@ -108,13 +108,17 @@ fn asked(args: &FitArgs) -> Result<AttendOptions, Failure> {
 }
 
 /// A model, the rows that it reads, and both as one.
-struct Loaded {
+pub struct Loaded {
     model: AttendModel,
     train: Option<Rows>,
 }
 
 impl Loaded {
-    fn of(path: &Path, train: &[String], others: &[String], quiet: bool) -> Result<Self, Failure> {
+    /// Reads a model, and the rows that it was fitted on if they are named; no two of the sources may be standard input.
+    ///
+    /// # Errors
+    /// If either cannot be read.
+    pub fn of(path: &Path, train: &[String], others: &[String], quiet: bool) -> Result<Self, Failure> {
         let name = path.display();
         let again = "fit it with `hat attend fit … -o FILE`";
         let bytes =
@@ -141,7 +145,16 @@ impl Loaded {
         self.model.memory(self.train.as_ref())
     }
 
-    fn regression(&self) -> Result<AttentionRegression, Failure> {
+    /// The model.
+    pub fn model(&self) -> &AttendModel {
+        &self.model
+    }
+
+    /// Both as one.
+    ///
+    /// # Errors
+    /// If the model keeps no rows and none are named.
+    pub fn regression(&self) -> Result<AttentionRegression, Failure> {
         self.model.reading(self.memory()?)
     }
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::exponential::{Machine, Work, exp};
 use super::number::Number;
 use super::pairs::HELD;
+use crate::exponential::{Machine, Work, exp};
 
 /// Lanes of the sums of a query, whatever the width of the vectors.
 const LANES: usize = f64::LANES;

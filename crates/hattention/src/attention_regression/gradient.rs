@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::exponential::{Machine, Work};
 use super::number::{Number, PADDED};
 use super::pairs::{Given, HELD, Keys, kernels, splats};
 use super::scope::Scope;
+use crate::exponential::{Machine, Work};
 
 /// Columns whose derivatives are held before they are multiplied by inputs.
 const CHUNK: usize = 256;

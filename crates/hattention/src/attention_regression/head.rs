@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::exponential::dispatch;
 use super::gradient::{Backward, Derivatives, Passed};
 use super::number::Number;
 use super::options::{Precision, Score};
 use super::pairs::{Forward, Given, Got, HELD, Keys, cast};
 use super::scope::Scope;
+use crate::exponential::dispatch;
 use crate::interrupt::checked;
 
 /// What all heads of a regression have in common: their scores, and which rows read which.

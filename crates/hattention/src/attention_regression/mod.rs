@@ -20,7 +20,7 @@
 
 mod across;
 mod choose;
-mod exponential;
+mod energies;
 mod fit;
 mod folds;
 mod gradient;
@@ -30,7 +30,7 @@ mod learned;
 mod left_out;
 mod minimise;
 #[cfg(test)]
-mod noise;
+pub(crate) mod noise;
 mod number;
 pub(crate) mod objective;
 mod options;
@@ -45,6 +45,7 @@ mod watched;
 mod weights;
 
 pub use choose::{Chosen, Tried};
+pub use energies::Scores;
 pub use fit::{AttentionRegression, Report};
 pub use interval::{Interval, Intervals};
 pub use learned::Learned;

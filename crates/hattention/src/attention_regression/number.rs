@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::exponential::{Machine, exp, exp_single};
+use crate::exponential::{Machine, exp, exp_single};
 
 /// Lanes that columns are padded to, and more than a vector of any number has.
 pub(super) const PADDED: usize = 16;

@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use super::exponential::{Machine, Work};
 use super::number::{Number, PADDED};
 use super::scope::Scope;
+use crate::exponential::{Machine, Work};
 
 /// Rows that are held together.
 pub(super) const HELD: usize = 4;
@@ -291,8 +291,8 @@ impl<T: Number> Forward<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention_regression::exponential::dispatch_on;
     use crate::dense::kernel::tests::machines;
+    use crate::exponential::dispatch_on;
 
     fn every_pair<T: Number>(rounding: f64) {
         for (rows, width) in [(1, 1), (4, 2), (5, 3), (19, 5), (40, 2)] {

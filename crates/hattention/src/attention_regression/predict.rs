@@ -3,12 +3,12 @@
 use rayon::prelude::*;
 
 use super::across::{Across, Hidden, Table};
-use super::exponential::{Machine, Work, dispatch, exp};
 use super::fit::AttentionRegression;
 use super::options::Score;
 use super::pairs::{HELD, Keys};
 use super::prepare::check;
 use crate::error::Error;
+use crate::exponential::{Machine, Work, dispatch, exp};
 use crate::interrupt::checked;
 
 /// Keys and values of a head, as new rows read them.

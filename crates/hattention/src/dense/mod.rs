@@ -17,6 +17,7 @@ pub(crate) mod refine;
 pub(crate) mod residuals;
 pub(crate) mod rows;
 
+pub(crate) use by_rows::multiply_rows;
 pub(crate) use kernel::PANEL;
 use kernel::Row;
 

@@ -3,7 +3,7 @@
 use pulp::{Scalar, Simd};
 
 /// A machine's vectors, with the one thing that no arithmetic of doubles gives: exponents as integers.
-pub(super) trait Machine: Simd {
+pub(crate) trait Machine: Simd {
     /// `2^(n − 1023)` of numbers whose last eleven bits are `n`.
     fn power(self, n: Self::f64s) -> Self::f64s;
     /// `2^(n − 127)` of single numbers whose last eight bits are `n`.
@@ -49,7 +49,7 @@ impl Machine for pulp::x86::V4 {
 }
 
 /// Work on the vectors of a machine.
-pub(super) trait Work {
+pub(crate) trait Work {
     fn on<M: Machine>(self, machine: M);
 }
 
@@ -67,11 +67,11 @@ impl<M: Machine, W: Work> pulp::NullaryFnOnce for On<M, W> {
 }
 
 /// Works on the widest vectors that this machine has.
-pub(super) fn dispatch(work: impl Work) {
+pub(crate) fn dispatch(work: impl Work) {
     dispatch_on(pulp::Arch::new(), work);
 }
 
-pub(super) fn dispatch_on(machine: pulp::Arch, work: impl Work) {
+pub(crate) fn dispatch_on(machine: pulp::Arch, work: impl Work) {
     match machine {
         #[cfg(target_arch = "x86_64")]
         pulp::Arch::V4(v4) => v4.vectorize(On(v4, work)),
@@ -108,7 +108,7 @@ const COEFFICIENTS: [f64; 10] = [
 /// # References
 /// Muller, Elementary Functions, 11 (reduction in two parts, a polynomial, a shift of the exponent).
 #[inline(always)]
-pub(super) fn exp<S: Machine>(simd: S, x: S::f64s) -> S::f64s {
+pub(crate) fn exp<S: Machine>(simd: S, x: S::f64s) -> S::f64s {
     let x = simd.max_f64s(x, simd.splat_f64s(LEAST));
     let shift = simd.splat_f64s(SHIFT);
     let shifted = simd.mul_add_f64s(x, simd.splat_f64s(std::f64::consts::LOG2_E), shift);
@@ -141,7 +141,7 @@ const COEFFICIENTS_SINGLE: [f32; 5] = [1.392_618_4e-3, 8.363_179e-3, 4.166_655_5
 
 /// `eˣ` of single numbers for `x ≤ 88`, off by at most 1.3 units in the last place (as tested); zero for arguments below −80.
 #[inline(always)]
-pub(super) fn exp_single<S: Machine>(simd: S, x: S::f32s) -> S::f32s {
+pub(crate) fn exp_single<S: Machine>(simd: S, x: S::f32s) -> S::f32s {
     let least = simd.splat_f32s(LEAST_SINGLE);
     let held = simd.max_f32s(x, least);
     let shift = simd.splat_f32s(SHIFT_SINGLE);
