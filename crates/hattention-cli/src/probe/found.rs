@@ -14,7 +14,7 @@ const LOOKED: usize = 256;
 /// Bins of histograms.
 const BINS: usize = 48;
 /// Groups of queries at most.
-const POSITIONS: usize = 12;
+const POSITIONS: usize = 8;
 /// Weights of a query may miss one by so much, in the logarithm: those of halves do by a thousandth.
 const SUM: f64 = 0.02;
 /// Digits of the printed table.
@@ -76,7 +76,7 @@ impl Found {
         let attention = &asked.attention;
         let heads = attention.heads().map_err(|error| {
             let hint = if args.probabilities {
-                "weights are zero or more, and no NaN"
+                "weights are what softmax gave: logits are probed without --probabilities"
             } else {
                 "look where they come from; keys that are not read have logits of −∞, or at most --masked"
             };
@@ -104,7 +104,7 @@ impl Found {
     fn checked(self) -> Result<Self, Failure> {
         if self.heads.iter().all(|head| head.mean.is_none()) {
             return Err(Failure::usage(
-                format!("{}: no query reads a key: all scores are masked", self.name),
+                "no query reads a key: all scores are masked",
                 "keys that are read have scores above --masked, and weights above zero",
             ));
         }
@@ -175,7 +175,7 @@ impl Probed {
                 "{}: {}, {batches}{heads} head{plural}, {queries} queries, {keys} keys, temperature {}\n\n",
                 found.name,
                 self.kind,
-                significant(found.temperature, DIGITS)
+                hattention_lab::claim::number(found.temperature)
             );
             let variance = if found.scored { "Var(E/T)" } else { "" };
             let header = [

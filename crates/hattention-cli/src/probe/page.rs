@@ -80,7 +80,7 @@ fn maps(found: &Found, what: &str, of: impl Fn(&Head, &super::found::Position) -
     let values: Vec<Vec<f64>> = found
         .heads
         .iter()
-        .map(|head| found.positions(head).iter().map(|position| of(head, position)).collect())
+        .map(|head| found.positions(head).iter().map(|position| rounded(of(head, position))).collect())
         .collect();
     let columns: Vec<String> = found.heads.first().map_or(Vec::new(), |head| {
         let name = |p: &super::found::Position| {
@@ -97,6 +97,11 @@ fn maps(found: &Found, what: &str, of: impl Fn(&Head, &super::found::Position) -
         Plot::heat(format!("{what} by head and place of the query"), "queries, counted from 0", "", heat)
     };
     values.chunks(ROWS).enumerate().map(part).collect()
+}
+
+/// To two digits, for cells that are small.
+fn rounded(x: f64) -> f64 {
+    format!("{x:.1e}").parse().unwrap_or(x)
 }
 
 fn curves(found: &Found, what: &str, of: impl Fn(&hattention::thermodynamics::Observables) -> f64) -> Plot {

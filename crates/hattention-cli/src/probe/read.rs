@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hattention::Error;
 use hattention::thermodynamics::{Number, Numbers};
 use npyz::{DType, NpyHeader, Order};
 use safetensors::{Dtype, SafeTensors};
@@ -97,8 +98,12 @@ pub fn npy<'a>(path: &Path, bytes: &'a [u8]) -> Result<Array<'a>, Failure> {
         }
     };
     let shape: Vec<usize> = header.shape().iter().map(|n| usize::try_from(*n).unwrap_or(usize::MAX)).collect();
-    let numbers = Numbers::new(rest, number, &shape, header.order() == Order::Fortran).map_err(|e| e.to_string());
-    Ok(Array { name, shape, numbers })
+    let numbers = Numbers::new(rest, number, &shape, header.order() == Order::Fortran);
+    if let Err(Error::Shape { expected, got, .. }) = numbers {
+        let message = format!("{name} of shape {shape:?} has {got} bytes of numbers, expected {expected}");
+        return Err(Failure::usage(message, "it was cut off, or is no .npy file: save it again"));
+    }
+    Ok(Array { name, shape, numbers: numbers.map_err(|e| e.to_string()) })
 }
 
 /// All arrays of a .safetensors file, and its description.

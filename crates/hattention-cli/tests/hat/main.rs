@@ -10,6 +10,7 @@ mod flights;
 mod groups;
 mod lab;
 mod orders;
+mod probe;
 mod roll;
 mod states;
 mod states_hc;

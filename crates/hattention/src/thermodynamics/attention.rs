@@ -20,6 +20,10 @@ pub(crate) trait Energies: Sync {
     fn shape(&self) -> [usize; 4];
     /// The temperature of the weights.
     fn temperature(&self) -> f64;
+    /// What its numbers should be.
+    fn expected(&self) -> &'static str {
+        "finite scores"
+    }
     /// Energies of at most [`QUERIES`] queries and [`KEYS`] keys of a batch and head.
     fn fill(&self, of: [usize; 2], queries: Range<usize>, keys: Range<usize>, tile: &mut Tile);
 }
@@ -263,6 +267,14 @@ impl Energies for Attention<'_> {
 
     fn temperature(&self) -> f64 {
         self.temperature
+    }
+
+    fn expected(&self) -> &'static str {
+        match self.form {
+            Form::Weights(_) => "weights that are zero or more",
+            Form::Keys(_) => "queries and keys whose products are finite",
+            Form::Logits(_) => "scores that are finite, or −∞ for keys that are not read",
+        }
     }
 
     fn fill(&self, of: [usize; 2], queries: Range<usize>, keys: Range<usize>, tile: &mut Tile) {

@@ -108,7 +108,7 @@ pub(crate) fn heads(energies: &impl Energies) -> Result<Vec<Head>, Error> {
     for _ in 0..heads {
         let mut head = Head { queries: Vec::with_capacity(batches * queries), mean: None, pooled: Pooled::NONE };
         for group in found.by_ref().take(batches * groups) {
-            let (ensembles, pooled) = group.map_err(|place| of_place(&place))?;
+            let (ensembles, pooled) = group.map_err(|place| of_place(&place, energies.expected()))?;
             head.queries.extend(ensembles.iter().map(Ensemble::observables));
             head.pooled = head.pooled.merged(pooled);
         }
@@ -118,11 +118,12 @@ pub(crate) fn heads(energies: &impl Energies) -> Result<Vec<Head>, Error> {
     Ok(all)
 }
 
-fn of_place(place: &Place) -> Error {
+fn of_place(place: &Place, expected: &str) -> Error {
     let Place { batch, head, query, key, energy } = place;
-    let what = if energy.is_nan() { "NaN" } else { "infinite" };
+    // (Of negative weights the logarithm is none.)
+    let what = if energy.is_nan() { "NaN, or has no logarithm" } else { "infinite" };
     Error::Format {
-        expected: "scores that are finite, or −∞ for keys that are not read".to_owned(),
+        expected: expected.to_owned(),
         got: format!("one that is {what}: batch {batch}, head {head}, query {query}, key {key}, counted from 0"),
     }
 }
