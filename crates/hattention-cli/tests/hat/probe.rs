@@ -175,5 +175,5 @@ fn what_is_no_attention_is_refused() {
     // A query that reads nothing is left out, and said to be.
     folder.file("some.npy", npy("<f8", false, "(2, 2)", &doubles(&[1.0, 2.0, f64::NEG_INFINITY, -1e9])));
     let out = folder.hat(&["probe", "some.npy"]);
-    assert!(out.stderr.contains("1 query reads no key and was left out"), "{}", out.stderr);
+    assert!(out.err.contains("1 query reads no key and was left out"), "{}", out.err);
 }
