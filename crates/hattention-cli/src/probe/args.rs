@@ -45,7 +45,7 @@ pub struct ProbeArgs {
     #[arg(long, conflicts_with_all = ["queries", "keys"])]
     pub probabilities: bool,
     /// The temperature: by default √width for queries and keys, and 1 for logits, weights and regressions.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub temperature: Option<f64>,
     /// Queries read no later keys.
     #[arg(long)]

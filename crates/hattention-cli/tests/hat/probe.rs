@@ -27,14 +27,14 @@ fn agrees(found: &Value, expected: &Value) {
 fn attention_of_a_trained_model_is_as_numpy_says() {
     let (file, expected) = (model(), reference("probe.json"));
     for (layer, expected) in expected["logits"].as_object().unwrap() {
-        agrees(&hat_json(&["probe", &file, "--logits", layer])["attention"][0], expected);
+        agrees(&hat_json(&["probe", &file, "--logits", layer, "--json"])["attention"][0], expected);
     }
     // The pair is found by its names.
-    let found = hat_json(&["probe", &file, "--causal", "--quiet"]);
+    let found = hat_json(&["probe", &file, "--causal", "--quiet", "--json"]);
     assert_eq!((&found["kind"], &found["attention"][0]["name"]), (&"queries and keys".into(), &"layers.0".into()));
     agrees(&found["attention"][0], &expected["queries and keys"]);
     // Of logits in units of the temperature: the same weights.
-    let logits = hat_json(&["probe", &file, "--logits", "layers.0.logits", "--temperature", "4"]);
+    let logits = hat_json(&["probe", &file, "--logits", "layers.0.logits", "--temperature", "4", "--json"]);
     for (a, b) in
         logits["attention"][0]["head"].as_array().unwrap().iter().zip(found["attention"][0]["head"].as_array().unwrap())
     {
