@@ -20,6 +20,7 @@ pub mod error;
 pub mod experiment;
 pub mod experiments;
 pub mod learner;
+pub mod modular;
 pub mod particles;
 pub mod plot;
 pub mod quarters;

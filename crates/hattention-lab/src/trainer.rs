@@ -20,17 +20,19 @@
 //! # }
 //! ```
 
-use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer};
+pub(crate) mod learned;
+
+use burn::optim::{AdamW, AdamWConfig};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use rayon::prelude::*;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::seeds::{Generator, generator, hash};
 use crate::text::{Corpus, Windows};
-use crate::train::{Device, number, numbers};
+use crate::train::{Device, number};
 use crate::transformer::Transformer;
+use learned::{Learned, added, length};
 
 /// Windows that are worked on together; the parts of a batch are worked on side by side.
 const PART: usize = 4;
@@ -99,11 +101,9 @@ pub struct Trainer<'a> {
     options: Options,
     seed: usize,
     device: burn::tensor::Device,
-    parameters: Vec<Tensor<2>>,
-    states: Vec<Option<AdamWState<2>>>,
+    learned: Learned,
     /// For matrices, and for rows and numbers.
     optimisers: [AdamW; 2],
-    step: usize,
 }
 
 /// The stream of numbers of a training. It does not depend on blocks: trainings of one seed see the same windows, and parameters of
@@ -140,28 +140,28 @@ impl<'a> Trainer<'a> {
         let parameters = model.starts(|name| stream(name, seed, 0), DType::F32, &device);
         let config = AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.95).with_epsilon(1e-8);
         let optimisers = [options.decay, 0.0].map(|decay| config.clone().with_weight_decay(decay as f32).build());
-        let states = parameters.iter().map(|_| None).collect();
-        Ok(Self { model, corpus, options, seed, device, parameters, states, optimisers, step: 0 })
+        let learned = Learned::new(model.names().map(str::to_owned), parameters);
+        Ok(Self { model, corpus, options, seed, device, learned, optimisers })
     }
 
     /// Steps taken.
     pub fn steps(&self) -> usize {
-        self.step
+        self.learned.step
     }
 
     /// Whether all steps are taken.
     pub fn is_done(&self) -> bool {
-        self.step >= self.options.steps
+        self.learned.step >= self.options.steps
     }
 
     /// Tokens seen.
     pub fn tokens(&self) -> usize {
-        self.step * self.options.batch * self.model.shape().context
+        self.learned.step * self.options.batch * self.model.shape().context
     }
 
     /// The parameters as they are.
     pub fn parameters(&self) -> &[Tensor<2>] {
-        &self.parameters
+        &self.learned.parameters
     }
 
     /// Takes a step; returns the loss before it, in nats a token.
@@ -170,7 +170,7 @@ impl<'a> Trainer<'a> {
     /// [`Error::Diverged`] if the loss or the gradient is no number, or infinite; parameters are left as before the step.
     pub fn step(&mut self) -> Result<f64, Error> {
         let length = self.model.shape().context;
-        let mut generator = stream("windows", self.seed, self.step);
+        let mut generator = stream("windows", self.seed, self.learned.step);
         let windows = self.corpus.draw(self.options.batch, length, &mut generator);
         let (text, next) = self.tensors(&windows, 0, self.options.batch);
         self.learn(text, next)
@@ -182,21 +182,17 @@ impl<'a> Trainer<'a> {
     /// As [`Self::step`].
     pub(crate) fn learn(&mut self, text: Tensor<2, Int>, next: Tensor<2, Int>) -> Result<f64, Error> {
         let (loss, slopes) = self.slopes(text, next)?;
-        let squares = slopes.iter().map(|slope| (slope.clone() * slope.clone()).sum()).collect();
-        let norm = number(Tensor::cat(squares, 0).sum())?.sqrt();
+        let norm = length(&slopes)?;
+        let step = self.learned.step;
         if !(loss.is_finite() && norm.is_finite()) {
-            return Err(Error::Diverged { step: self.step, loss });
+            return Err(Error::Diverged { step, loss });
         }
-        let rate = self.options.rate_at(self.step);
-        for (place, slope) in slopes.into_iter().enumerate() {
-            let slope = if norm > self.options.clip { slope * (self.options.clip / norm) } else { slope };
-            let is_row = self.parameters[place].dims().contains(&1);
-            let (parameter, state) = (self.parameters[place].clone(), self.states[place].take());
-            let (next, state) = self.optimisers[usize::from(is_row)].step(rate, parameter, slope, state);
-            self.parameters[place] = next;
-            self.states[place] = state;
-        }
-        self.step += 1;
+        let shortened = |slope: Tensor<2>| slope * (self.options.clip / norm);
+        let slopes = if norm > self.options.clip { slopes.into_iter().map(shortened).collect() } else { slopes };
+        let optimisers = &self.optimisers;
+        self.learned.update(self.options.rate_at(step), slopes, |parameter| {
+            &optimisers[usize::from(parameter.dims().contains(&1))]
+        });
         Ok(loss)
     }
 
@@ -208,20 +204,17 @@ impl<'a> Trainer<'a> {
             (0..count).step_by(PART).map(|first| (first, PART.min(count - first))).collect();
         let of = |(first, some): &(usize, usize)| {
             let part = |tokens: &Tensor<2, Int>| tokens.clone().narrow(0, *first, *some).autodiff();
-            let leaves: Vec<Tensor<2>> = self.parameters.iter().map(|p| p.clone().autodiff().require_grad()).collect();
+            let leaves = self.learned.leaves();
             let loss = self.model.loss(&leaves, part(&text), part(&next)) * (*some as f64 / count as f64);
             let gradients = loss.backward();
             // (Nothing reads the force of Euler's step in a last layer, and so not its values.)
             let slope = |(leaf, parameter): (&Tensor<2>, &Tensor<2>)| {
                 leaf.grad(&gradients).unwrap_or_else(|| parameter.zeros_like())
             };
-            Ok((number(loss.inner())?, leaves.iter().zip(&self.parameters).map(slope).collect::<Vec<_>>()))
+            Ok((number(loss.inner())?, leaves.iter().zip(&self.learned.parameters).map(slope).collect::<Vec<_>>()))
         };
         let found = parts.par_iter().map(of).collect::<Result<Vec<_>, Error>>()?;
-        let sum = found.into_iter().reduce(|(loss, slopes), (more, others)| {
-            (loss + more, slopes.into_iter().zip(others).map(|(a, b)| a + b).collect())
-        });
-        sum.ok_or_else(|| Error::Tensor("no text to learn from".to_owned()))
+        added(found)
     }
 
     /// The loss on at most so many windows of the part for validation, in nats a token.
@@ -236,7 +229,7 @@ impl<'a> Trainer<'a> {
         let of = |first: &usize| {
             let some = PART.min(count - first);
             let (text, next) = self.tensors(&held, *first, some);
-            Ok(some as f64 * number(self.model.loss(&self.parameters, text, next))?)
+            Ok(some as f64 * number(self.model.loss(&self.learned.parameters, text, next))?)
         };
         let sum: f64 = parts.par_iter().map(of).collect::<Result<Vec<_>, Error>>()?.iter().sum();
         Ok(sum / count as f64)
@@ -260,7 +253,7 @@ impl<'a> Trainer<'a> {
         let mut sum = 0.0;
         for seen in 1..=length {
             let prefix = text.clone().narrow(1, 0, seen);
-            sum += number(self.model.loss_at(&self.parameters, prefix, next.clone().narrow(1, seen - 1, 1)))?;
+            sum += number(self.model.loss_at(&self.learned.parameters, prefix, next.clone().narrow(1, seen - 1, 1)))?;
         }
         Ok(sum / length as f64)
     }
@@ -279,22 +272,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`Error::Tensor`] if the device does not give parameters back.
     pub fn checkpoint(&self, notes: &Value) -> Result<Vec<u8>, Error> {
-        let mut parts = Vec::new();
-        for ((parameter, state), name) in self.parameters.iter().zip(&self.states).zip(self.model.names()) {
-            parts.push((name.to_owned(), parameter.dims(), bytes(parameter)?));
-            if let Some(AdamWState { momentum }) = state {
-                parts.push((format!("{name}{FIRST}"), parameter.dims(), bytes(&momentum.moment_1)?));
-                parts.push((format!("{name}{SECOND}"), parameter.dims(), bytes(&momentum.moment_2)?));
-            }
-        }
-        let mut views = Vec::new();
-        for (name, shape, bytes) in &parts {
-            let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(|e| Error::Tensor(e.to_string()))?;
-            views.push((name.as_str(), view));
-        }
-        // (One entry: more would be written in any order.)
-        let told = [(TRAINING.to_owned(), json!({"of": self.told(), "step": self.step, "notes": notes}).to_string())];
-        safetensors::serialize(views, Some(told.into_iter().collect())).map_err(|e| Error::Tensor(e.to_string()))
+        self.learned.checkpoint(&self.told(), notes)
     }
 
     /// What a checkpoint must agree with.
@@ -311,38 +289,8 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`Error::Checkpoint`] for bytes that are not a checkpoint of this training; nothing is changed then.
     pub fn restore(&mut self, checkpoint: &[u8]) -> Result<Value, Error> {
-        let broken = |why: String| Error::Checkpoint { why };
-        let (_, head) = SafeTensors::read_metadata(checkpoint).map_err(|e| broken(e.to_string()))?;
-        let told = head.metadata().as_ref().and_then(|told| told.get(TRAINING));
-        let mut told: Value = told.and_then(|told| serde_json::from_str(told).ok()).unwrap_or_default();
-        if told["of"] != self.told() {
-            return Err(broken("it is of another training".to_owned()));
-        }
-        let step = told["step"].as_u64().ok_or_else(|| broken("it does not say which step it is of".to_owned()))?;
-        let step = step as usize;
-        let all = SafeTensors::deserialize(checkpoint).map_err(|e| broken(e.to_string()))?;
-        let read = |name: &str, shape: [usize; 2]| {
-            let view = all.tensor(name).map_err(|e| broken(e.to_string()))?;
-            if view.shape() != shape || view.dtype() != Dtype::F32 {
-                return Err(broken(format!("{name} has another shape")));
-            }
-            let (numbers, _) = view.data().as_chunks::<4>();
-            let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            Ok(Tensor::<2>::from_data(TensorData::new(numbers, shape), (&self.device, DType::F32)))
-        };
-        let (mut parameters, mut states) = (Vec::new(), Vec::new());
-        for (name, shape) in self.model.names().zip(self.model.shapes()) {
-            parameters.push(read(name, shape)?);
-            states.push(if step == 0 {
-                None
-            } else {
-                let (first, second) =
-                    (read(&format!("{name}{FIRST}"), shape)?, read(&format!("{name}{SECOND}"), shape)?);
-                Some(AdamWState::new(AdaptiveMomentumState::new(step, first, second)))
-            });
-        }
-        (self.parameters, self.states, self.step) = (parameters, states, step);
-        Ok(told["notes"].take())
+        let told = self.told();
+        self.learned.restore(&told, checkpoint, &self.device)
     }
 }
 
@@ -351,16 +299,6 @@ fn some_windows(count: usize) -> Result<(), Error> {
         return Err(Error::Parameter { name: "windows to validate by", got: "0".to_owned(), allowed: "one or more" });
     }
     Ok(())
-}
-
-/// The name under which a checkpoint says what it is of.
-const TRAINING: &str = "training";
-/// Endings of the names of moments.
-const FIRST: &str = "/first-moment";
-const SECOND: &str = "/second-moment";
-
-fn bytes(tensor: &Tensor<2>) -> Result<Vec<u8>, Error> {
-    Ok(numbers(tensor.clone())?.into_iter().flat_map(|x| (x as f32).to_le_bytes()).collect())
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Trainings resume, stop where they cannot go on, and say why.
 
+use serde_json::json;
+
 use super::*;
 use crate::text::stories;
+use crate::train::numbers;
 use crate::transformer::tests::{texts, transformers, waves};
 use crate::transformer::{Block, Kernel, Shape};
 
@@ -128,8 +131,8 @@ fn ten_losses_are_those_of_pytorch() {
         let name = format!("{} {}", model.block().word(), model.kernel().word());
         assert_eq!(name, format!("{} {}", expected["block"].as_str().unwrap(), expected["kernel"].as_str().unwrap()));
         let mut trainer = Trainer::new(&model, &corpus, options, 0, Device::Cpu).unwrap();
-        trainer.parameters = waves(&model);
-        let leaves: Vec<Tensor<2>> = trainer.parameters.iter().map(|p| p.clone().autodiff().require_grad()).collect();
+        trainer.learned.parameters = waves(&model);
+        let leaves: Vec<Tensor<2>> = trainer.learned.leaves();
         let (text, next) = texts(0);
         let gradients = model.loss(&leaves, text.autodiff(), next.autodiff()).backward();
         for (leaf, name_of) in leaves.iter().zip(model.names()) {
