@@ -4,6 +4,8 @@ pub mod attreg_identification;
 pub mod attreg_monte_carlo;
 pub mod attreg_real_data;
 pub mod attreg_weights;
+pub mod grokking_reference;
+pub mod grokking_specific_heat;
 pub mod hopfield_capacity;
 pub mod icl_one_layer;
 pub mod ols_construction;
@@ -16,12 +18,13 @@ pub mod symp_language_model;
 pub mod symp_leak;
 pub mod symp_theory;
 pub mod temperature_dial;
+pub mod thermo_identities;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 16] = [
+pub const ALL: [Experiment; 19] = [
     ols_construction::EXPERIMENT,
     ols_training::EXPERIMENT,
     ols_shift::EXPERIMENT,
@@ -38,6 +41,9 @@ pub const ALL: [Experiment; 16] = [
     symp_convergence::EXPERIMENT,
     symp_leak::EXPERIMENT,
     symp_language_model::EXPERIMENT,
+    thermo_identities::EXPERIMENT,
+    grokking_reference::EXPERIMENT,
+    grokking_specific_heat::EXPERIMENT,
 ];
 
 /// The experiment of that name.

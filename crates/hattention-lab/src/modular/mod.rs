@@ -12,8 +12,10 @@ mod model;
 mod observe;
 mod task;
 mod training;
+mod watch;
 
 pub use model::{Form, Model, Shape};
 pub use observe::Observed;
 pub use task::{Options as TaskOptions, Task};
 pub use training::{Options, Scored, Training};
+pub use watch::{Look, SEEN, watched};

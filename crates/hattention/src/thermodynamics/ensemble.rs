@@ -146,7 +146,16 @@ impl Ensemble {
 
     /// At most a chunk of energies that have been checked.
     pub(super) fn push_checked(&mut self, energies: &[f64]) {
-        let mut held = [f64::INFINITY; CHUNK];
+        // (Few keys need little room.)
+        match energies.len() {
+            0..=8 => self.push_piece::<8>(energies),
+            9..=64 => self.push_piece::<64>(energies),
+            _ => self.push_piece::<CHUNK>(energies),
+        }
+    }
+
+    fn push_piece<const ROOM: usize>(&mut self, energies: &[f64]) {
+        let mut held = [f64::INFINITY; ROOM];
         let mut count = 0;
         for energy in energies.iter().filter(|e| **e < f64::INFINITY) {
             held[count] = *energy;
@@ -161,7 +170,8 @@ impl Ensemble {
             .fold((0, f64::INFINITY), |(at, least), (i, e)| if *e < least { (i, *e) } else { (at, least) });
         let mut sums = Sums::default();
         let padded = count.next_multiple_of(LANES);
-        dispatch(Chunk { x: &mut held[..padded], at, least, temperature: self.temperature, sums: &mut sums });
+        let (x, weights) = (&mut held[..padded], &mut [0.0; ROOM][..padded]);
+        dispatch(Chunk { x, weights, at, least, temperature: self.temperature, sums: &mut sums });
         let Sums { rest, mean, squares, collisions } = sums;
         let keys = count as u64;
         *self = self.merged(&Self { temperature: self.temperature, keys, least, rest, mean, squares, collisions });
@@ -253,6 +263,8 @@ struct Sums {
 struct Chunk<'a> {
     /// Energies, padded by infinite ones to whole chains.
     x: &'a mut [f64],
+    /// Room for as many weights.
+    weights: &'a mut [f64],
     /// The place of the least.
     at: usize,
     least: f64,
@@ -263,8 +275,7 @@ struct Chunk<'a> {
 impl Work for Chunk<'_> {
     #[inline(always)]
     fn on<S: Machine>(self, simd: S) {
-        let mut weights = [0.0; CHUNK];
-        let weights = &mut weights[..self.x.len()];
+        let weights = self.weights;
         let (least, t, far) = (simd.splat_f64s(self.least), simd.splat_f64s(self.temperature), simd.splat_f64s(FAR));
         let zero = simd.splat_f64s(0.0);
         for (x, weight) in S::as_mut_simd_f64s(self.x).0.iter_mut().zip(S::as_mut_simd_f64s(weights).0) {
