@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Experiments all of whose claims stand on the page.
 const WHOLE: [&str; 4] = ["ols-construction", "ols-shift", "ols-training", "ols-depth"];
 /// Pages, and the experiments that each is about.
-const PAGES: [(&str, &[&str]); 2] = [
+const PAGES: [(&str, &[&str]); 3] = [
     (
         "construction.md",
         &[
@@ -31,9 +31,18 @@ const PAGES: [(&str, &[&str]); 2] = [
         ],
     ),
     ("accelerated-attention.md", &["symp-theory", "symp-convergence", "symp-leak", "symp-language-model"]),
+    ("thermodynamics.md", &["thermo-identities", "thermo-regression", "grokking-reference", "grokking-specific-heat"]),
 ];
 /// Experiments whose full run has not come or is not whole; what is must leave this list.
-const AWAITED: [&str; 3] = ["attreg-monte-carlo", "attreg-real-data", "symp-language-model"];
+const AWAITED: [&str; 7] = [
+    "attreg-monte-carlo",
+    "attreg-real-data",
+    "symp-language-model",
+    "thermo-identities",
+    "thermo-regression",
+    "grokking-reference",
+    "grokking-specific-heat",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -27,6 +27,7 @@
 //! | one regression for every group | block mask | no score between groups | [`groups`] |
 //! | fitting a state by patterns | associative recall | `H s` | [`hopfield`] |
 //! | fixed effects taken out | keys of residuals | `kᵢ = Lᵀ(xᵢ − Daᵢ)` | [`absorb`] |
+//! | bandwidth; varentropy | temperature; specific heat of the softmax | `C = Var_p(E)/T²` | [`thermodynamics`] |
 //! | ridge, principal components | a filter on the key spectrum | `1/(λ+α)`; `1/λ` on the top k | [`Filter`] |
 //!
 //! # Laws

@@ -19,12 +19,13 @@ pub mod symp_leak;
 pub mod symp_theory;
 pub mod temperature_dial;
 pub mod thermo_identities;
+pub mod thermo_regression;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
 
 /// All experiments, in the order in which `hat lab list` shows them.
-pub const ALL: [Experiment; 19] = [
+pub const ALL: [Experiment; 20] = [
     ols_construction::EXPERIMENT,
     ols_training::EXPERIMENT,
     ols_shift::EXPERIMENT,
@@ -42,6 +43,7 @@ pub const ALL: [Experiment; 19] = [
     symp_leak::EXPERIMENT,
     symp_language_model::EXPERIMENT,
     thermo_identities::EXPERIMENT,
+    thermo_regression::EXPERIMENT,
     grokking_reference::EXPERIMENT,
     grokking_specific_heat::EXPERIMENT,
 ];

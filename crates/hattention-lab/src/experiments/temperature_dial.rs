@@ -44,10 +44,10 @@
 //! ## Time
 //! Half a minute on two cores.
 
-mod dial;
+pub(super) mod dial;
 mod judge;
 mod limits;
-mod softmax;
+pub(super) mod softmax;
 
 use serde_json::json;
 
@@ -73,7 +73,7 @@ pub const EXPERIMENT: Experiment = Experiment {
 /// Where limits are measured.
 const KEYS: [&str; 2] = ["normal", "macro"];
 /// Where the dial is turned.
-const DESIGNS: [&str; 4] = ["linear", "rotated-sine", "macro", "filip"];
+pub(super) const DESIGNS: [&str; 4] = ["linear", "rotated-sine", "macro", "filip"];
 
 fn units(plan: &Plan) -> Vec<Unit> {
     let rows = if plan.size == Size::Full { 500 } else { 100 };

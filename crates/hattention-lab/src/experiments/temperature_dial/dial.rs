@@ -24,10 +24,10 @@ const PLACES: std::ops::RangeInclusive<i32> = -20..=20;
 /// What is made of softmax attention.
 pub(super) const ESTIMATORS: [&str; 3] = ["plain", "amplified", "solved"];
 
-struct World {
-    x: Matrix,
+pub(in crate::experiments) struct World {
+    pub(in crate::experiments) x: Matrix,
     y: Vec<f64>,
-    fresh: Matrix,
+    pub(in crate::experiments) fresh: Matrix,
     targets: Vec<f64>,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn rows(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error
     Ok(rows)
 }
 
-fn world(design: &str, rows: usize, generator: &mut Generator) -> Result<World, Error> {
+pub(in crate::experiments) fn world(design: &str, rows: usize, generator: &mut Generator) -> Result<World, Error> {
     match design {
         "linear" | "rotated-sine" => Ok(drawn(design == "linear", rows, generator)),
         "macro" => {
@@ -106,7 +106,7 @@ fn halves(columns: &[Vec<f64>], y: &[f64], generator: &mut Generator) -> World {
     World { x: of(train), y: targets(train), fresh: of(test), targets: targets(test) }
 }
 
-fn temperatures() -> Vec<f64> {
+pub(in crate::experiments) fn temperatures() -> Vec<f64> {
     PLACES.map(|place| 10f64.powf(f64::from(place) / 4.0)).collect()
 }
 
@@ -152,6 +152,15 @@ fn turned(world: &World) -> Result<(Vec<Row>, Vec<Row>), Error> {
         }
     }
     Ok((picks, curves))
+}
+
+/// R² of rows left out and of fresh ones by the solved estimator, at every temperature.
+pub(in crate::experiments) fn solved(world: &World, score: Score) -> Result<Vec<(f64, f64)>, Error> {
+    let (out, test) = (left_out(world, score), fresh(world, score));
+    let lines: Vec<(f64, f64)> =
+        temperatures().iter().enumerate().map(|(k, t)| stretched("solved", *t, k, &out)).collect::<Result<_, _>>()?;
+    let (of_out, of_test) = (shares(&out, &errors(&out, &lines)), shares(&test, &errors(&test, &lines)));
+    Ok(of_out.into_iter().zip(of_test).collect())
 }
 
 /// The constant and the factor that an estimator puts to deviations.

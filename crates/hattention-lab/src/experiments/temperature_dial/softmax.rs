@@ -6,7 +6,7 @@ use crate::designs::{cholesky, moments};
 
 /// What a query scores keys by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Score {
+pub(in crate::experiments) enum Score {
     /// `⟨q, k⟩`.
     Dot,
     /// `−½‖q − k‖²`.
@@ -14,11 +14,11 @@ pub(super) enum Score {
 }
 
 /// All, with their names.
-pub(super) const SCORES: [(Score, &str); 2] = [(Score::Dot, "dot"), (Score::Distance, "distance")];
+pub(in crate::experiments) const SCORES: [(Score, &str); 2] = [(Score::Dot, "dot"), (Score::Distance, "distance")];
 
 /// Means of rows and the factor of their second moments about them: keys are `C⁻¹(x − x̄)`, `(1/n) KᵀK = I`.
 #[derive(Clone, Debug)]
-pub(super) struct Whitening {
+pub(in crate::experiments) struct Whitening {
     means: Vec<f64>,
     moments: Matrix,
     factor: Matrix,
@@ -26,7 +26,7 @@ pub(super) struct Whitening {
 }
 
 impl Whitening {
-    pub(super) fn of(x: &Matrix) -> Self {
+    pub(in crate::experiments) fn of(x: &Matrix) -> Self {
         let rows = x.rows as f64;
         let means: Vec<f64> = (0..x.columns).map(|j| (0..x.rows).map(|i| x.at(i, j)).sum::<f64>() / rows).collect();
         let moments = moments(&Matrix::from_fn(x.rows, x.columns, |i, j| x.at(i, j) - means[j]));
@@ -53,7 +53,7 @@ impl Whitening {
     }
 
     /// The key of a row.
-    pub(super) fn key(&self, row: &[f64]) -> Vec<f64> {
+    pub(in crate::experiments) fn key(&self, row: &[f64]) -> Vec<f64> {
         let mut key = vec![0.0; row.len()];
         for i in 0..row.len() {
             let known: f64 = (0..i).map(|k| self.factor.at(i, k) * key[k]).sum();
@@ -64,7 +64,7 @@ impl Whitening {
 }
 
 /// Scores of keys.
-pub(super) fn scores(score: Score, query: &[f64], keys: &[Vec<f64>]) -> Vec<f64> {
+pub(in crate::experiments) fn scores(score: Score, query: &[f64], keys: &[Vec<f64>]) -> Vec<f64> {
     let pair = |key: &Vec<f64>| match score {
         Score::Dot => query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>(),
         Score::Distance => -0.5 * query.iter().zip(key).map(|(q, k)| (q - k) * (q - k)).sum::<f64>(),
