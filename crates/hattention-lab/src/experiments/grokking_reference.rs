@@ -12,9 +12,9 @@
 //! in doubles from the logits on; ours is in single precision, with a loss that keeps its digits.
 //!
 //! ## Thresholds
-//! - `steps-30` … `steps-60` (shares of .3, .4, .5, .6): the geometric mean over seeds of the steps, over the published ones, is between
+//! - `steps-*` (shares of .3, .4, .5, .6): the geometric mean over seeds of the steps, over the published ones, is between
 //!   0.5 and 2, its value (the interval, Student's of the logarithms, says how sure that is: one published seed each).
-//! - `covers-30` … `covers-60`: the logarithm of the published steps, less the mean of the logarithms, over their deviation times
+//! - `covers-*`: the logarithm of the published steps, less the mean of the logarithms, over their deviation times
 //!   √(1 + 1/n): within −4.3 and 4.3, Student's 97.5 % of three seeds (one new seed as ours are).
 //! - `by-heart`: steps to a loss below .01 on the pairs that are learned from, over the published 270, the mean over all trainings
 //!   with its interval: 0.5 to 2.

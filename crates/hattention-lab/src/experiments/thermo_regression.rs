@@ -95,10 +95,9 @@ fn run(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
     context.progress(1.0);
     let mut rows = Vec::new();
     for (seed, of_scores) in found.iter().enumerate() {
-        for (name, squares, points, shares) in of_scores {
-            let row =
-                Row::new().label("kind", "seed").label("design", design).label("score", *name).label("seed", seed);
-            rows.push(summed(row, &temperatures, *squares, points, shares)?);
+        for turned in of_scores {
+            let row = Row::new().label("kind", "seed").label("design", design);
+            rows.push(summed(row.label("score", turned.score).label("seed", seed), &temperatures, turned)?);
         }
     }
     for (place, (_, name)) in SCORES.iter().enumerate() {
