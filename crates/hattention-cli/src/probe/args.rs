@@ -11,7 +11,7 @@ or the last of these axes, in doubles, singles, halves or bfloat16.
   logits      what softmax is applied to. A file of one array, and one whose arrays are in no pairs, has logits; --logits NAME
               takes one of them. −∞, and all that is at most --masked, are keys that are not read.
   queries and keys   --queries NAME --keys NAME of one .safetensors file, or FILE.npy --keys OTHER.npy; pairs whose names end in q
-              and k, query and key, or queries and keys are found without. [batches, heads, rows, width]; fewer heads of keys
+              and k, query and key, or queries and keys are found without (also q_proj and k_proj, query_states and key_states, in any case). [batches, heads, rows, width]; fewer heads of keys
               than of queries are shared by as many. --causal: the last query reads all keys, those before it one fewer each.
   weights     --probabilities: what softmax gave, as models print attention. Energies are then known up to a number a query
               (F = 0), and the variance of scores is not known.
@@ -51,7 +51,7 @@ pub struct ProbeArgs {
     #[arg(long)]
     pub causal: bool,
     /// Logits that are at most this are of keys that are not read.
-    #[arg(long, default_value_t = -1e4, value_name = "X", allow_hyphen_values = true)]
+    #[arg(long, default_value_t = -5e3, value_name = "X", allow_hyphen_values = true)]
     pub masked: f64,
     /// The rows that an attention regression was fitted on, unless it keeps them. They are its queries, too.
     #[arg(long, num_args = 1.., value_name = "SOURCE")]

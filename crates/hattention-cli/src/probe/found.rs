@@ -116,6 +116,12 @@ impl Found {
         self.heads.iter().map(|head| head.queries.iter().filter(|o| o.is_none()).count()).sum()
     }
 
+    /// How far scores of a head lie apart, at most.
+    pub fn span(&self) -> Option<f64> {
+        let read = self.heads.iter().map(|head| head.pooled).filter(|pooled| pooled.count > 0);
+        read.map(|pooled| pooled.largest - pooled.least).reduce(f64::max)
+    }
+
     /// Groups of queries by their places, over all batches.
     pub fn positions(&self, head: &Head) -> Vec<Position> {
         let [batches, _, queries, _] = self.shape;

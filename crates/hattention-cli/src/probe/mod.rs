@@ -21,6 +21,9 @@ use found::{Found, Probed};
 /// The mark of an attention regression's file in its description.
 const REGRESSION: &str = "hattention-attention";
 
+/// Logits that lie further apart are no logits alone.
+const WIDE: f64 = 1000.0;
+
 /// Runs the command.
 ///
 /// # Errors
@@ -85,7 +88,7 @@ fn check(args: &ProbeArgs) -> Result<(), Failure> {
         output::check_writable(path)?;
     }
     if args.masked.is_nan() {
-        return Err(Failure::usage("--masked is NaN, expected a number", "-1e4 is the default"));
+        return Err(Failure::usage("--masked is NaN, expected a number", "-5e3 is the default"));
     }
     Ok(())
 }
@@ -102,7 +105,7 @@ fn of_arrays(args: &ProbeArgs, bytes: &[u8], note: &dyn Fn(&str)) -> Result<Prob
         return Err(Failure::usage("--train is for attention regressions", "leave it out"));
     }
     let keys;
-    let (asked, pairs) = if read::is_npy(bytes) {
+    let choices = if read::is_npy(bytes) {
         let path = args.keys.as_deref().map(Path::new);
         keys = path.map(read::bytes).transpose()?;
         if let (Some(path), Some(keys)) = (path, &keys)
@@ -111,21 +114,29 @@ fn of_arrays(args: &ProbeArgs, bytes: &[u8], note: &dyn Fn(&str)) -> Result<Prob
             let message = format!("{} is no .npy file", path.display());
             return Err(Failure::usage(message, "keys of a .npy file of queries are another .npy file"));
         }
-        (ask::of_npy(args, bytes, path.zip(keys.as_deref()))?, keys.is_some())
+        vec![ask::of_npy(args, bytes, path.zip(keys.as_deref()))?]
     } else {
-        let arrays = read::safetensors(&args.file, bytes)?;
-        let (asked, left) = ask::of_safetensors(args, &arrays)?;
+        let (choices, left) = ask::of_safetensors(args, &read::safetensors(&args.file, bytes)?)?;
         if !left.is_empty() {
             let some: Vec<String> = left.iter().take(6).map(|name| format!("`{name}`")).collect();
             let more = if left.len() > 6 { format!(" and {} more", left.len() - 6) } else { String::new() };
-            note(&format!("left out as no part of attention: {}{more}", some.join(", ")));
+            note(&format!("not probed: {}{more}; --logits NAME probes an array as logits", some.join(", ")));
         }
-        let pairs = args.logits.is_none() && asked.iter().any(|asked| asked.is_pair());
-        (asked, pairs)
+        choices
     };
-    let mut found = Vec::with_capacity(asked.len());
-    for asked in &asked {
-        found.push(Found::of_attention(asked, args).map_err(|failure| failure.about(&asked.name))?);
+    let mut found = Vec::with_capacity(choices.len());
+    for choice in &choices {
+        let asked = choice.formed(args)?;
+        found.push(Found::of_attention(&asked, args).map_err(|failure| failure.about(&asked.name))?);
+    }
+    let pairs = choices.iter().any(ask::Choice::is_pair);
+    for found in found.iter().filter(|found| found.scored && !pairs) {
+        if let Some(span) = found.span().filter(|span| *span > WIDE) {
+            note(&format!(
+                "{}: scores span {span:.0}: if the low ones are a mask, name a number above them by --masked, which is {}",
+                found.name, args.masked
+            ));
+        }
     }
     Ok(Probed { file: args.file.display().to_string(), kind: ask::kind(args, pairs), found })
 }

@@ -172,6 +172,13 @@ fn what_is_no_attention_is_refused() {
     let file = model();
     refused(&[&file, "--logits", "layers.7"], &["has no array `layers.7`", "`layers.0.key` [4, 64, 16]"]);
     refused(&[&file, "--keys", "layers.0.key"], &["without --queries"]);
+    // Masks that were added and not put in are told by how far they lie below.
+    folder.file("added.npy", npy("<f8", false, "(1, 3)", &doubles(&[1.0, 2.0, -3000.0])));
+    assert!(folder.hat(&["probe", "added.npy"]).err.contains("scores span 3002"));
+    let masked = folder.hat(&["probe", "added.npy", "--masked", "-1000"]);
+    assert!(!masked.err.contains("span") && masked.out.contains("\n0        2 "), "{}", masked.out);
+    folder.file("huge.npy", npy("<f8", false, "(1, 2)", &doubles(&[1e200, 0.0])));
+    refused(&["huge.npy"], &["beyond 1e150"]);
     // A query that reads nothing is left out, and said to be.
     folder.file("some.npy", npy("<f8", false, "(2, 2)", &doubles(&[1.0, 2.0, f64::NEG_INFINITY, -1e9])));
     let out = folder.hat(&["probe", "some.npy"]);

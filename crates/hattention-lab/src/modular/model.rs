@@ -67,8 +67,11 @@ const WRONG: f64 = 80.0;
 /// `x = e_= + Σ_h Σ_j p_hj v_hj W_O`, `p_h = softmax_j(q_h·k_hj / √d_h)` over the keys of a, b and "="; logits
 /// `(x + relu(x W_1 + b_1) W_2 + b_2) U`.
 ///
+/// Nanda et al. have p + 1 logits, that of "=" among them, and start U with a deviation of `1/√(p + 1)`; here there are p, and all matrices
+/// start with `1/√d`, as in the later demonstrations.
+///
 /// # Numerics
-/// The loss is `log1p(Σ_{j ≠ y} e^(l_j − l_y))`: in single precision it has all its digits however small it is, and so have its
+/// Differences of logits above 80 count as 80, without a slope. The loss is `log1p(Σ_{j ≠ y} e^(l_j − l_y))`: in single precision it has all its digits however small it is, and so have its
 /// gradients, which a softmax less one would not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {

@@ -25,12 +25,14 @@ pub struct Options {
     pub decay: f64,
     /// Steps in which the rate rises to it.
     pub warm_up: usize,
+    /// AdamW's β.
+    pub betas: [f64; 2],
 }
 
 impl Default for Options {
-    /// Those of Nanda et al.: AdamW with β = 0.9 and 0.98.
+    /// Those of Nanda et al.
     fn default() -> Self {
-        Self { rate: 1e-3, decay: 1.0, warm_up: 10 }
+        Self { rate: 1e-3, decay: 1.0, warm_up: 10, betas: [0.9, 0.98] }
     }
 }
 
@@ -69,7 +71,7 @@ impl<'a> Training<'a> {
     /// A training from the start, in single precision.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for options that are negative or not finite; [`Error::Device`].
+    /// [`Error::Parameter`] for options that are negative or not finite, or β of one or more; [`Error::Device`].
     ///
     /// # Example
     /// ```
@@ -96,8 +98,9 @@ impl<'a> Training<'a> {
         device: Device,
     ) -> Result<Self, Error> {
         let good = |x: f64| x.is_finite() && x >= 0.0;
-        if !good(options.rate) || !good(options.decay) || shape.modulus != task.modulus {
-            let allowed = "rates and decays of zero or more, and the task's modulus";
+        let betas = options.betas.iter().all(|beta| (0.0..1.0).contains(beta));
+        if !good(options.rate) || !good(options.decay) || !betas || shape.modulus != task.modulus {
+            let allowed = "rates and decays of zero or more, β below 1, and the task's modulus";
             let got = format!("{options:?} of {shape:?}");
             return Err(Error::Parameter { name: "the options of a training", got, allowed });
         }
@@ -105,7 +108,8 @@ impl<'a> Training<'a> {
         let model = Model::new(shape, form);
         let stream = |name: &str| generator("modular", name, &seed.to_string(), 0);
         let learned = Learned::new(NAMES.map(str::to_owned), model.starts(stream, DType::F32, &device));
-        let config = AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.98).with_epsilon(1e-8);
+        let [first, second] = options.betas.map(|beta| beta as f32);
+        let config = AdamWConfig::new().with_beta_1(first).with_beta_2(second).with_epsilon(1e-8);
         let optimiser = config.with_weight_decay(options.decay as f32).build();
         let parts = |pairs: &[u32]| pairs.chunks(PART).map(|part| tensors(task, part, &device)).collect();
         let (train, test) = (parts(&task.train), parts(&task.test));
@@ -273,7 +277,7 @@ mod tests {
         let new = |shape, options| Training::new(&task, shape, Form::Lean, options, 0, Device::Cpu);
         assert!(new(Shape::of(7), Options::default()).is_err());
         assert!(new(SHAPE, Options { rate: f64::NAN, ..Options::default() }).is_err());
-        let mut wild = new(SHAPE, Options { rate: 1e30, warm_up: 0, decay: 0.0 }).unwrap();
+        let mut wild = new(SHAPE, Options { rate: 1e30, warm_up: 0, decay: 0.0, ..Options::default() }).unwrap();
         assert!((0..12).any(|_| matches!(wild.step(), Err(Error::Diverged { .. }))));
     }
 }

@@ -11,8 +11,8 @@ use crate::experiment::Context;
 /// Seconds after which what was learned is kept, in case that the run is broken off.
 const KEPT_AFTER: f64 = 30.0;
 
-/// Numbers that are seen, in this order.
-pub const SEEN: [&str; 12] = [
+/// Numbers that are seen, in this order; of a model of fewer heads the last are zero.
+pub const SEEN: [&str; 16] = [
     "train loss",
     "train accuracy",
     "test loss",
@@ -25,6 +25,10 @@ pub const SEEN: [&str; 12] = [
     "free energy",
     "query-key norm",
     "weight norm",
+    "capacity of head 0",
+    "capacity of head 1",
+    "capacity of head 2",
+    "capacity of head 3",
 ];
 
 /// What was seen after some steps.
@@ -33,7 +37,7 @@ pub struct Look {
     /// Steps taken.
     pub step: usize,
     /// The numbers of [`SEEN`]; of a training that is not observed the first four, and zeros.
-    pub numbers: [f64; 12],
+    pub numbers: [f64; 16],
 }
 
 impl Look {
@@ -57,9 +61,18 @@ impl Look {
         self.numbers[3]
     }
 
+    /// The step at which the training accuracy first is at least this, by a straight line between looks.
+    pub fn known(looks: &[Self], accuracy: f64) -> Option<f64> {
+        let at = looks.iter().position(|look| look.train_accuracy() >= accuracy)?;
+        let (step, right) = (looks[at].step as f64, looks[at].train_accuracy());
+        let Some(before) = at.checked_sub(1).map(|before| &looks[before]) else { return Some(step) };
+        let share = (accuracy - before.train_accuracy()) / (right - before.train_accuracy());
+        Some(before.step as f64 + share * (step - before.step as f64))
+    }
+
     fn of(training: &Training<'_>, observed: bool) -> Result<Self, Error> {
         let (Scored { loss, accuracy }, test) = (training.train()?, training.test()?);
-        let mut numbers = [0.0; 12];
+        let mut numbers = [0.0; 16];
         numbers[..4].copy_from_slice(&[loss, accuracy, test.loss, test.accuracy]);
         if observed {
             let seen = training.observe()?;
@@ -74,7 +87,8 @@ impl Look {
                 seen.query_key,
                 seen.weights,
             ];
-            numbers[4..].copy_from_slice(&more);
+            numbers[4..12].copy_from_slice(&more);
+            numbers[12..].iter_mut().zip(&seen.capacity).for_each(|(number, capacity)| *number = *capacity);
         }
         Ok(Self { step: training.steps(), numbers })
     }

@@ -112,7 +112,10 @@ impl Energies for Scores<'_> {
                 let product = *energy;
                 let own = match self.model.options.score {
                     // (Rounding may leave a little less than nothing.)
-                    Score::Distance => (half - product - memory.keys.half_norms[key]).max(0.0),
+                    Score::Distance => {
+                        let distance = half - product - memory.keys.half_norms[key];
+                        if distance < 0.0 { 0.0 } else { distance }
+                    }
                     Score::Dot => -product,
                     Score::Polynomial { degree } => -f64::from(degree) * (1.0 + product).abs().ln(),
                 };
@@ -138,7 +141,13 @@ mod tests {
         let queries: Vec<Vec<f64>> = (0..2).map(|c| wave(11, 1000.0 + c as f64)).collect();
         let new: Vec<&[f64]> = queries.iter().map(|c| &c[..]).collect();
         for score in [Score::Distance, Score::Dot, Score::Polynomial { degree: 2 }] {
-            for mask in [Mask::Others, Mask::Window(20), Mask::Before, Mask::All] {
+            let blocks = (0..rows as u64).map(|i| i % 5).collect();
+            for mask in
+                [Mask::Others, Mask::Window(20), Mask::Before, Mask::All, Mask::Decay(15.0), Mask::Blocks(blocks)]
+            {
+                if score.power() > 0 && matches!(mask, Mask::Decay(_)) {
+                    continue;
+                }
                 let options = Options { heads: 2, steps: 4, score, mask: mask.clone(), ..Options::default() };
                 let model = AttentionRegression::fit(&train, &y, options).unwrap();
                 let heads = model.scores(&new).unwrap().heads().unwrap();
@@ -156,6 +165,7 @@ mod tests {
                     Mask::Others => [69.0; 3],
                     Mask::All => [70.0; 3],
                     Mask::Window(_) => [0.0, 10.0, 20.0],
+                    Mask::Blocks(_) => [56.0; 3],
                     _ => [0.0, 10.0, 69.0],
                 };
                 assert_eq!([keys(0), keys(10), keys(69)], expected, "{mask:?}");

@@ -69,9 +69,20 @@ impl Pooled {
     }
 }
 
+/// Energies beyond it are refused: their squares would overflow.
+const LARGEST: f64 = 1e150;
+
+/// Refuses energies of a query, from a key on, that are no numbers or too large.
+pub(super) fn checked_row(row: &[f64], [batch, head]: [usize; 2], query: usize, start: usize) -> Result<(), Place> {
+    match row.iter().position(|e| !(e.abs() < LARGEST || *e == f64::INFINITY)) {
+        Some(at) => Err(Place { batch, head, query, key: start + at, energy: row[at] }),
+        None => Ok(()),
+    }
+}
+
 /// A place in attention where a number is not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Place {
+pub(super) struct Place {
     batch: usize,
     head: usize,
     query: usize,
@@ -87,7 +98,7 @@ impl Attention<'_> {
     /// exponentials, which are computed in vectors; sums have a fixed order, whatever the threads.
     ///
     /// # Errors
-    /// [`Error::Format`] for a score that is NaN or `+∞` (of queries and keys: or `−∞`), by its place.
+    /// [`Error::Format`] for a score that is NaN, `+∞` (of queries and keys: or `−∞`) or beyond 1e150, by its place.
     pub fn heads(&self) -> Result<Vec<Head>, Error> {
         heads(self)
     }
@@ -118,10 +129,10 @@ pub(crate) fn heads(energies: &impl Energies) -> Result<Vec<Head>, Error> {
     Ok(all)
 }
 
-fn of_place(place: &Place, expected: &str) -> Error {
+pub(super) fn of_place(place: &Place, expected: &str) -> Error {
     let Place { batch, head, query, key, energy } = place;
     // (Of negative weights the logarithm is none.)
-    let what = if energy.is_nan() { "NaN, or has no logarithm" } else { "infinite" };
+    let what = if energy.is_nan() { "NaN, or has no logarithm" } else { "infinite, or beyond 1e150" };
     Error::Format {
         expected: expected.to_owned(),
         got: format!("one that is {what}: batch {batch}, head {head}, query {query}, key {key}, counted from 0"),
@@ -139,10 +150,7 @@ fn group_of(energies: &impl Energies, of: [usize; 2], group: usize) -> Result<(V
         energies.fill(of, rows.clone(), range.clone(), &mut tile);
         for ((query, ensemble), row) in rows.clone().zip(&mut ensembles).zip(tile.iter()) {
             let row = &row[..range.len()];
-            if let Some(at) = row.iter().position(|e| e.is_nan() || *e == f64::NEG_INFINITY) {
-                let [batch, head] = of;
-                return Err(Place { batch, head, query, key: start + at, energy: row[at] });
-            }
+            checked_row(row, of, query, start)?;
             ensemble.push_checked(row);
             let scale = -1.0 / energies.temperature();
             pooled = pooled.merged(Pooled::of(row.iter().filter(|e| **e < f64::INFINITY).map(|e| e * scale)));

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::attention::{Attention, Energies, KEYS, QUERIES, Tile};
 use super::ensemble::{Ensemble, Observables, check};
-use super::heads::{Pooled, mean};
+use super::heads::{Place, Pooled, checked_row, mean, of_place};
 use crate::error::Error;
 use crate::interrupt::checked;
 
@@ -37,7 +37,7 @@ impl Attention<'_> {
     /// head.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a temperature that is not positive and finite, or no bins.
+    /// [`Error::Parameter`] for a temperature that is not positive and finite, or no bins; [`Error::Format`] as [`Attention::heads`].
     pub fn look(&self, most: usize, temperatures: &[f64], ranges: &[Pooled], bins: usize) -> Result<Vec<Look>, Error> {
         look(self, most, temperatures, ranges, bins)
     }
@@ -63,7 +63,7 @@ pub(crate) fn look(
     }
     let [batches, heads, queries, _] = energies.shape();
     let step = queries.div_ceil(most);
-    let of_head = |head: usize| {
+    let of_head = |head: usize| -> Result<Look, Error> {
         let range = ranges.get(head).filter(|range| range.count > 0);
         let (low, high) = range.map_or((0.0, 1.0), |range| (range.least, range.largest));
         let width = if high > low { (high - low) / bins as f64 } else { 1.0 / bins as f64 };
@@ -71,7 +71,9 @@ pub(crate) fn look(
         let places: Vec<[usize; 2]> =
             (0..batches).flat_map(|b| (0..queries).step_by(step).map(move |q| [b, q])).collect();
         let of_query = |[batch, query]: [usize; 2]| seen(energies, [batch, head, query], temperatures, &edges);
-        let seen: Vec<Seen> = places.into_par_iter().map(checked(of_query)).collect();
+        let seen: Vec<Result<Seen, Place>> = places.into_par_iter().map(checked(of_query)).collect();
+        let seen: Vec<Seen> =
+            seen.into_iter().collect::<Result<_, _>>().map_err(|place| of_place(&place, energies.expected()))?;
         let reading = seen.iter().filter(|s| s.keys.iter().any(|k| *k > 0.0)).count();
         let curve = temperatures.iter().enumerate().filter_map(|(t, temperature)| {
             let found: Vec<_> = seen.iter().map(|seen| seen.curve[t]).collect();
@@ -84,13 +86,18 @@ pub(crate) fn look(
             sums.iter().map(|sum| sum / all).collect()
         };
         let (keys, weights) = (total(&|seen| &seen.keys), total(&|seen| &seen.weights));
-        Look { queries: reading, curve: curve.collect(), edges, keys, weights }
+        Ok(Look { queries: reading, curve: curve.collect(), edges, keys, weights })
     };
-    Ok((0..heads).map(of_head).collect())
+    (0..heads).map(of_head).collect()
 }
 
 /// One query at all temperatures, and its histograms.
-fn seen(energies: &impl Energies, [batch, head, query]: [usize; 3], temperatures: &[f64], edges: &[f64]) -> Seen {
+fn seen(
+    energies: &impl Energies,
+    [batch, head, query]: [usize; 3],
+    temperatures: &[f64],
+    edges: &[f64],
+) -> Result<Seen, Place> {
     let [_, _, _, keys] = energies.shape();
     let t = energies.temperature();
     let mut ensembles: Vec<Ensemble> = temperatures.iter().map(|t| Ensemble::at(*t)).collect();
@@ -101,6 +108,7 @@ fn seen(energies: &impl Energies, [batch, head, query]: [usize; 3], temperatures
         let range = start..keys.min(start + KEYS);
         energies.fill([batch, head], query..query + 1, range.clone(), &mut tile);
         let part = &tile[0][..range.len()];
+        checked_row(part, [batch, head], query, start)?;
         ensembles.iter_mut().for_each(|ensemble| ensemble.push_checked(part));
         own.push_checked(part);
         row.extend(part.iter().filter(|e| **e < f64::INFINITY));
@@ -114,5 +122,5 @@ fn seen(energies: &impl Energies, [batch, head, query]: [usize; 3], temperatures
         counts[bin] += 1.0;
         weights[bin] += libm::exp(score - log_partition);
     }
-    Seen { curve: ensembles.iter().map(Ensemble::observables).collect(), keys: counts, weights }
+    Ok(Seen { curve: ensembles.iter().map(Ensemble::observables).collect(), keys: counts, weights })
 }

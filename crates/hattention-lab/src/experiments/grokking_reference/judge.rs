@@ -17,7 +17,11 @@ pub(super) fn judge(plan: &Plan, results: &Results) -> Result<Judgement, Error> 
             .map(|seed| results.of(&format!("share-{share}-{seed}")).find(|row| row.is("kind", "end"))?.get(name))
             .collect()
     };
-    let steps = |share: usize| -> Vec<f64> { ends(share, "generalises").into_iter().flatten().collect() };
+    // (One that does not generalise needs as many as it had, at least.)
+    let steps = |share: usize| -> Vec<f64> {
+        let pairs = ends(share, "generalises").into_iter().zip(ends(share, "steps"));
+        pairs.filter_map(|(found, all)| found.or(all)).collect()
+    };
     let mut claims = Vec::new();
     for (share, published) in SHARES {
         let logarithms: Vec<f64> = steps(share).iter().map(|s| (s / published).ln()).collect();
