@@ -175,16 +175,19 @@ fn rows(unit: &Unit, looks: &[Look]) -> Vec<Row> {
         }
         rows.push(found);
     }
-    rows.extend(
-        kept(looks).map(|(name, steps, values)| {
-            row("looks").label("series", name).label("steps", steps).label("values", values)
-        }),
-    );
+    rows.extend(kept(looks).map(|(name, steps, values)| {
+        row("looks").label("series", name).label("steps", listed(&steps)).label("values", listed(&values))
+    }));
     rows
 }
 
+/// Numbers in one cell.
+fn listed(numbers: &[f64]) -> String {
+    numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// Every number at two hundred looks, evenly spaced in the logarithm of the steps, to five digits: for pictures, and other rules.
-fn kept(looks: &[Look]) -> impl Iterator<Item = (&'static str, Vec<usize>, Vec<f64>)> {
+fn kept(looks: &[Look]) -> impl Iterator<Item = (&'static str, Vec<f64>, Vec<f64>)> {
     let all = (looks.last().map_or(1.0, |look| look.step as f64) + 1.0).ln() / 200.0;
     let mut last = f64::NEG_INFINITY;
     let mut some = Vec::new();
@@ -195,7 +198,7 @@ fn kept(looks: &[Look]) -> impl Iterator<Item = (&'static str, Vec<usize>, Vec<f
             some.push(*look);
         }
     }
-    let steps: Vec<usize> = some.iter().map(|look| look.step).collect();
+    let steps: Vec<f64> = some.iter().map(|look| look.step as f64).collect();
     let short = |x: f64| format!("{x:.4e}").parse().unwrap_or(x);
     SEEN.iter()
         .enumerate()

@@ -401,8 +401,8 @@ fn courses(results: &Results) -> Vec<Plot> {
         ] {
             let row = results.of(&name).find(|row| row.is("what", "looks") && row.is("series", series));
             let of = |what: &str| -> Vec<f64> {
-                let numbers = row.and_then(|row| row.labelled(what)?.as_array());
-                numbers.into_iter().flatten().filter_map(serde_json::Value::as_f64).collect()
+                let numbers = row.and_then(|row| row.word(what)).unwrap_or_default();
+                numbers.split(' ').filter_map(|number| number.parse().ok()).collect()
             };
             let (steps, values) = (of("steps"), of("values"));
             let most = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
