@@ -148,5 +148,11 @@ fn cost_unit(kernel: &str, scheme: Scheme) -> String {
 }
 
 fn run(unit: &Unit, context: &Context<'_>) -> Result<Vec<Row>, Error> {
+    // (What `--set` may have put there.)
+    for name in ["tuning", "tokens", "calls"] {
+        if unit.parameters[name] == 0 {
+            return Err(Error::Parameter { name, got: "0".to_owned(), allowed: "one or more" });
+        }
+    }
     if unit.name.starts_with("cost-") { race::calls(unit, context) } else { world::races(unit, context) }
 }
