@@ -42,6 +42,8 @@ pub struct Found {
     pub heads: Vec<Head>,
     /// A closer look at each.
     pub looks: Vec<Look>,
+    /// The number of the first head: arrays count from 0, the heads of a regression from 1.
+    pub first: usize,
     /// Whether scores themselves are known, and not weights alone.
     pub scored: bool,
 }
@@ -88,7 +90,7 @@ impl Found {
         }
         let looks = attention.look(LOOKED, &sweep(temperature), &pooled(&heads), BINS)?;
         let name = asked.name.clone();
-        Self { name, shape, temperature, heads, looks, scored: !args.probabilities }.checked()
+        Self { name, shape, temperature, heads, looks, first: 0, scored: !args.probabilities }.checked()
     }
 
     /// What an attention regression says of its training rows.
@@ -98,7 +100,7 @@ impl Found {
     pub fn of_scores(name: String, scores: &Scores<'_>) -> Result<Self, Failure> {
         let heads = scores.heads()?;
         let looks = scores.look(LOOKED, &sweep(1.0), &pooled(&heads), BINS)?;
-        Self { name, shape: scores.shape(), temperature: 1.0, heads, looks, scored: true }.checked()
+        Self { name, shape: scores.shape(), temperature: 1.0, heads, looks, first: 1, scored: true }.checked()
     }
 
     fn checked(self) -> Result<Self, Failure> {
@@ -217,12 +219,14 @@ impl Found {
     /// A head's line.
     pub fn cells(&self, h: usize, head: &Head) -> Vec<String> {
         let Some(mean) = head.mean else {
-            return std::iter::once(h.to_string()).chain(std::iter::repeat_n("NA".to_owned(), 9)).collect();
+            return std::iter::once((h + self.first).to_string())
+                .chain(std::iter::repeat_n("NA".to_owned(), 9))
+                .collect();
         };
         let show = |x: f64| significant(x, DIGITS);
         let keys = if mean.keys.fract() == 0.0 { format!("{}", mean.keys) } else { format!("{:.1}", mean.keys) };
         vec![
-            h.to_string(),
+            (h + self.first).to_string(),
             keys,
             show(mean.internal_energy),
             show(mean.entropy),
@@ -249,7 +253,7 @@ impl Found {
     }
 
     fn of_head(&self, h: usize, head: &Head, look: &Look) -> Value {
-        let mut value = json!({"head": h});
+        let mut value = json!({"head": h + self.first});
         let values = head.mean.map(|mean| mean.values());
         for (at, name) in Observables::NAMES.iter().enumerate() {
             value[*name] = values.map_or(Value::Null, |values| number(values[at]));

@@ -92,7 +92,7 @@ fn maps(found: &Found, what: &str, of: impl Fn(&Head, &super::found::Position) -
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
     let range = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
     let part = |(part, rows): (usize, &[Vec<f64>])| {
-        let names = (0..rows.len()).map(|r| format!("head {}", part * ROWS + r)).collect();
+        let names = (0..rows.len()).map(|r| format!("head {}", part * ROWS + r + found.first)).collect();
         let heat = Heat { columns: columns.clone(), rows: names, values: rows.to_vec(), range, scale: Scale::Linear };
         Plot::heat(format!("{what} by head and place of the query"), "queries, counted from 0", "", heat)
     };
@@ -109,7 +109,7 @@ fn curves(found: &Found, what: &str, of: impl Fn(&hattention::thermodynamics::Ob
     let mut plot = Plot::new(title, Axis::log("temperature over its own"), Axis::linear(what));
     for h in drawn(found) {
         let points = found.looks[h].curve.iter().map(|p| (p.temperature / found.temperature, of(&p.mean))).collect();
-        plot = plot.series(format!("head {h}"), points, Mark::Line(Stroke::Solid));
+        plot = plot.series(format!("head {}", h + found.first), points, Mark::Line(Stroke::Solid));
     }
     plot
 }
@@ -117,7 +117,7 @@ fn curves(found: &Found, what: &str, of: impl Fn(&hattention::thermodynamics::Ob
 fn histogram(found: &Found, h: usize) -> Plot {
     let look = &found.looks[h];
     let scores = if found.scored { "score −E/T" } else { "ln p" };
-    let title = format!("Head {h}: where keys lie, and where weights do");
+    let title = format!("Head {}: where keys lie, and where weights do", h + found.first);
     let middles: Vec<f64> = look.edges.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect();
     let points = |shares: &[f64]| middles.iter().copied().zip(shares.iter().copied()).collect();
     Plot::new(title, Axis::linear(scores), Axis::linear("share"))

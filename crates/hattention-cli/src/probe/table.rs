@@ -34,7 +34,7 @@ fn of_head(found: &Found, h: usize) -> Result<RecordBatch, Failure> {
     };
     let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
         ("attention", Arc::new(StringArray::from(vec![found.name.as_str(); rows.len()])), false),
-        ("head", count(&|_| h), false),
+        ("head", count(&|_| h + found.first), false),
         ("batch", count(&|at| at / queries), false),
         ("query", count(&|at| at % queries), false),
     ];

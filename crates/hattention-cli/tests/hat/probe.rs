@@ -122,7 +122,8 @@ fn attention_regressions_are_probed_by_the_rows_they_read() {
     assert_eq!(full.replace("full.hat", "bare.hat"), bare);
     let found: Value = serde_json::from_str(&full).unwrap();
     let head = &found["attention"][0]["head"][0];
-    assert_eq!(number(&head["keys"]), 59.0);
+    // (As `hat attend` counts them.)
+    assert_eq!((number(&head["head"]), number(&head["keys"])), (1.0, 59.0));
     assert!(number(&head["effective_keys"]) > 1.0 && number(&head["effective_keys"]) < 59.0);
     folder.refused(&["probe", "bare.hat"], 2, &["keeps no training rows", "--train SOURCE"]);
     folder.refused(&["probe", "full.hat", "--causal"], 2, &["is an attention regression", "leave out"]);
@@ -148,6 +149,7 @@ fn what_is_no_attention_is_refused() {
     folder.file("masked.npy", npy("<f8", false, "(2, 3)", &doubles(&[f64::NEG_INFINITY; 6])));
     folder.file("nothing.npy", "");
     folder.file("text.txt", "these are no numbers");
+    std::fs::File::create(folder.path("large.npy")).unwrap().set_len(17 << 30).unwrap();
     let refused = |args: &[&str], words: &[&str]| folder.refused(&[&["probe"], args].concat(), 2, words);
     refused(&["cut.npy"], &["cut.npy of shape [2, 3] has 40 bytes of numbers, expected 48", "save it again"]);
     refused(&["empty.npy"], &["shape", "[0, 3]", "none of them empty"]);
@@ -157,6 +159,7 @@ fn what_is_no_attention_is_refused() {
     refused(&["nan.npy"], &["nan.npy", "NaN", "head 0, query 1, key 1"]);
     refused(&["masked.npy"], &["no query reads a key"]);
     refused(&["nothing.npy"], &["it is empty"]);
+    refused(&["large.npy"], &["17.0 GiB, and 16 are read at most", "queries and keys"]);
     refused(&["absent.npy"], &["cannot read absent.npy"]);
     refused(&["text.txt"], &["neither .npy nor a whole .safetensors file"]);
     refused(&["good.npy", "--probabilities"], &["sum to 3.0000", "without --probabilities"]);
