@@ -83,10 +83,8 @@ fn maps(found: &Found, what: &str, of: impl Fn(&Head, &super::found::Position) -
         .map(|head| found.positions(head).iter().map(|position| rounded(of(head, position))).collect())
         .collect();
     let columns: Vec<String> = found.heads.first().map_or(Vec::new(), |head| {
-        let name = |p: &super::found::Position| {
-            if p.first == p.last { p.first.to_string() } else { format!("{}–{}", p.first, p.last) }
-        };
-        found.positions(head).iter().map(name).collect()
+        // (Where each group begins: both ends would not fit.)
+        found.positions(head).iter().map(|p| p.first.to_string()).collect()
     });
     let finite = || values.iter().flatten().copied().filter(|v| v.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
@@ -94,7 +92,12 @@ fn maps(found: &Found, what: &str, of: impl Fn(&Head, &super::found::Position) -
     let part = |(part, rows): (usize, &[Vec<f64>])| {
         let names = (0..rows.len()).map(|r| format!("head {}", part * ROWS + r + found.first)).collect();
         let heat = Heat { columns: columns.clone(), rows: names, values: rows.to_vec(), range, scale: Scale::Linear };
-        Plot::heat(format!("{what} by head and place of the query"), "queries, counted from 0", "", heat)
+        Plot::heat(
+            format!("{what} by head and place of the query"),
+            "the first query of each group, counted from 0",
+            "",
+            heat,
+        )
     };
     values.chunks(ROWS).enumerate().map(part).collect()
 }
