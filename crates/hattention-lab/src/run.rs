@@ -406,3 +406,25 @@ fn finish(
     host.write(&folder.join("report.html"), page.as_bytes())?;
     Ok(Outcome { folder: folder.to_owned(), summary, judgement, run: 0, resumed: 0, missing: Vec::new() })
 }
+
+/// A host for tests that writes files and has nothing to say.
+#[cfg(test)]
+pub(crate) struct Files;
+
+#[cfg(test)]
+impl Host for Files {
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let why = |e: std::io::Error| Error::File { path: path.display().to_string(), why: e.to_string() };
+        std::fs::write(path, bytes).map_err(why)
+    }
+
+    fn note(&self, text: &str) {
+        panic!("{text}");
+    }
+
+    fn progress(&self, _: usize, _: usize, _: &str, _: f64) {}
+
+    fn provenance(&self) -> Provenance {
+        Provenance { commit: String::new(), machine: String::new() }
+    }
+}

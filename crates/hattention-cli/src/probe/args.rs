@@ -11,8 +11,9 @@ or the last of these axes, in doubles, singles, halves or bfloat16.
   logits      what softmax is applied to. A file of one array, and one whose arrays are in no pairs, has logits; --logits NAME
               takes one of them. −∞, and all that is at most --masked, are keys that are not read.
   queries and keys   --queries NAME --keys NAME of one .safetensors file, or FILE.npy --keys OTHER.npy; pairs whose names end in q
-              and k, query and key, or queries and keys are found without (also q_proj and k_proj, query_states and key_states, in any case). [batches, heads, rows, width]; fewer heads of keys
-              than of queries are shared by as many. --causal: the last query reads all keys, those before it one fewer each.
+              and k, query and key, or queries and keys are found without (also q_proj and k_proj, query_states and key_states, in
+              any case). [batches, heads, rows, width]; fewer heads of keys than of queries are shared by as many. --causal: the
+              last query reads all keys, those before it one fewer each.
   weights     --probabilities: what softmax gave, as models print attention. Energies are then known up to a number a query
               (F = 0), and the variance of scores is not known.
 For every query, with E = −q·k (of logits: −T × logit) and p = softmax(−E/T):

@@ -133,17 +133,10 @@ impl Found {
             let own: Vec<Option<Observables>> = (0..batches)
                 .flat_map(|b| head.queries[b * queries + first..b * queries + end].iter().copied())
                 .collect();
-            Position { first, last: end - 1, mean: mean(&own), share: share(&own) }
+            Position { first, last: end - 1, mean: Observables::mean(&own), share: share(&own) }
         };
         (0..groups).map(of_group).collect()
     }
-}
-
-/// Means of what is there.
-fn mean(queries: &[Option<Observables>]) -> Option<Observables> {
-    let there: Vec<[f64; 8]> = queries.iter().flatten().map(Observables::values).collect();
-    let middle = |c: usize| there.iter().map(|values| values[c]).sum::<f64>() / there.len() as f64;
-    (!there.is_empty()).then(|| Observables::of_values(std::array::from_fn(middle)))
 }
 
 /// The mean of `S/ln n` over queries that read two keys or more; NaN without any.

@@ -153,34 +153,13 @@ pub fn watched(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::{Form, Options, Shape, Task, TaskOptions};
     use super::*;
     use crate::experiment::{Context, Size, Store};
     use crate::experiments::grokking_specific_heat::EXPERIMENT;
-    use crate::run::{Host, Provenance};
+    use crate::run::Files;
     use crate::seeds::generator;
     use crate::train::Device;
-
-    struct Files;
-
-    impl Host for Files {
-        fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-            let why = |e: std::io::Error| Error::File { path: path.display().to_string(), why: e.to_string() };
-            std::fs::write(path, bytes).map_err(why)
-        }
-
-        fn note(&self, text: &str) {
-            panic!("{text}");
-        }
-
-        fn progress(&self, _: usize, _: usize, _: &str, _: f64) {}
-
-        fn provenance(&self) -> Provenance {
-            Provenance { commit: String::new(), machine: String::new() }
-        }
-    }
 
     /// A training that was broken off goes on to the looks of one that was not.
     #[test]

@@ -92,6 +92,16 @@ impl Observables {
         }
     }
 
+    /// Means over the queries that read a key; nothing, if none does.
+    pub fn mean(queries: &[Option<Self>]) -> Option<Self> {
+        let count = queries.iter().flatten().count();
+        let mut sums = [0.0; 8];
+        for observables in queries.iter().flatten() {
+            sums.iter_mut().zip(observables.values()).for_each(|(sum, x)| *sum += x);
+        }
+        (count > 0).then(|| Self::of_values(sums.map(|sum| sum / count as f64)))
+    }
+
     /// Words for the numbers, in the order of the fields.
     pub const NAMES: [&'static str; 8] = [
         "keys",

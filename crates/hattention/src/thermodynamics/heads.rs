@@ -123,7 +123,7 @@ pub(crate) fn heads(energies: &impl Energies) -> Result<Vec<Head>, Error> {
             head.queries.extend(ensembles.iter().map(Ensemble::observables));
             head.pooled = head.pooled.merged(pooled);
         }
-        head.mean = mean(&head.queries);
+        head.mean = Observables::mean(&head.queries);
         all.push(head);
     }
     Ok(all)
@@ -157,14 +157,4 @@ fn group_of(energies: &impl Energies, of: [usize; 2], group: usize) -> Result<(V
         }
     }
     Ok((ensembles, pooled))
-}
-
-/// Means of what queries say.
-pub(super) fn mean(queries: &[Option<Observables>]) -> Option<Observables> {
-    let count = queries.iter().flatten().count();
-    let mut sums = [0.0; 8];
-    for observables in queries.iter().flatten() {
-        sums.iter_mut().zip(observables.values()).for_each(|(sum, x)| *sum += x);
-    }
-    (count > 0).then(|| Observables::of_values(sums.map(|sum| sum / count as f64)))
 }

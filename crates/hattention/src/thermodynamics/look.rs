@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::attention::{Attention, Energies, KEYS, QUERIES, Tile};
 use super::ensemble::{Ensemble, Observables, check};
-use super::heads::{Place, Pooled, checked_row, mean, of_place};
+use super::heads::{Place, Pooled, checked_row, of_place};
 use crate::error::Error;
 use crate::interrupt::checked;
 
@@ -77,7 +77,7 @@ pub(crate) fn look(
         let reading = seen.iter().filter(|s| s.keys.iter().any(|k| *k > 0.0)).count();
         let curve = temperatures.iter().enumerate().filter_map(|(t, temperature)| {
             let found: Vec<_> = seen.iter().map(|seen| seen.curve[t]).collect();
-            Some(Point { temperature: *temperature, mean: mean(&found)? })
+            Some(Point { temperature: *temperature, mean: Observables::mean(&found)? })
         });
         let total = |of: &dyn Fn(&Seen) -> &Vec<f64>| -> Vec<f64> {
             let mut sums = vec![0.0; bins];

@@ -153,26 +153,7 @@ mod tests {
     use super::*;
     use crate::experiment::{Plan, Size, Store};
     use crate::experiments::symp_language_model::EXPERIMENT;
-    use crate::run::{Host, Provenance};
-
-    struct Files;
-
-    impl Host for Files {
-        fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-            std::fs::write(path, bytes)
-                .map_err(|e| Error::File { path: path.display().to_string(), why: e.to_string() })
-        }
-
-        fn note(&self, text: &str) {
-            panic!("{text}");
-        }
-
-        fn progress(&self, _: usize, _: usize, _: &str, _: f64) {}
-
-        fn provenance(&self) -> Provenance {
-            Provenance { commit: String::new(), machine: String::new() }
-        }
-    }
+    use crate::run::Files;
 
     /// A run that was broken off after a third goes on to the rows of one that was not.
     #[test]
