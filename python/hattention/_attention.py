@@ -53,6 +53,9 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     penalty : float or "auto", default="auto"
         λ; ``"auto"`` chooses λ and τ by cross-validation: of later rows by earlier ones under a mask of time, of whole
         groups under ``"block"``.
+    ranks : bool or "auto", default="auto"
+        Whether heads, the linear one too, read normal scores of the inputs' ranks in their stead, to which long tails and crowds are
+        nothing; ``"auto"`` chooses with the penalties, and is False where ``penalty`` is given.
     mixing : float, default=0.03
         τ; where it starts, if ``penalty="auto"``.
     folds : int, default=5
@@ -79,18 +82,21 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     intercept_ : float
         β₀, in the units of the target.
     coef_ : array of shape (n_features,)
-        Slopes β of the linear head, in the units of the data; zero without one.
+        Slopes β of the linear head, in the units of the data, or of normal scores; zero without one.
     head_coef_ : array of shape (n_heads,)
         Coefficients α of the heads.
     metrics_ : array of shape (n_heads, n_features, n_features)
-        Metrics Ω of the heads, in units of the inputs' deviations.
+        Metrics Ω of the heads, in units of the inputs' deviations, or of normal scores.
+    normal_scores_ : list of (array, array) or None
+        Where ranks are read, of every feature some values, rising, and their normal scores; between them, and beyond, scores
+        go by straight lines.
     shares_ : array of shape (1 + n_heads,)
         Shares of the fitted values' variance, of the linear head and then of the others; they sum to one. (One may be
         negative.)
     penalty_, mixing_ : float
         λ and τ of the fit.
     cv_results_ : list of dict or None
-        What cross-validation tried: ``penalty``, ``mixing``, and ``error``, the mean square of the errors of rows held out.
+        What cross-validation tried: ``penalty``, ``mixing``, ``ranks``, and ``error``, the mean square of the errors of rows held out.
     loo_residuals_ : array of shape (n_samples,) or None
         What each training row is off by when it is left out, metrics held; None after ``sample``.
     r2_loo_ : float
@@ -150,6 +156,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     head_coef_: NDArray[np.float64]
     metrics_: NDArray[np.float64]
     shares_: NDArray[np.float64]
+    normal_scores_: list[tuple[NDArray[np.float64], NDArray[np.float64]]] | None
     penalty_: float
     mixing_: float
     cv_results_: list[dict[str, float]] | None
@@ -173,6 +180,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         mask: str = "loo",
         linear: bool = True,
         penalty: float | Literal["auto"] = "auto",
+        ranks: bool | Literal["auto"] = "auto",
         mixing: float = 0.03,
         folds: int = 5,
         folds_rows: int = 1000,
@@ -188,6 +196,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.mask = mask
         self.linear = linear
         self.penalty = penalty
+        self.ranks = ranks
         self.mixing = mixing
         self.folds = folds
         self.folds_rows = folds_rows
@@ -345,6 +354,9 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 raise DataTypeError(f"{name} is {getattr(self, name)!r}, expected a text")
         if not isinstance(self.linear, (bool, np.bool_)):
             raise DataError(f"linear is {self.linear!r}, expected True or False")
+        ranks = "auto" if isinstance(self.ranks, str) and self.ranks == "auto" else self.ranks
+        if not (ranks == "auto" or isinstance(ranks, (bool, np.bool_))):
+            raise DataError(f'ranks is {self.ranks!r}, expected True, False or "auto"')
         auto = isinstance(self.penalty, str) and self.penalty == "auto"
         return {
             "n_heads": _whole("n_heads", self.n_heads, 0),
@@ -352,6 +364,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "mask": self.mask,
             "linear": bool(self.linear),
             "penalty": None if auto else _number("penalty", self.penalty, ' or "auto"'),
+            "ranks": "auto" if ranks == "auto" else ("yes" if ranks else "no"),
             "mixing": _number("mixing", self.mixing),
             "folds": _whole("folds", self.folds, 2),
             "folds_rows": _whole("folds_rows", self.folds_rows, 2),
@@ -396,6 +409,8 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.coef_ = slopes if len(slopes) else np.zeros(self.n_features_in_)
         self.head_coef_, self.metrics_ = fit.head_coefficients(), fit.metrics()
         self.shares_ = np.array(told["shares"], dtype=float)
+        scores = told["normal_scores"]
+        self.normal_scores_ = None if scores is None else [(np.array(x), np.array(z)) for x, z in scores]
         self.penalty_, self.mixing_, self.cv_results_ = told["penalty"], told["mixing"], told["tried"]
         self.loo_residuals_ = left_out
         variance = float(np.square(target - target.mean()).mean())

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use hattention::Error;
 use hattention::attention_regression::{
-    AttentionRegression, Chosen, Explanation, Intervals, Mask, Options, Precision, Score, Tried, Weights,
+    AttentionRegression, Chosen, Explanation, Intervals, Mask, Options, Precision, Ranks, Score, Tried, Weights,
 };
 use hattention::codec::{AttentionFile, Rows};
 use hattention_table::regression::attend::{MOST_ROWS, too_few};
@@ -39,6 +39,8 @@ pub struct AttentionOptions {
     #[pyo3(item)]
     penalty: Option<f64>,
     #[pyo3(item)]
+    ranks: String,
+    #[pyo3(item)]
     mixing: f64,
     #[pyo3(item)]
     folds: usize,
@@ -69,6 +71,8 @@ impl AttentionOptions {
         })?;
         let precision = Precision::parse(&self.precision)
             .ok_or_else(|| not_in("precision", &quoted(&self.precision), "\"single\" or \"double\""))?;
+        let ranks = Ranks::parse(&self.ranks)
+            .ok_or_else(|| not_in("ranks", &quoted(&self.ranks), "True, False or \"auto\""))?;
         let mask = match (mask, blocks) {
             (Mask::Blocks(_), Some(blocks)) => Mask::Blocks(blocks),
             (mask, _) => mask,
@@ -81,6 +85,7 @@ impl AttentionOptions {
             linear: self.linear,
             penalty: self.penalty.unwrap_or(default.penalty),
             mixing: self.mixing,
+            ranks,
             precision,
             steps: self.max_iter,
             restarts: self.restarts,
@@ -351,8 +356,7 @@ fn with_hint(error: Error, few: &str, blocks: &str) -> Failure {
 /// What is told of a fit, as JSON.
 fn told(model: &AttentionRegression, chosen: Option<&Chosen>) -> String {
     let (options, report) = (model.options(), &model.report);
-    let of_tried =
-        |t: &Tried| json!({"penalty": number(t.penalty), "mixing": number(t.mixing), "error": number(t.error)});
+    let of_tried = |t: &Tried| json!({"penalty": number(t.penalty), "mixing": number(t.mixing), "ranks": t.ranks, "error": number(t.error)});
     let tried = chosen.map(|chosen| chosen.tried.iter().map(of_tried).collect::<Vec<_>>());
     let sampled = report.sampled.map(|s| {
         json!({
@@ -362,6 +366,7 @@ fn told(model: &AttentionRegression, chosen: Option<&Chosen>) -> String {
     });
     json!({
         "penalty": number(options.penalty), "mixing": number(options.mixing), "tried": tried,
+        "normal_scores": model.learned().normal_scores(),
         "r2_cv": chosen.map_or(Value::Null, |chosen| number(1.0 - chosen.error / chosen.error_mean)),
         "shares": report.shares.iter().map(|s| number(*s)).collect::<Vec<_>>(), "loss": number(report.loss),
         "steps": report.steps, "converged": report.converged, "collapsed": report.collapsed,

@@ -70,7 +70,8 @@ pub struct Sink {
 }
 
 enum Kind {
-    Print(std::io::BufWriter<std::io::Stdout>),
+    /// Standard output, and the header while it is still to come.
+    Print(std::io::BufWriter<std::io::Stdout>, Option<String>),
     Csv(Whole),
     Parquet(Option<Box<ArrowWriter<std::fs::File>>>, Whole, Arc<Schema>),
 }
@@ -103,10 +104,9 @@ impl Sink {
         };
         let header = format!("{}\n", names.iter().map(quote).collect::<Vec<_>>().join(","));
         let Some(path) = path else {
-            let kind = Kind::Print(std::io::BufWriter::new(std::io::stdout()));
-            let mut sink = Self { numbered, kind };
-            sink.text(&header)?;
-            return Ok(sink);
+            // (Where nothing can be predicted at all, nothing is printed: the header comes with the first rows, or at the end.)
+            let out = std::io::BufWriter::new(std::io::stdout());
+            return Ok(Self { numbered, kind: Kind::Print(out, Some(header)) });
         };
         match path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).as_deref() {
             Some("csv") => {
@@ -134,7 +134,12 @@ impl Sink {
 
     fn text(&mut self, text: &str) -> Result<(), Failure> {
         match &mut self.kind {
-            Kind::Print(out) => out.write_all(text.as_bytes()).or_else(|e| output::stdout_failed(&e)),
+            Kind::Print(out, header) => {
+                let header = header.take().unwrap_or_default();
+                out.write_all(header.as_bytes())
+                    .and_then(|()| out.write_all(text.as_bytes()))
+                    .or_else(|e| output::stdout_failed(&e))
+            }
             Kind::Csv(whole) => whole.file.write_all(text.as_bytes()).map_err(|e| unwritable(&e)),
             Kind::Parquet(..) => Ok(()),
         }
@@ -181,9 +186,11 @@ impl Sink {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn finish(self) -> Result<(), Failure> {
+    pub fn finish(mut self) -> Result<(), Failure> {
+        // (The header, where there were no rows.)
+        self.text("")?;
         match self.kind {
-            Kind::Print(mut out) => out.flush().or_else(|e| output::stdout_failed(&e)),
+            Kind::Print(mut out, _) => out.flush().or_else(|e| output::stdout_failed(&e)),
             Kind::Csv(whole) => whole.finish(),
             Kind::Parquet(writer, whole, _) => {
                 if let Some(writer) = writer {

@@ -19,10 +19,12 @@ targets by metrics which are learned. Constant, β and α are least squares with
          block:COL    the rows of other values of COL, such as other firms or days
 Penalties. λ on the metrics and τ on α are chosen by 5-fold cross-validation (in time: of later rows by earlier ones) unless
 --penalty is given. No test data, and nothing but the training rows, enters any choice.
+Ranks. Heads read the inputs, or normal scores of their ranks, to which long tails and crowds are nothing; --ranks auto takes
+what rows held out are predicted better by. By ranks the linear head is of normal scores too.
 Weights sum to one. They are convex only with --heads 1 --no-linear and α = 1: several heads subtract from each other.
 Files. The model keeps metrics and coefficients, a few kilobytes, but no rows: they may be secret, or large. Predictions are
 sums of training targets, so `hat attend predict` wants them back by --train; --store-training puts them into the file.
---json: formula, target, n, dropped_rows, inputs, means, scales, score, mask, precision, penalty, mixing,
+--json: formula, target, n, dropped_rows, inputs, means, scales, score, mask, ranks, normal_scores, precision, penalty, mixing,
 cross_validation{rows, error, error_mean, tried[]}, intercept, linear{share, slopes}, heads[{coefficient, share, metric,
 collapsed}], r_squared_loo, r_squared_folds, r_squared_loo_least_squares,
 rmse_loo, loss, steps, evaluations, converged, isolated_rows, sample, seed.";
@@ -72,6 +74,9 @@ pub struct FitArgs {
     /// Penalty λ on the metrics, or `auto` by cross-validation (then --mixing is where τ starts).
     #[arg(long, default_value = "auto", value_name = "L|auto")]
     pub penalty: String,
+    /// Whether heads read ranks of the inputs in their stead: yes, no, or auto by cross-validation (no, where --penalty is given).
+    #[arg(long, default_value = "auto", value_name = "auto|yes|no")]
+    pub ranks: String,
     /// Penalty τ on the heads' coefficients.
     #[arg(long, default_value_t = 0.03, value_name = "T")]
     pub mixing: f64,

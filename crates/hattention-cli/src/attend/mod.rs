@@ -4,7 +4,7 @@ pub mod args;
 
 use std::path::Path;
 
-use hattention::attention_regression::{AttentionRegression, Mask, Options, Precision, Score};
+use hattention::attention_regression::{AttentionRegression, Mask, Options, Precision, Ranks, Score};
 use hattention_table::design::{NaPolicy, Unseen};
 use hattention_table::formula::Formula;
 use hattention_table::regression::attend::{self, Asked, AttendModel, AttendOptions, Predictor, Rows};
@@ -81,8 +81,15 @@ fn asked(args: &FitArgs) -> Result<AttendOptions, Failure> {
             "single takes half the time; what is found is read in doubles either way",
         )
     })?;
+    let ranks = Ranks::parse(&args.ranks).ok_or_else(|| {
+        Failure::usage(
+            format!("--ranks is `{}`, expected auto, yes or no", args.ranks),
+            "auto chooses by cross-validation, with the penalties",
+        )
+    })?;
     let options = Options {
         heads: args.heads,
+        ranks,
         score,
         mask,
         linear: !args.no_linear,

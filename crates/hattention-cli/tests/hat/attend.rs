@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Folder;
+use crate::support::{Folder, Outcome};
 
 /// Rows `y,x,z,g,day`: a wave in x that a level of g turns round, a line in z, some noise, and a cell that is missing.
 fn rows(from: usize, to: usize) -> String {
@@ -144,6 +144,75 @@ fn masks_of_time_and_blocks_read_their_columns_and_scores_their_words() {
     assert!(unfinished.err.contains("still falling after 2 steps"), "{}", unfinished.err);
     let collapsed = fit(&["--penalty", "1000"]);
     assert!(collapsed.err.contains("heads 1, 2 read the same everywhere"), "{}", collapsed.err);
+}
+
+#[test]
+fn ranks_are_chosen_asked_for_and_kept() {
+    let folder = folder();
+    // The same rows, but for a long tail of x.
+    let long = |text: String| -> String {
+        let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let stretched = |line: &str| {
+            let mut cells = cells(line);
+            cells[1] = cells[1].parse::<f64>().map_or("x".to_owned(), |x| (2.0 * x).exp().to_string());
+            cells.join(",") + "\n"
+        };
+        text.lines().map(stretched).collect()
+    };
+    folder.file("long.csv", long(rows(0, 150)));
+    folder.file("long_new.csv", long(rows(150, 170)));
+    let fit = |ranks: &str, file: &str| -> (Value, String) {
+        let fit = ["attend", "fit", "y ~ x + z + g", "long.csv", "--heads", "3", "--ranks", ranks, "-o", file];
+        let json = folder.done(&[&fit[..], &["--store-training", "--json", "--quiet"]].concat());
+        (serde_json::from_str(&json).unwrap(), folder.done(&["attend", "predict", file, "long_new.csv"]))
+    };
+    let (chosen, predicted) = fit("auto", "auto.hat");
+    assert_eq!(chosen["ranks"], true, "{chosen}");
+    let tried =
+        |ranks: bool| chosen["cross_validation"]["tried"].as_array().unwrap().iter().any(|t| t["ranks"] == ranks);
+    assert!(tried(true) && tried(false));
+    let scores = &chosen["normal_scores"]["x"];
+    let count = |key: &str| scores[key].as_array().unwrap().len();
+    assert!(count("values") == count("scores") && count("values") <= 67, "{scores}");
+    assert_eq!(fit("yes", "yes.hat").1, predicted);
+    let (plain, other) = fit("no", "no.hat");
+    assert!(plain["ranks"] == false && plain["normal_scores"].is_null() && other != predicted);
+    assert!(plain["r_squared_folds"].as_f64() < chosen["r_squared_folds"].as_f64());
+    // Predictions do not know how long the tail is.
+    let truth = predictions(&std::fs::read_to_string(folder.path("long_new.csv")).unwrap());
+    let off = |found: &[Vec<f64>]| found.iter().zip(&truth).map(|(p, t)| (p[1] - t[0]).powi(2)).sum::<f64>();
+    assert!(off(&predictions(&predicted)) < 0.5 * off(&predictions(&other)), "{predicted}");
+    let text = folder.done(&["attend", "fit", "y ~ x + z + g", "long.csv", "--heads", "3", "--ranks", "yes"]);
+    assert!(text.contains("3 heads by distance of ranks") && text.contains("normal scores of the input"), "{text}");
+    folder.refused(
+        &["attend", "fit", "y ~ x", "long.csv", "--ranks", "some"],
+        2,
+        &["--ranks is `some`", "auto, yes or no"],
+    );
+}
+
+#[test]
+fn given_penalties_say_what_r_squared_holds() {
+    let folder = folder();
+    let fit = ["attend", "fit", "y ~ x + z + g", "train.csv", "--penalty"];
+    let told = |penalty: &str, heads: &str| folder.hat(&[&fit[..], &[penalty, "--heads", heads]].concat()).err;
+    assert!(told("0.5", "13").contains("metrics have 78 numbers for 149 rows"), "{}", told("0.5", "13"));
+    assert!(!told("0.5", "12").contains("metrics have"));
+}
+
+#[test]
+fn nothing_is_printed_where_nothing_can_be_predicted() {
+    let folder = folder();
+    folder.done(&["attend", "fit", "y ~ x + g", "train.csv", "--penalty", "1", "--store-training", "-o", "m.hat"]);
+    folder.done(&["fit", "y ~ x + g", "train.csv", "-o", "line.hat"]);
+    folder.file("other.csv", "x,g\n1,c\n".to_owned());
+    folder.file("none.csv", "x,g\n".to_owned());
+    for model in [&["attend", "predict", "m.hat"][..], &["predict", "line.hat"]] {
+        let Outcome { code, out, err } = folder.hat(&[model, &["other.csv"]].concat());
+        assert!(code != 0 && out.is_empty(), "{out} {err}");
+        let none = folder.done(&[model, &["none.csv"]].concat());
+        assert!(none.starts_with("row,"), "{none}");
+    }
 }
 
 #[test]

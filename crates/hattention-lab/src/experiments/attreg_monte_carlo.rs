@@ -16,8 +16,8 @@
 //! - `published_no_retry`, `published`, `clean_loo`, `clean_better`: the published recipe (five heads of inner products on
 //!   raw columns, rows read themselves, squares with penalty 10⁻³ and 10⁻⁵, at most 6,000 steps of L-BFGS), in single
 //!   precision, as the author's code: its searches end where rounding leaves no descent.
-//! - `defaults`: `Options::default`. `ours`: the same with penalties by cross-validation in five folds of at most 1,000
-//!   training rows.
+//! - `defaults`: `Options::default`. `ours`: the same with penalties, and whether ranks are read, by cross-validation in five folds
+//!   of at most 1,000 training rows.
 //! - For N = 500 and 1,000, the first three tenths of the replications: from `published_no_retry` to `ours`, one change after
 //!   the other, each with all before it; and `ours` with one thing changed (three starts and rows held out keep the penalties
 //!   chosen without them; all others choose anew).
@@ -43,7 +43,9 @@
 //! - `ours-cells`: the mean is at least that of `published` in at least 87 of 96 cells (partly: 49).
 //!
 //! ## Revisions
-//! None yet: version 1. While it was written single replications at an SNR of 1 were seen (`published_no_retry` .38 and
+//! Version 2: heads that have collapsed on the way of the penalties start again, and cross-validation may choose ranks: both came from
+//! real data (`attreg-real-data`), after 48 units of version 1 (`ours` .538 over 84 cells) and none of the published recipe; all
+//! thresholds are as they were. While version 1 was written single replications at an SNR of 1 were seen (`published_no_retry` .38 and
 //! `defaults` .44 at N = 500; the steps without a bound, −.003 in one replication), and thresholds are those that the published figures set.
 //! (Those −.003 were a leak that is closed since: a head of metric zero read `−y_i/(n − 1)`, which α = −(n − 1) turned into a loss
 //! of zero. Heads are now read about the mean of what a row may read.)
@@ -77,7 +79,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     summary: "Attention regression in the published Monte Carlo of 96 cells, as published and as here, and what makes the difference",
     source: "Goulet Coulombe 2025, arXiv 2504.09663",
     file: include_str!("attreg_monte_carlo.rs"),
-    version: 1,
+    version: 2,
     hours: 30.0,
     seeds: Seeds { full: 10, smoke: 2 },
     units,

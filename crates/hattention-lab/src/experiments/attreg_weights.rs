@@ -11,7 +11,7 @@
 //! its mean over four quarters, unemployment and growth a quarter ago. 1985Q1 to 2009Q3 (99 quarters) are predicted by rows
 //! before each alone, from 1960Q2 on. Least squares: expanding, windows of 40 and 80 quarters, decay of half-life 40. Attention
 //! regression by the engine's defaults: Mask::Others, Before, Window(80), Decay(40), rolling (all is fitted to the latest 80 rows), and
-//! heads alone (loo, no linear head); λ and τ by five folds of the past in every fourth quarter, metrics and mixtures anew in
+//! heads alone (loo, no linear head); λ, τ and ranks by five folds of the past in every fourth quarter, metrics and mixtures anew in
 //! every quarter. 20 starts; weights are those of the first. The recipe as published on standardised columns, as it is and with
 //! Mask::Before: one start, no choice. Measures count all rows of the past; a window's others have weight zero.
 //!
@@ -44,6 +44,8 @@
 //! Version 3: under masks of time a head that reads the mean of the rows before, wherever it stands, is known to add nothing, and a
 //! search whose heads all do begins anew from the start.
 //!
+//! Version 4: on the way of the penalties every head that has collapsed starts again, and cross-validation may choose ranks.
+//!
 //! ## Time
 //! Seven minutes of computing, four of them the recipe as published with Mask::Before; a quarter of an hour beside other work.
 
@@ -66,7 +68,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     summary: "Inflation by least squares and attention regression: which quarters each reads, and what looking ahead hides",
     source: "Goulet Coulombe, Göbel & Klieber 2024, arXiv 2412.13076; Goulet Coulombe 2025, arXiv 2504.09663",
     file: include_str!("attreg_weights.rs"),
-    version: 3,
+    version: 4,
     hours: 0.3,
     seeds: Seeds { full: 20, smoke: 2 },
     units,

@@ -2,7 +2,7 @@
 
 use super::fit::AttentionRegression;
 use super::folds;
-use super::options::{Coefficients, Mask, Options};
+use super::options::{Coefficients, Mask, Options, Ranks};
 use super::prepare::check;
 use crate::error::Error;
 
@@ -13,6 +13,8 @@ pub struct Tried {
     pub penalty: f64,
     /// τ.
     pub mixing: f64,
+    /// Whether ranks were read.
+    pub ranks: bool,
     /// Mean square of the errors of the rows held out, in squares of the target's units.
     pub error: f64,
 }
@@ -36,6 +38,8 @@ pub struct Chosen {
 const FACTORS: [f64; 2] = [2.5, 3.0];
 /// The share that an error must fall by for another step: less is chance, and paths would be long.
 const GAIN: f64 = 1e-3;
+/// How much larger, as a share, the error of inputs or of their ranks may be to be followed: at the start, and once λ is found.
+const BEHIND: [f64; 2] = [0.5, 0.1];
 /// Steps in one direction at most.
 const STEPS: usize = 8;
 
@@ -73,40 +77,36 @@ impl Options {
         for split in &splits {
             folds::check(split, &self.mask, "two at least: take more folds")?;
         }
-        let folds: Vec<Fold> = splits.iter().map(|split| Fold::of(columns, target, split, self)).collect();
-        let mut search = Search { folds, tried: Vec::new(), rows: 0.0 };
-        search.rows = search.folds.iter().map(|fold| fold.test_target.len() as f64).sum();
-        let mut best = search.at(self)?;
-        search.keep();
-        let mut path = self.path.clone();
-        if let Some(next) = search.upwards(self, best)? {
-            best = next;
+        let kinds = match self.ranks {
+            Ranks::Auto if self.heads > 0 => vec![Ranks::No, Ranks::Yes],
+            Ranks::Auto => vec![Ranks::No],
+            given => vec![given],
+        };
+        let mut searches = Vec::with_capacity(kinds.len());
+        for ranks in kinds {
+            let folds: Vec<Fold> = splits.iter().map(|split| Fold::of(columns, target, split, self)).collect();
+            searches.push(Search::of(folds, Self { ranks, ..self.clone() })?);
         }
-        for place in [0, 1, 0] {
-            for down in [true, false] {
-                let before = best;
-                for _ in 0..STEPS {
-                    let factor = if down { 1.0 / FACTORS[place] } else { FACTORS[place] };
-                    let (mut penalty, mut mixing) = (best.penalty, best.mixing);
-                    *[&mut penalty, &mut mixing][place] *= factor;
-                    let next = search.at(&Self { penalty, mixing, ..self.clone() })?;
-                    let better = next.error < (1.0 - GAIN) * best.error;
-                    if !better {
-                        break;
-                    }
-                    path.push((best.penalty, best.mixing));
-                    best = next;
-                    search.keep();
+        let mut tried = drop_behind(&mut searches, BEHIND[0]);
+        for (phase, place) in [0, 1, 0].into_iter().enumerate() {
+            for search in &mut searches {
+                if phase == 0 {
+                    search.upwards()?;
                 }
-                if best != before {
-                    break;
-                }
+                search.walk(place)?;
             }
+            tried.append(&mut drop_behind(&mut searches, BEHIND[1]));
         }
-        let Tried { penalty, mixing, .. } = best;
-        let options = Self { penalty, mixing, path, ..self.clone() };
-        let error_mean = search.folds.iter().map(Fold::error_mean).sum::<f64>() / search.rows;
-        Ok(Chosen { options, tried: search.tried, error: best.error, error_mean, rows: rows.len() })
+        let error_mean = searches.first().map_or(f64::NAN, Search::error_mean);
+        tried.append(&mut drop_behind(&mut searches, 0.0));
+        let Some(Search { best, path, tried: mut own, .. }) = searches.into_iter().next() else {
+            return Err(Error::NoConvergence { steps: 0, residual: f64::NAN });
+        };
+        tried.append(&mut own);
+        let Tried { penalty, mixing, ranks, error } = best;
+        let ranks = if ranks { Ranks::Yes } else { Ranks::No };
+        let options = Self { penalty, mixing, path, ranks, ..self.clone() };
+        Ok(Chosen { options, tried, error, error_mean, rows: rows.len() })
     }
 }
 
@@ -153,12 +153,71 @@ impl Fold {
 
 /// Folds, and what was found so far.
 struct Search {
+    options: Options,
     folds: Vec<Fold>,
     tried: Vec<Tried>,
     rows: f64,
+    best: Tried,
+    /// Penalties that led to the best.
+    path: Vec<(f64, f64)>,
+}
+
+/// Leaves the searches whose error is at most so much above the least (the first of equals, where it is nothing); what the others tried.
+fn drop_behind(searches: &mut Vec<Search>, behind: f64) -> Vec<Tried> {
+    let least = searches.iter().map(|search| search.best.error).fold(f64::INFINITY, f64::min);
+    let first = searches.iter().position(|search| search.best.error <= (1.0 + GAIN) * least).unwrap_or(0);
+    let (mut at, mut tried) = (0, Vec::new());
+    searches.retain_mut(|search| {
+        let kept = at == first || behind > 0.0 && search.best.error <= (1.0 + behind) * least;
+        at += 1;
+        if !kept {
+            tried.append(&mut search.tried);
+        }
+        kept
+    });
+    tried
 }
 
 impl Search {
+    /// At the penalties of the options.
+    fn of(folds: Vec<Fold>, options: Options) -> Result<Self, Error> {
+        let rows = folds.iter().map(|fold| fold.test_target.len() as f64).sum();
+        let Options { penalty, mixing, ranks, ref path, .. } = options;
+        let best = Tried { penalty, mixing, ranks: ranks == Ranks::Yes, error: f64::INFINITY };
+        let mut search = Self { path: path.clone(), options, folds, tried: Vec::new(), rows, best };
+        search.best = search.at(penalty, mixing)?;
+        search.keep();
+        Ok(search)
+    }
+
+    /// Steps in λ (the first place) or τ as long as rows held out are predicted better.
+    fn walk(&mut self, place: usize) -> Result<(), Error> {
+        for down in [true, false] {
+            let before = self.best;
+            for _ in 0..STEPS {
+                let factor = if down { 1.0 / FACTORS[place] } else { FACTORS[place] };
+                let Tried { mut penalty, mut mixing, .. } = self.best;
+                *[&mut penalty, &mut mixing][place] *= factor;
+                let next = self.at(penalty, mixing)?;
+                if next.error >= (1.0 - GAIN) * self.best.error {
+                    break;
+                }
+                self.path.push((self.best.penalty, self.best.mixing));
+                self.best = next;
+                self.keep();
+            }
+            if self.best != before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What it is where they are predicted by the mean of the rows that are fitted.
+    fn error_mean(&self) -> f64 {
+        self.folds.iter().map(Fold::error_mean).sum::<f64>() / self.rows
+    }
+
     /// The last penalties are the best so far.
     fn keep(&mut self) {
         self.folds.iter_mut().for_each(|fold| fold.best = fold.last.take());
@@ -167,47 +226,46 @@ impl Search {
     /// Where rows held out are predicted better without any head, the best λ above, as far as it takes for heads to be as good as
     /// none. Small steps up may find nothing on their way, and metrics that know the rows by heart keep to that under any
     /// penalty: each λ starts anew.
-    fn upwards(&mut self, options: &Options, best: Tried) -> Result<Option<Tried>, Error> {
-        if options.coefficients == Coefficients::Searched {
-            return Ok(None);
+    fn upwards(&mut self) -> Result<(), Error> {
+        if self.options.coefficients == Coefficients::Searched {
+            return Ok(());
         }
         let before: Vec<Option<AttentionRegression>> = self.folds.iter_mut().map(|fold| fold.best.take()).collect();
-        let none = Options { heads: 0, ..options.clone() };
+        let none = Options { heads: 0, ..self.options.clone() };
         let mut alone = 0.0;
         for fold in &mut self.folds {
             alone += fold.error(&none)?;
         }
         alone /= self.rows;
-        let mut found = None;
-        let (mut least, mut penalty) = (best.error, best.penalty);
+        let (mut models, mut penalty) = (before, self.best.penalty);
         for _ in 0..STEPS {
-            if alone >= (1.0 - GAIN) * least {
+            if alone >= (1.0 - GAIN) * self.best.error {
                 break;
             }
             penalty *= FACTORS[0];
-            let next = self.at(&Options { penalty, ..options.clone() })?;
-            if next.error < (1.0 - GAIN) * least {
-                let models: Vec<_> = self.folds.iter_mut().map(|fold| fold.last.take()).collect();
-                (least, found) = (next.error, Some((next, models)));
+            let next = self.at(penalty, self.best.mixing)?;
+            if next.error < (1.0 - GAIN) * self.best.error {
+                models = self.folds.iter_mut().map(|fold| fold.last.take()).collect();
+                self.best = next;
             }
         }
-        let (next, models) = found.map_or((None, before), |(next, models)| (Some(next), models));
         self.folds.iter_mut().zip(models).for_each(|(fold, model)| fold.best = model);
-        Ok(next)
+        Ok(())
     }
 
     /// What some penalties are worth.
-    fn at(&mut self, options: &Options) -> Result<Tried, Error> {
-        let Options { penalty, mixing, .. } = *options;
+    fn at(&mut self, penalty: f64, mixing: f64) -> Result<Tried, Error> {
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
         if let Some(known) = self.tried.iter().find(|t| near(t.penalty, penalty) && near(t.mixing, mixing)) {
             return Ok(*known);
         }
+        let options = Options { penalty, mixing, ..self.options.clone() };
         let mut squares = 0.0;
         for fold in &mut self.folds {
-            squares += fold.error(options)?;
+            squares += fold.error(&options)?;
         }
-        let tried = Tried { penalty, mixing, error: squares / self.rows };
+        let ranks = options.ranks == Ranks::Yes;
+        let tried = Tried { penalty, mixing, ranks, error: squares / self.rows };
         self.tried.push(tried);
         Ok(tried)
     }
@@ -229,7 +287,8 @@ mod tests {
         assert!(for_curve.options.penalty < for_noise.options.penalty, "{:?} {:?}", for_curve.tried, for_noise.tried);
         for chosen in [&for_noise, &for_curve] {
             let least = chosen.tried.iter().map(|tried| tried.error).fold(f64::INFINITY, f64::min);
-            let own = |tried: &&Tried| (tried.penalty, tried.mixing) == (chosen.options.penalty, chosen.options.mixing);
+            let Options { penalty, mixing, ranks, .. } = chosen.options;
+            let own = |t: &&Tried| (t.penalty, t.mixing, t.ranks) == (penalty, mixing, ranks == Ranks::Yes);
             assert!(chosen.tried.iter().find(own).unwrap().error <= least / (1.0 - GAIN));
             assert_eq!(chosen.rows, 150);
             assert!(chosen.tried.iter().any(|tried| tried.error == chosen.error) && chosen.error_mean > 0.0);
@@ -239,6 +298,27 @@ mod tests {
         assert!(wrong(1).is_err() && wrong(151).is_err());
         let short = Options { mask: Mask::Blocks(vec![1; 9]), ..Options::default() };
         assert!(matches!(short.choose(&columns, &noise, 5, 150), Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn ranks_are_taken_where_they_predict_better() {
+        let x: Vec<Vec<f64>> = (0..2).map(|c| wave(300, 300.0 * c as f64)).collect();
+        let noise = wave(300, 9999.0);
+        let y: Vec<f64> = (0..300).map(|i| (6.0 * x[0][i]).sin() + x[1][i] + 0.2 * noise[i]).collect();
+        // The same inputs with a long tail.
+        let long: Vec<Vec<f64>> = x.iter().map(|column| column.iter().map(|x| (9.0 * x).exp()).collect()).collect();
+        let of = |columns: &[Vec<f64>], ranks| {
+            let columns: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
+            Options { ranks, ..Options::default() }.choose(&columns, &y, 5, 300).unwrap()
+        };
+        let (plain, by_rank) = (of(&long, Ranks::No), of(&long, Ranks::Yes));
+        assert!(by_rank.error < 0.7 * plain.error, "{by_rank:?} {plain:?}");
+        let chosen = of(&long, Ranks::Auto);
+        assert_eq!((chosen.options.ranks, chosen.error), (Ranks::Yes, by_rank.error));
+        assert!(chosen.tried.iter().any(|tried| !tried.ranks));
+        // Even inputs are as good as they are.
+        let even = of(&x, Ranks::Auto);
+        assert!(even.error <= 1.01 * of(&x, Ranks::No).error.min(of(&x, Ranks::Yes).error));
     }
 
     #[test]

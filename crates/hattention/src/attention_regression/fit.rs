@@ -4,6 +4,7 @@ use super::head::Inputs;
 use super::objective::{Mixture, Parameters};
 use super::options::Options;
 use super::prepare::Prepared;
+use super::quantiles::Quantiles;
 use super::sample::Sampled;
 use super::scope::Scope;
 use super::search::{Found, held_out};
@@ -15,6 +16,8 @@ pub struct AttentionRegression {
     pub(super) options: Options,
     pub(super) means: Vec<f64>,
     pub(super) scales: Vec<f64>,
+    /// Of standardised inputs, for their normal scores; none where these are read themselves.
+    pub(super) quantiles: Vec<Quantiles>,
     pub(super) target_mean: f64,
     pub(super) target_scale: f64,
     /// Standardised, in the order of the blocks.
@@ -116,8 +119,7 @@ impl AttentionRegression {
         from: Option<&Self>,
     ) -> Result<Self, Error> {
         let prepared = Prepared::of(columns, target, &options)?;
-        let alive = |model: &&Self| model.report.collapsed.len() < options.heads;
-        let found = prepared.along(&options, from.filter(alive).map(|model| &model.parameters))?;
+        let found = prepared.along(&options, from.map(|model| &model.parameters))?;
         Ok(prepared.finish(options, found))
     }
 
@@ -126,9 +128,10 @@ impl AttentionRegression {
         &self.mixture.heads
     }
 
-    /// Coefficients of the linear head, by column, in the units of the data; empty without one.
+    /// Coefficients of the linear head, by column, in the units of the data (by normal scores under
+    /// [`Ranks::Yes`](super::Ranks::Yes)); empty without one.
     pub fn slopes(&self) -> Vec<f64> {
-        self.mixture.slopes.iter().zip(&self.scales).map(|(b, scale)| self.target_scale * b / scale).collect()
+        self.learned().slopes()
     }
 
     /// The constant β₀ of `β₀ + xᵀβ + Σ α Σ p y`, in units of the target.
@@ -136,8 +139,8 @@ impl AttentionRegression {
         self.learned().intercept()
     }
 
-    /// Metrics Ω of the heads, in units of the inputs' deviations (of the inputs themselves, unless they were standardised):
-    /// a distance is `(x − x')ᵀ Ω (x − x')`. Shape: `[heads][columns][columns]`.
+    /// Metrics Ω of the heads, in units of the inputs' deviations (of the inputs themselves, unless they were standardised; of
+    /// normal scores under [`Ranks::Yes`](super::Ranks::Yes)): a distance is `(x − x')ᵀ Ω (x − x')`. Shape: `[heads][columns][columns]`.
     pub fn metrics(&self) -> Vec<Vec<Vec<f64>>> {
         self.parameters.metrics()
     }

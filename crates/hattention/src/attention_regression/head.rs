@@ -8,6 +8,7 @@ use super::gradient::{Backward, Derivatives, Passed};
 use super::number::Number;
 use super::options::{Precision, Score};
 use super::pairs::{Forward, Given, Got, HELD, Keys, cast};
+use super::quantiles::Quantiles;
 use super::scope::Scope;
 use crate::exponential::dispatch;
 use crate::interrupt::checked;
@@ -26,23 +27,41 @@ pub(super) struct Reading<'a> {
 /// Bytes of pieces of a head's slope that are held at once, but for one a thread.
 const MOST_BYTES: usize = 1 << 25;
 
-/// Standardised inputs, columns side by side, padded to whole lanes.
+/// Inputs as the heads read them: standardised, or normal scores of these; columns side by side, padded to whole lanes.
 #[derive(Clone, Debug)]
 pub(super) struct Inputs {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) padded: usize,
     pub(super) data: Vec<f64>,
+    /// Standardised, where normal scores are read.
+    given: Option<Vec<f64>>,
 }
 
 impl Inputs {
     pub(super) fn of(rows: usize, columns: &[Vec<f64>]) -> Self {
         let keys = Keys::of(rows, columns);
-        Self { rows, columns: columns.len(), padded: keys.padded, data: keys.data }
+        Self { rows, columns: columns.len(), padded: keys.padded, data: keys.data, given: None }
+    }
+
+    /// Normal scores of standardised inputs; without quantiles these themselves.
+    pub(super) fn scored(rows: usize, columns: &[Vec<f64>], quantiles: &[Quantiles]) -> Self {
+        let given = Self::of(rows, columns);
+        if quantiles.is_empty() {
+            return given;
+        }
+        let score = |(column, quantiles): (&Vec<f64>, &Quantiles)| column.iter().map(|x| quantiles.at(*x)).collect();
+        let scores: Vec<Vec<f64>> = columns.iter().zip(quantiles).map(score).collect();
+        Self { given: Some(given.data), ..Self::of(rows, &scores) }
     }
 
     pub(super) fn column(&self, column: usize) -> &[f64] {
         &self.data[column * self.padded..][..self.rows]
+    }
+
+    /// A column as it was given, standardised.
+    pub(super) fn given(&self, column: usize) -> &[f64] {
+        &self.given.as_ref().unwrap_or(&self.data)[column * self.padded..][..self.rows]
     }
 
     /// Keys `Lᵀx`, by columns; `factor[p][c]`, lower triangular.

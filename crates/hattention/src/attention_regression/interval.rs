@@ -209,7 +209,7 @@ impl AttentionRegression {
 
 /// Errors of rows by fits of all folds but theirs, and predictions without each.
 fn of_folds(model: &AttentionRegression, count: usize) -> Result<(Vec<f64>, Without), Error> {
-    let inputs: Vec<&[f64]> = (0..model.inputs.columns).map(|c| model.inputs.column(c)).collect();
+    let inputs: Vec<&[f64]> = (0..model.inputs.columns).map(|c| model.inputs.given(c)).collect();
     let options = Options { mask: folds::mask(&model.options.mask, &model.order), ..model.options.clone() };
     let all: Vec<usize> = (0..model.inputs.rows).collect();
     let splits = folds::folds(&all, count.min(all.len()), &options);

@@ -5,6 +5,7 @@ use super::head::Inputs;
 use super::objective::{Mixture, Parameters};
 use super::options::{Mask, Options};
 use super::prepare::{check, scope, spread};
+use super::quantiles::Quantiles;
 use crate::error::Error;
 
 /// What a fit found: metrics, coefficients and units, but none of the rows that predictions read.
@@ -30,6 +31,7 @@ pub struct Learned {
     pub rows: usize,
     pub(crate) means: Vec<f64>,
     pub(crate) scales: Vec<f64>,
+    pub(crate) quantiles: Vec<Quantiles>,
     pub(crate) target_mean: f64,
     pub(crate) target_scale: f64,
     pub(crate) parameters: Parameters,
@@ -66,6 +68,7 @@ impl AttentionRegression {
             rows: self.inputs.rows,
             means: self.means.clone(),
             scales: self.scales.clone(),
+            quantiles: self.quantiles.clone(),
             target_mean: self.target_mean,
             target_scale: self.target_scale,
             parameters: self.parameters.clone(),
@@ -95,7 +98,7 @@ impl AttentionRegression {
     /// A hash of each row as it is kept, to the bit.
     fn hashes(&self) -> Vec<u64> {
         let of_row = |at: usize| {
-            let columns = (0..self.inputs.columns).map(|c| self.inputs.column(c)[at]);
+            let columns = (0..self.inputs.columns).map(|c| self.inputs.given(c)[at]);
             // (FNV over the numbers, and the end of SplitMix64.)
             let join = |hash: u64, x: f64| (hash ^ x.to_bits()).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
             let z = columns.chain([self.targets[at]]).fold(0xcbf2_9ce4_8422_2325, join);
@@ -125,7 +128,7 @@ impl AttentionRegression {
     }
 
     fn marks(&self) -> Vec<f64> {
-        let columns = (0..self.inputs.columns).map(|c| self.inputs.column(c));
+        let columns = (0..self.inputs.columns).map(|c| self.inputs.given(c));
         let place = |at: usize| self.order[at];
         std::iter::once(&self.targets[..]).chain(columns).map(|column| mark(column, place)).collect()
     }
@@ -151,6 +154,11 @@ impl Learned {
         self.means.len()
     }
 
+    /// Numbers of the metrics' factors: `M P (P + 1) / 2`.
+    pub fn numbers(&self) -> usize {
+        self.options.heads * self.columns() * (self.columns() + 1) / 2
+    }
+
     /// Means of the inputs, by which they are centred; zeros, if they are not.
     pub fn means(&self) -> &[f64] {
         &self.means
@@ -161,9 +169,23 @@ impl Learned {
         &self.scales
     }
 
+    /// Where ranks are read, of every column some values, rising, in the units of the data, and their normal scores; between
+    /// them, and beyond, scores go by straight lines.
+    pub fn normal_scores(&self) -> Option<Vec<(Vec<f64>, Vec<f64>)>> {
+        let of_column = |(quantiles, (mean, scale)): (&Quantiles, (&f64, &f64))| {
+            (quantiles.values.iter().map(|x| mean + scale * x).collect(), quantiles.scores.clone())
+        };
+        let columns = || self.quantiles.iter().zip(self.means.iter().zip(&self.scales)).map(of_column).collect();
+        (!self.quantiles.is_empty()).then(columns)
+    }
+
     /// As [`AttentionRegression::intercept`].
     pub fn intercept(&self) -> f64 {
-        let away: f64 = self.slopes().iter().zip(&self.means).map(|(b, mean)| b * mean).sum();
+        // (Normal scores have the mean zero.)
+        let away: f64 = match self.quantiles.is_empty() {
+            true => self.slopes().iter().zip(&self.means).map(|(b, mean)| b * mean).sum(),
+            false => 0.0,
+        };
         let read: f64 = self.mixture.heads.iter().sum::<f64>() * self.target_mean;
         self.target_mean + self.target_scale * self.mixture.constant - away - read
     }
@@ -180,7 +202,9 @@ impl Learned {
 
     /// As [`AttentionRegression::slopes`].
     pub fn slopes(&self) -> Vec<f64> {
-        self.mixture.slopes.iter().zip(&self.scales).map(|(b, scale)| self.target_scale * b / scale).collect()
+        let by_rank = !self.quantiles.is_empty();
+        let unit = |scale: &f64| if by_rank { 1.0 } else { *scale };
+        self.mixture.slopes.iter().zip(&self.scales).map(|(b, scale)| self.target_scale * b / unit(scale)).collect()
     }
 
     /// Whether rows are, by their number, means and deviations, those of the fit, in whatever order.
@@ -226,12 +250,19 @@ impl Learned {
     pub(super) fn in_units_of(mut self, columns: &[&[f64]], target: &[f64]) -> Self {
         if self.options.standardize {
             let (means, scales): (Vec<f64>, Vec<f64>) = columns.iter().map(|column| spread(column)).unzip();
-            for factor in &mut self.parameters.factors {
+            // (Normal scores have the same units everywhere.)
+            for factor in self.parameters.factors.iter_mut().filter(|_| self.quantiles.is_empty()) {
                 for (row, (own, other)) in factor.iter_mut().zip(self.scales.iter().zip(&scales)) {
                     row.iter_mut().for_each(|l| *l *= other / own);
                 }
             }
             (self.means, self.scales) = (means, scales);
+        }
+        if !self.quantiles.is_empty() {
+            let standard = |(column, (mean, scale)): (&&[f64], (&f64, &f64))| {
+                Quantiles::of(&column.iter().map(|x| (x - mean) / scale).collect::<Vec<_>>())
+            };
+            self.quantiles = columns.iter().zip(self.means.iter().zip(&self.scales)).map(standard).collect();
         }
         (self.target_mean, self.target_scale) = spread(target);
         self.rows = target.len();
@@ -280,13 +311,14 @@ impl Learned {
             .map(|(column, (mean, scale))| standard(column, *mean, *scale))
             .collect();
         let mut read = AttentionRegression {
-            inputs: Inputs::of(rows, &inputs),
+            inputs: Inputs::scored(rows, &inputs, &self.quantiles),
             targets: standard(target, self.target_mean, self.target_scale),
             order,
             scope,
             options,
             means: self.means.clone(),
             scales: self.scales.clone(),
+            quantiles: self.quantiles.clone(),
             target_mean: self.target_mean,
             target_scale: self.target_scale,
             parameters: self.parameters.clone(),

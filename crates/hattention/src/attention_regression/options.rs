@@ -170,6 +170,40 @@ impl fmt::Display for Precision {
     }
 }
 
+/// Whether heads, the linear one too, read the ranks of inputs in their stead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranks {
+    /// They read the inputs.
+    No,
+    /// They read normal scores: what a normal number of the same rank would be, by broken lines through 64 quantiles. What is near in
+    /// an input's crowds is then apart, and what is far in its long tails together.
+    Yes,
+    /// What [`Options::choose`] finds to predict rows held out better; in a fit [`Ranks::No`].
+    Auto,
+}
+
+impl Ranks {
+    /// That of a word: `auto`, `yes` or `no`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "yes" => Some(Self::Yes),
+            "no" => Some(Self::No),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Ranks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "no",
+            Self::Yes => "yes",
+            Self::Auto => "auto",
+        })
+    }
+}
+
 /// How an attention regression is fitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -196,6 +230,8 @@ pub struct Options {
     pub start: Start,
     /// Whether inputs are centred and scaled to variance one.
     pub standardize: bool,
+    /// Whether normal scores of the inputs' ranks are read in their stead.
+    pub ranks: Ranks,
     /// The numbers of the search.
     pub precision: Precision,
     /// Steps of the minimisation at most.
@@ -228,6 +264,7 @@ impl Default for Options {
             coefficients: Coefficients::Solved,
             start: Start::Widths,
             standardize: true,
+            ranks: Ranks::Auto,
             precision: Precision::Single,
             steps: 300,
             tolerance: 1e-5,
@@ -254,6 +291,7 @@ impl Options {
             coefficients: Coefficients::Searched,
             start: Start::Whitened,
             standardize: false,
+            ranks: Ranks::No,
             precision: Precision::Single,
             steps: 6000,
             tolerance: 1e-7,

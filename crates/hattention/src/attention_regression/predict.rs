@@ -136,9 +136,14 @@ impl AttentionRegression {
         Ok(rows)
     }
 
-    /// A row, standardised.
+    /// A row as the heads read it.
     pub(super) fn input(&self, columns: &[&[f64]], row: usize) -> Vec<f64> {
-        columns.iter().zip(self.means.iter().zip(&self.scales)).map(|(c, (m, s))| (c[row] - m) / s).collect()
+        let units = columns.iter().zip(self.means.iter().zip(&self.scales));
+        let standard = units.map(|(column, (mean, scale))| (column[row] - mean) / scale);
+        if self.quantiles.is_empty() {
+            return standard.collect();
+        }
+        standard.zip(&self.quantiles).map(|(x, quantiles)| quantiles.at(x)).collect()
     }
 
     /// The constant and the linear head.

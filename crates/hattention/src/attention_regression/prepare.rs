@@ -2,7 +2,8 @@
 
 use super::head::{Inputs, Reading};
 use super::objective::Problem;
-use super::options::{Mask, Options};
+use super::options::{Mask, Options, Ranks};
+use super::quantiles::Quantiles;
 use super::scope::Scope;
 use crate::error::Error;
 
@@ -11,6 +12,7 @@ use crate::error::Error;
 pub(super) struct Prepared {
     pub(super) means: Vec<f64>,
     pub(super) scales: Vec<f64>,
+    pub(super) quantiles: Vec<Quantiles>,
     pub(super) target_mean: f64,
     pub(super) target_scale: f64,
     pub(super) inputs: Inputs,
@@ -44,9 +46,11 @@ impl Prepared {
         };
         let inputs: Vec<Vec<f64>> =
             columns.iter().zip(means.iter().zip(&scales)).map(|(column, (m, s))| standard(column, *m, *s)).collect();
-        let inputs = Inputs::of(rows, &inputs);
+        let by_rank = options.ranks == Ranks::Yes;
+        let quantiles = inputs.iter().filter(|_| by_rank).map(|column| Quantiles::of(column)).collect::<Vec<_>>();
+        let inputs = Inputs::scored(rows, &inputs, &quantiles);
         let targets = standard(target, target_mean, target_scale);
-        Ok(Self { means, scales, target_mean, target_scale, inputs, targets, order, scope })
+        Ok(Self { means, scales, quantiles, target_mean, target_scale, inputs, targets, order, scope })
     }
 
     pub(super) fn problem<'a>(&'a self, options: &'a Options) -> Problem<'a> {

@@ -231,7 +231,8 @@ impl AttentionRegression {
     /// Keys and targets of the rows at some places, as training rows read them.
     pub(super) fn memories_at(&self, places: &[usize]) -> Vec<Memory> {
         let column = |c: usize| places.iter().map(|at| self.inputs.column(c)[*at]).collect();
-        let inputs = Inputs::of(places.len(), &(0..self.inputs.columns).map(column).collect::<Vec<_>>());
+        let inputs: Vec<Vec<f64>> = (0..self.inputs.columns).map(column).collect();
+        let inputs = Inputs::of(places.len(), &inputs);
         let targets: Vec<f64> = places.iter().map(|at| self.targets[*at]).collect();
         let decay = super::prepare::decay(&self.options.mask);
         let age = |i: usize| decay * (self.targets.len() - places[i]) as f64;
@@ -277,7 +278,7 @@ fn times(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::noise::wave;
-    use super::super::options::Score;
+    use super::super::options::{Ranks, Score};
     use super::super::weights::Weights;
     use super::*;
 
@@ -313,7 +314,8 @@ mod tests {
                 if matches!(mask, Mask::Decay(_)) && score.power() > 0 {
                     continue;
                 }
-                let options = Options { heads: 2, steps: 3, score, mask: mask.clone(), ..Options::default() };
+                let ranks = if score == Score::Dot { Ranks::Yes } else { Ranks::No };
+                let options = Options { heads: 2, steps: 3, score, mask: mask.clone(), ranks, ..Options::default() };
                 let model = AttentionRegression::fit(&inputs, &y, options).unwrap();
                 // All rows are queries and read all: the fit's own least squares, to the last digits of a little on the diagonal.
                 let all: Vec<usize> = (0..rows).collect();

@@ -325,7 +325,7 @@ fn transposed(model: &AttentionRegression, factor: &[Vec<f64>], vectors: &[Vec<f
 #[cfg(test)]
 mod tests {
     use super::super::noise::wave;
-    use super::super::options::{Mask, Options, Score};
+    use super::super::options::{Mask, Options, Ranks, Score};
     use super::*;
 
     /// Predictions of the model had the targets been others, with metrics and α as they are: the constant and the linear
@@ -378,12 +378,12 @@ mod tests {
         let scores = [Score::Distance, Score::Dot, Score::Polynomial { degree: 2 }];
         for mask in masks {
             for score in scores {
-                for linear in [true, false] {
+                for (linear, ranks) in [(true, Ranks::No), (true, Ranks::Yes), (false, Ranks::No)] {
                     if score.power() > 0 && matches!(mask, Mask::Decay(_)) {
                         continue;
                     }
                     let options =
-                        Options { heads: 2, steps: 5, score, mask: mask.clone(), linear, ..Options::default() };
+                        Options { heads: 2, steps: 5, score, mask: mask.clone(), linear, ranks, ..Options::default() };
                     let model = AttentionRegression::fit(&train, &y, options.clone()).unwrap();
                     let weights = Weights::of(&model).weights(&new).unwrap();
                     let close = |targets: &[f64], expected: &[f64]| {

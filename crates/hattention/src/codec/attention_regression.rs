@@ -12,14 +12,15 @@ use super::{
 };
 use crate::attention_regression::objective::{Mixture, Parameters};
 use crate::attention_regression::{
-    Coefficients, Learned, Mask, Objective, Options, Precision, Report, Sampled, Score, Start,
+    Coefficients, Learned, Mask, Objective, Options, Precision, Ranks, Report, Sampled, Score, Start,
+    quantiles::Quantiles,
 };
 use crate::error::Error;
 
 /// What such a file says it is.
 const FORMAT_NAME: &str = "hattention-attention";
-/// The version of such files that this release writes; it reads no other.
-const FORMAT_VERSION: u64 = 1;
+/// Versions of such files: the first, and that of regressions that read ranks.
+const FORMAT_VERSIONS: [u64; 2] = [1, 2];
 /// The tensor that tells the order of the rows.
 const MARKS: &str = "marks";
 /// The tensor of hashes by which others are known to share rows.
@@ -28,6 +29,8 @@ const HASHES: &str = "hashes";
 const PARTITION: &str = "partition";
 /// The tensor of the rows that coefficients were solved at.
 const SOLVED: &str = "solved";
+/// Tensors of the quantiles for normal scores: their number by column, then the columns' one after another.
+const QUANTILES: [&str; 3] = ["quantiles.counts", "quantiles.values", "quantiles.scores"];
 /// The tensor that holds the file of the least-squares model of the same design.
 const MODEL: &str = "model";
 
@@ -37,7 +40,7 @@ const MODEL: &str = "model";
 /// Safetensors of doubles: `factors` (heads × columns rows, columns), `heads`, `slopes`, `constant`, `means`, `scales`,
 /// `target` (mean and scale), `marks` (what tells the order of the rows), `hashes` of some of them, and
 /// `partition` (what tells the blocks); `solved`, the rows that coefficients were solved at, after a
-/// sample; `model`, the bytes of the least-squares model that forms inputs from rows, if there is one; and,
+/// sample; `quantiles.counts`, `quantiles.values` (of standardised inputs) and `quantiles.scores`, where ranks are read; `model`, the bytes of the least-squares model that forms inputs from rows, if there is one; and,
 /// where the training rows are kept, `rows.inputs` (columns, rows), `rows.target`, `rows.numbers` in their source and
 /// `rows.blocks`. Whole numbers are bytes, eight each, the lowest first.
 ///
@@ -83,7 +86,7 @@ impl AttentionFile {
     /// # Errors
     /// [`Error::Format`] for a number that is not finite, or a model that cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let Learned { options, report, rows, means, scales, .. } = &self.learned;
+        let Learned { options, report, rows, means, scales, quantiles, .. } = &self.learned;
         let Learned { target_mean, target_scale, parameters, mixture, solved, marks, hashes, partition, .. } =
             &self.learned;
         let width = means.len();
@@ -117,6 +120,15 @@ impl AttentionFile {
                 tensors.bytes("rows.blocks", bytes_of(blocks.iter().copied()));
             }
         }
+        if !quantiles.is_empty() {
+            let all = |of: fn(&Quantiles) -> &Vec<f64>| quantiles.iter().flat_map(of).copied().collect::<Vec<f64>>();
+            let (values, scores) = (all(|q| &q.values), all(|q| &q.scores));
+            expect_finite(QUANTILES[1], &values)?;
+            expect_finite(QUANTILES[2], &scores)?;
+            tensors.bytes(QUANTILES[0], bytes_of(quantiles.iter().map(|q| q.values.len() as u64)));
+            tensors.vector(QUANTILES[1], &values);
+            tensors.vector(QUANTILES[2], &scores);
+        }
         tensors.bytes(HASHES, bytes_of(hashes.iter().copied()));
         if let Some(solved) = solved {
             tensors.bytes(SOLVED, bytes_of(solved.iter().map(|row| *row as u64)));
@@ -132,7 +144,7 @@ impl AttentionFile {
         });
         let metadata = HashMap::from([
             ("format".to_owned(), FORMAT_NAME.to_owned()),
-            ("version".to_owned(), FORMAT_VERSION.to_string()),
+            ("version".to_owned(), FORMAT_VERSIONS[usize::from(!quantiles.is_empty())].to_string()),
             ("options".to_owned(), options_to(options).to_string()),
             ("report".to_owned(), report.to_string()),
             ("rows".to_owned(), rows.to_string()),
@@ -147,7 +159,7 @@ impl AttentionFile {
     /// [`Error::Format`] for anything that is not a whole file of this version: cut short, foreign, of another version, with
     /// missing or wrongly shaped tensors, or numbers that are not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (metadata, tensors) = open(bytes, FORMAT_NAME, "attention", &[FORMAT_VERSION])?;
+        let (metadata, tensors) = open(bytes, FORMAT_NAME, "attention", &FORMAT_VERSIONS)?;
         let options = options_from(&metadata.json("options")?).ok_or_else(|| missing("options"))?;
         let report = report_from(&metadata.json("report")?)?;
         let rows: usize = metadata.text("rows").parse().map_err(|_| missing("rows"))?;
@@ -182,6 +194,7 @@ impl AttentionFile {
             },
             means: vector("means", width)?,
             scales,
+            quantiles: quantiles(&tensors, &options, width)?,
             target_mean: target[0],
             target_scale: target[1],
             solved: solved(&tensors, rows)?,
@@ -236,6 +249,33 @@ fn bytes_of(values: impl Iterator<Item = u64>) -> Vec<u8> {
     values.flat_map(u64::to_le_bytes).collect()
 }
 
+/// The quantiles for normal scores.
+fn quantiles(tensors: &SafeTensors<'_>, options: &Options, width: usize) -> Result<Vec<Quantiles>, Error> {
+    if options.ranks != Ranks::Yes {
+        return Ok(Vec::new());
+    }
+    let [counts, values, scores] = QUANTILES;
+    let counts = whole(tensors, counts, width)?;
+    let total = length(tensors, values)?;
+    if counts.contains(&0) || counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count)) != Some(total as u64) {
+        return Err(mismatch(format!("counts that sum to the {total} of tensor `{values}`"), "others".to_owned()));
+    }
+    let (all, of_all) = (read_vector(tensors, values, total)?, read_vector(tensors, scores, total)?);
+    expect_finite(values, &all)?;
+    expect_finite(scores, &of_all)?;
+    let mut first = 0;
+    let of_count = |count: &u64| {
+        let range = first..first + *count as usize;
+        first = range.end;
+        Quantiles { values: all[range.clone()].to_vec(), scores: of_all[range].to_vec() }
+    };
+    let found: Vec<Quantiles> = counts.iter().map(of_count).collect();
+    if found.iter().any(|q| !q.values.is_sorted_by(|a, b| a < b)) {
+        return Err(mismatch(format!("rising numbers in tensor `{values}`"), "others".to_owned()));
+    }
+    Ok(found)
+}
+
 /// The rows that coefficients were solved at.
 fn solved(tensors: &SafeTensors<'_>, rows: usize) -> Result<Option<Vec<usize>>, Error> {
     let Ok(view) = tensors.tensor(SOLVED) else { return Ok(None) };
@@ -267,7 +307,7 @@ fn options_to(options: &Options) -> Value {
         "penalty": bits(options.penalty), "mixing": bits(options.mixing),
         "path": options.path.iter().map(|(l, t)| [bits(*l), bits(*t)]).collect::<Vec<_>>(),
         "solved": options.coefficients == Coefficients::Solved, "widths": options.start == Start::Widths,
-        "standardize": options.standardize, "single": options.precision == Precision::Single, "steps": options.steps, "tolerance": bits(options.tolerance),
+        "standardize": options.standardize, "ranks": options.ranks.to_string(), "single": options.precision == Precision::Single, "steps": options.steps, "tolerance": bits(options.tolerance),
         "restarts": options.restarts, "hold_out": bits(options.hold_out), "seed": options.seed,
     })
 }
@@ -292,6 +332,8 @@ fn options_from(value: &Value) -> Option<Options> {
         coefficients: [Coefficients::Solved, Coefficients::Searched][choose(yes("solved")?)],
         start: [Start::Widths, Start::Whitened][choose(yes("widths")?)],
         standardize: yes("standardize")?,
+        // (Earlier files have none.)
+        ranks: value["ranks"].as_str().map_or(Some(Ranks::No), Ranks::parse)?,
         // (Files of earlier versions are of fits in doubles.)
         precision: [Precision::Single, Precision::Double][choose(yes("single").unwrap_or(false))],
         steps: count("steps")?,
@@ -336,12 +378,12 @@ mod tests {
     use super::*;
     use crate::attention_regression::AttentionRegression;
 
-    fn example(mask: Mask) -> (AttentionRegression, Vec<Vec<f64>>, Vec<f64>) {
+    fn example(mask: Mask, ranks: Ranks) -> (AttentionRegression, Vec<Vec<f64>>, Vec<f64>) {
         let columns: Vec<Vec<f64>> =
             (0..2).map(|c| (0..40).map(|i| ((i * (c + 3)) as f64 * 0.7).sin()).collect()).collect();
         let target: Vec<f64> = (0..40).map(|i| columns[0][i].powi(2) + 0.1 * columns[1][i]).collect();
         let inputs: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
-        let options = Options { mask, heads: 2, score: Score::Dot, ..Options::default() };
+        let options = Options { mask, heads: 2, score: Score::Dot, ranks, ..Options::default() };
         let model = AttentionRegression::fit(&inputs, &target, options).unwrap();
         (model, columns, target)
     }
@@ -350,7 +392,8 @@ mod tests {
     fn files_read_back_to_the_same_predictions_with_rows_and_without() {
         let blocks: Vec<u64> = (0..40).map(|i| i % 4).collect();
         for mask in [Mask::Others, Mask::Window(9), Mask::Decay(3.5), Mask::Blocks(blocks.clone())] {
-            let (model, inputs, target) = example(mask.clone());
+            let ranks = if mask == Mask::Window(9) { Ranks::No } else { Ranks::Yes };
+            let (model, inputs, target) = example(mask.clone(), ranks);
             let blocks = matches!(mask, Mask::Blocks(_)).then(|| blocks.clone());
             let rows = Rows { inputs, target, blocks, numbers: (1..=40).collect() };
             for kept in [None, Some(rows.clone())] {
@@ -370,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_no_such_file_is_refused() {
-        let (model, _, _) = example(Mask::Others);
+        let (model, _, _) = example(Mask::Others, Ranks::No);
         let file = AttentionFile { learned: model.learned(), model: None, rows: None, extra: Value::Null };
         let bytes = file.to_bytes().unwrap();
         for cut in [0, 7, 100, bytes.len() - 1] {
@@ -386,6 +429,13 @@ mod tests {
             changed[place..place + to.len()].copy_from_slice(to.as_bytes());
             assert!(AttentionFile::from_bytes(&changed).is_err(), "{from}");
         }
+        let (ranked, _, _) = example(Mask::Others, Ranks::Yes);
+        let mut ranked = AttentionFile { learned: ranked.learned(), ..file.clone() };
+        assert!(String::from_utf8_lossy(&ranked.to_bytes().unwrap()).contains("\"version\":\"2\""));
+        ranked.learned.quantiles[1].values.swap(0, 1);
+        assert!(AttentionFile::from_bytes(&ranked.to_bytes().unwrap()).is_err());
+        ranked.learned.quantiles.pop();
+        assert!(AttentionFile::from_bytes(&ranked.to_bytes().unwrap()).is_err());
         let mut broken = file.clone();
         broken.learned.mixture.constant = f64::NAN;
         assert!(broken.to_bytes().is_err());

@@ -1,6 +1,6 @@
 //! The fits that are compared.
 
-use hattention::attention_regression::{Coefficients, Mask, Objective, Options, Score, Start};
+use hattention::attention_regression::{Coefficients, Mask, Objective, Options, Ranks, Score, Start};
 
 use crate::error::Error;
 use crate::scored::{Sample, Scored};
@@ -39,7 +39,8 @@ pub fn chain(steps: usize) -> Vec<(&'static str, Options)> {
         ("a start by widths", &|o| Options { start: Start::Widths, ..o }),
         ("likelihood", &|o| Options { objective: Objective::Likelihood, penalty: ours.penalty, ..o }),
         ("300 steps at most", &|o| Options { steps: ours.steps, tolerance: ours.tolerance, ..o }),
-        ("a penalty on heads", &|o| Options { mixing: ours.mixing, ..o }),
+        // (Without cross-validation nothing is read by rank.)
+        ("a penalty on heads", &|o| Options { mixing: ours.mixing, ranks: ours.ranks, ..o }),
     ];
     let step = |options: &mut Options, (name, change): &(&'static str, &dyn Fn(Options) -> Options)| {
         *options = change(options.clone());
@@ -72,6 +73,7 @@ pub fn changed() -> Vec<(&'static str, Options, bool)> {
     vec![
         ("no linear head", Options { linear: false, ..ours.clone() }, true),
         ("inner products", Options { score: Score::Dot, ..ours.clone() }, true),
+        ("no ranks", Options { ranks: Ranks::No, ..ours.clone() }, true),
         ("rows read themselves", Options { mask: Mask::All, ..ours.clone() }, true),
         ("one head", Options { heads: 1, ..ours.clone() }, true),
         ("two heads", Options { heads: 2, ..ours.clone() }, true),
@@ -133,10 +135,15 @@ fn simple(sample: &Sample, seeded: &dyn Fn(Options) -> Options) -> Result<Vec<Fi
 fn ours(sample: &Sample, seeded: &dyn Fn(Options) -> Options) -> Result<Vec<Fitted>, Error> {
     let defaults = sample.fit(seeded(Options::default()))?;
     let options = sample.choose(&seeded(Options::default()))?;
-    let (penalty, mixing) = (options.penalty, options.mixing);
+    let (penalty, mixing, ranks) = (options.penalty, options.mixing, f64::from(options.ranks == Ranks::Yes));
     let ours = sample.fit(options)?;
     let mut last = scores("ours", &ours);
-    last.values.extend([("λ", penalty), ("τ", mixing), ("R², left out", sample.left_out(&ours.model))]);
+    last.values.extend([
+        ("λ", penalty),
+        ("τ", mixing),
+        ("ranks", ranks),
+        ("R², left out", sample.left_out(&ours.model)),
+    ]);
     Ok(vec![scores("defaults", &defaults), last])
 }
 

@@ -154,6 +154,18 @@ pub fn fit(formula: &Formula, source: &Source, asked: &AttendOptions, watch: &dy
             share(left_out)
         ));
     }
+    if chosen.is_none() {
+        let numbers = regression.learned().numbers();
+        let fitted = regression.report.sampled.map_or(rows.target.len(), |sampled| sampled.rows);
+        if numbers * 2 > fitted {
+            watch.note(&format!(
+                "metrics have {} for {}, and R² of rows left out holds them: that of new rows may be far below it; --penalty auto tells, \
+                 by cross-validation",
+                counted(numbers as u64, "number"),
+                counted(fitted as u64, "row")
+            ));
+        }
+    }
     Ok(Trained {
         dropped: rows.dropped,
         r_squared: share(left_out),

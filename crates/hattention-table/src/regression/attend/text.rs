@@ -1,6 +1,6 @@
 //! Fits and explanations as tables for people and as JSON for programs.
 
-use hattention::attention_regression::Explanation;
+use hattention::attention_regression::{Explanation, Ranks};
 use serde_json::{Map, Value, json};
 
 use super::super::failure::counted;
@@ -24,7 +24,7 @@ impl Trained {
         let report = &learned.report;
         let mut text = format!("Attention regression: {}\n", model.table.frozen.spec().formula);
         text += &format!(
-            "{} rows{}, {}; {} by {}, each row reads {}\n",
+            "{} rows{}, {}; {} by {}{}, each row reads {}\n",
             learned.rows,
             match self.dropped {
                 0 => String::new(),
@@ -33,6 +33,7 @@ impl Trained {
             counted(learned.columns() as u64, "input"),
             counted(options.heads as u64, "head"),
             options.score,
+            if options.ranks == Ranks::Yes { " of ranks" } else { "" },
             self.reads()
         );
         let how = match &self.chosen {
@@ -100,7 +101,11 @@ impl Trained {
             row.extend((0..names.len()).map(|p| short(metric[p][p].sqrt())));
             rows.push(row);
         }
-        let unit = if learned.options.standardize { "deviations" } else { "units" };
+        let unit = match (learned.options.ranks, learned.options.standardize) {
+            (Ranks::Yes, _) => "normal scores",
+            (_, true) => "deviations",
+            (_, false) => "units",
+        };
         let line = if learned.options.linear { "slopes; of the others " } else { "" };
         columns(&header, &rows)
             + &format!("(Under the inputs: of the linear head {line}√Ω, one over the width in {unit} of the input.)\n")
@@ -134,9 +139,14 @@ impl Trained {
             let tried: Vec<Value> = chosen
                 .tried
                 .iter()
-                .map(|t| json!({"penalty": number(t.penalty), "mixing": number(t.mixing), "error": number(t.error)}))
+                .map(|t| json!({"penalty": number(t.penalty), "mixing": number(t.mixing), "ranks": t.ranks, "error": number(t.error)}))
                 .collect();
             json!({"rows": chosen.rows, "error": number(chosen.error), "error_mean": number(chosen.error_mean), "tried": tried})
+        });
+        let normal_scores = learned.normal_scores().map(|columns| {
+            let of_column =
+                |(values, scores): &(Vec<f64>, Vec<f64>)| json!({"values": vector(values), "scores": vector(scores)});
+            names.iter().cloned().zip(columns.iter().map(of_column)).collect::<Map<String, Value>>()
         });
         let sampled = report.sampled.map(|s| {
             json!({"rows": s.rows, "queries": s.queries, "width": number(s.width),
@@ -147,6 +157,7 @@ impl Trained {
             "dropped_rows": self.dropped, "inputs": names, "score": options.score.to_string(),
             "mask": options.mask.to_string(), "block": model.block, "order": model.order,
             "penalty": number(options.penalty), "mixing": number(options.mixing), "cross_validation": chosen,
+            "ranks": options.ranks == Ranks::Yes, "normal_scores": normal_scores,
             "precision": options.precision.to_string(), "intercept": number(learned.intercept()),
             "means": vector(learned.means()), "scales": vector(learned.scales()),
             "linear": if options.linear { json!({"share": shares(0), "slopes": slopes}) } else { Value::Null },
