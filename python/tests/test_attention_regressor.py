@@ -359,6 +359,29 @@ def test_the_formula_makes_the_predictions() -> None:
     np.testing.assert_allclose(model.predict(NEW), expected, rtol=1e-9)
 
 
+def test_ranks_are_chosen_for_long_tails_and_their_scores_make_the_predictions() -> None:
+    rng = np.random.default_rng(7)
+    even = rng.uniform(size=(160, 2))
+    y = np.sin(6 * even[:, 0]) + even[:, 1] + 0.1 * rng.normal(size=160)
+    x, new = np.exp(9 * even), np.exp(9 * rng.uniform(-0.1, 1.1, size=(20, 2)))
+    model = AttentionRegressor(n_heads=2, linear=False, max_iter=60).fit(x, y)
+    assert model.normal_scores_ is not None and {one["ranks"] for one in model.cv_results_ or []} == {True, False}
+    scored = lambda rows: np.column_stack([np.interp(rows[:, c], *model.normal_scores_[c]) for c in range(2)])  # noqa: E731
+    np.testing.assert_allclose(scored(x).std(axis=0), 1, rtol=1e-9)
+    expected = np.full(20, model.intercept_)
+    for alpha, metric in zip(model.head_coef_, model.metrics_):
+        away = scored(new)[:, None] - scored(x)[None]
+        kernel = np.exp(-0.5 * np.einsum("qip,pr,qir->qi", away, metric, away))
+        expected = expected + alpha * (kernel @ y) / kernel.sum(axis=1)
+    np.testing.assert_allclose(model.predict(new), expected, rtol=1e-9)
+    plain = AttentionRegressor(n_heads=2, linear=False, max_iter=60, ranks=False).fit(x, y)
+    assert plain.normal_scores_ is None and plain.r2_cv_ < model.r2_cv_
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(new), model.predict(new))
+    with pytest.raises(hattention.DataError, match="ranks is 'yes'"):
+        AttentionRegressor(ranks="yes").fit(x, y)  # type: ignore[arg-type]
+
+
 def test_metrics_that_know_the_rows_by_heart_are_told() -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(size=(100, 20))
