@@ -47,8 +47,10 @@ impl Options {
     /// Penalties about these that predict rows held out best, by cross-validation with so many folds.
     ///
     /// Steps of a factor 2.5 in λ, then of 3 in τ, then in λ again, are taken as long as rows held out are predicted better, every search
-    /// from where that of the best penalties so far ended; fits and the rows that they predict are no more than `most` together. Under the likelihood λ and τ do not depend on the number of rows, so that what is
-    /// best for some is good for all. Folds are drawn at random; whole blocks under [`Mask::Blocks`](super::Mask::Blocks); where
+    /// from where that of the best penalties so far ended; fits and the rows that they predict are no more than `most` together. Under
+    /// the likelihood λ and τ do not depend on the number of rows, so that what is best for some is good for all. Under [`Ranks::Auto`]
+    /// inputs and ranks go this way side by side, until one's error is half as large again as the other's at the start, or larger by a
+    /// tenth later; ranks are chosen where they are better by a thousandth. Folds are drawn at random; whole blocks under [`Mask::Blocks`](super::Mask::Blocks); where
     /// rows read those before them, rows of the later half are predicted by fits of those before.
     ///
     /// # Errors
@@ -199,7 +201,8 @@ impl Search {
                 let Tried { mut penalty, mut mixing, .. } = self.best;
                 *[&mut penalty, &mut mixing][place] *= factor;
                 let next = self.at(penalty, mixing)?;
-                if next.error >= (1.0 - GAIN) * self.best.error {
+                let better = next.error < (1.0 - GAIN) * self.best.error;
+                if !better {
                     break;
                 }
                 self.path.push((self.best.penalty, self.best.mixing));
