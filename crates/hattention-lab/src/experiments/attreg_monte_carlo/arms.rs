@@ -37,10 +37,15 @@ pub fn chain(steps: usize) -> Vec<(&'static str, Options)> {
         ("a linear head", &|o| Options { linear: true, ..o }),
         ("distance scores", &|o| Options { score: Score::Distance, ..o }),
         ("a start by widths", &|o| Options { start: Start::Widths, ..o }),
-        ("likelihood", &|o| Options { objective: Objective::Likelihood, penalty: ours.penalty, ..o }),
+        // (Ranks are read only where cross-validation chooses them, which is beyond this chain.)
+        ("likelihood", &|o| Options {
+            objective: Objective::Likelihood,
+            penalty: ours.penalty,
+            ranks: ours.ranks,
+            ..o
+        }),
         ("300 steps at most", &|o| Options { steps: ours.steps, tolerance: ours.tolerance, ..o }),
-        // (Without cross-validation nothing is read by rank.)
-        ("a penalty on heads", &|o| Options { mixing: ours.mixing, ranks: ours.ranks, ..o }),
+        ("a penalty on heads", &|o| Options { mixing: ours.mixing, ..o }),
     ];
     let step = |options: &mut Options, (name, change): &(&'static str, &dyn Fn(Options) -> Options)| {
         *options = change(options.clone());

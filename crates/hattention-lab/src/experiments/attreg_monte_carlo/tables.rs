@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(steps[1], ("standardised columns", "published_no_retry"));
         let place = steps.iter().position(|step| step.0 == "ours").unwrap();
         assert_eq!(steps[place], ("ours", "defaults"));
-        assert!(steps[place + 1..place + 9].iter().all(|step| step.1 == "ours") && steps.len() == place + 9 + 6);
-        assert_eq!(steps[place + 9].1, "standardised columns");
+        assert!(steps[place + 1..place + 10].iter().all(|step| step.1 == "ours") && steps.len() == place + 10 + 6);
+        assert_eq!(steps[place + 10].1, "standardised columns");
     }
 }
