@@ -88,8 +88,8 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     metrics_ : array of shape (n_heads, n_features, n_features)
         Metrics Ω of the heads, in units of the inputs' deviations, or of normal scores.
     normal_scores_ : list of (array, array) or None
-        Where ranks are read, of every feature some values, rising, and their normal scores; between them, and beyond, scores
-        go by straight lines.
+        Where ranks are read, of every feature some values, rising, and their normal scores; between them scores go by
+        straight lines, and beyond the outermost they stay.
     shares_ : array of shape (1 + n_heads,)
         Shares of the fitted values' variance, of the linear head and then of the others; they sum to one. (One may be
         negative.)

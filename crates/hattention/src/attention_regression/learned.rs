@@ -170,7 +170,7 @@ impl Learned {
     }
 
     /// Where ranks are read, of every column some values, rising, in the units of the data, and their normal scores; between
-    /// them, and beyond, scores go by straight lines.
+    /// them scores go by straight lines, and beyond the outermost they stay.
     pub fn normal_scores(&self) -> Option<Vec<(Vec<f64>, Vec<f64>)>> {
         let of_column = |(quantiles, (mean, scale)): (&Quantiles, (&f64, &f64))| {
             (quantiles.values.iter().map(|x| mean + scale * x).collect(), quantiles.scores.clone())
