@@ -44,7 +44,9 @@
 //! Version 3: under masks of time a head that reads the mean of the rows before, wherever it stands, is known to add nothing, and a
 //! search whose heads all do begins anew from the start.
 //!
-//! Version 4: on the way of the penalties every head that has collapsed starts again, and cross-validation may choose ranks.
+//! Version 4: cross-validation may choose ranks. (In it every head that had collapsed started again on the way of the penalties.)
+//!
+//! Version 5: it is all heads again, not each, that have to collapse for that.
 //!
 //! ## Time
 //! Seven minutes of computing, four of them the recipe as published with Mask::Before; a quarter of an hour beside other work.
@@ -68,7 +70,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     summary: "Inflation by least squares and attention regression: which quarters each reads, and what looking ahead hides",
     source: "Goulet Coulombe, Göbel & Klieber 2024, arXiv 2412.13076; Goulet Coulombe 2025, arXiv 2504.09663",
     file: include_str!("attreg_weights.rs"),
-    version: 4,
+    version: 5,
     hours: 0.3,
     seeds: Seeds { full: 20, smoke: 2 },
     units,

@@ -115,6 +115,11 @@ fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
             }
         }
     }
+    if ticks.len() < 3 && decades < 0.5 {
+        // Between two of these there is room for more.
+        let even = linear_ticks(10f64.powf(low), 10f64.powf(high)).into_iter();
+        ticks = even.filter(|(x, _)| *x > 0.0).map(|(x, text)| (x.log10(), text)).collect();
+    }
     ticks
 }
 
@@ -153,6 +158,9 @@ mod tests {
         for (place, _) in log_ticks(1.3, 1.9) {
             assert!((1.3..=1.9).contains(&place));
         }
+        let narrow = log_ticks(0.28f64.log10(), 0.39f64.log10());
+        assert!((narrow[1].0 - 0.3f64.log10()).abs() < 1e-12);
+        assert_eq!(texts(narrow), ["0.28", "0.30", "0.32", "0.34", "0.36", "0.38"]);
     }
 
     #[test]

@@ -19,31 +19,24 @@ pub(super) struct Found {
 }
 
 impl Prepared {
-    /// A search along the path of the options, from some parameters or the start.
+    /// A search along the path of the options, from some parameters or the start; from the start again where all heads have
+    /// collapsed, for they would not come back.
     pub(super) fn along(&self, options: &Options, from: Option<&Parameters>) -> Result<Found, Error> {
         let start = start(&self.inputs, options)?;
-        let mut at = from.map_or_else(|| start.clone(), |from| self.revived(from, &start, options));
+        let mut at = from.cloned().unwrap_or_else(|| start.clone());
         let (mut steps, mut evaluations) = (0, 0);
         for (penalty, mixing) in &options.path {
             let options = Options { penalty: *penalty, mixing: *mixing, ..options.clone() };
             let found = self.problem(&options).search(at, |_, _| true)?;
             (steps, evaluations) = (steps + found.minimum.steps, evaluations + found.minimum.evaluations);
-            at = self.revived(&found.parameters, &start, &options);
+            let reads = self.problem(&options).loss(&found.parameters).reads;
+            let dead = self.collapsed(&reads, &options).len() == reads.len();
+            at = if dead { start.clone() } else { found.parameters };
         }
         let mut found = self.problem(options).search(at, |_, _| true)?;
         found.minimum.steps += steps;
         found.minimum.evaluations += evaluations;
         Ok(found)
-    }
-
-    /// Heads that have collapsed would never come back, for the loss has no slope there: they start again.
-    fn revived(&self, parameters: &Parameters, start: &Parameters, options: &Options) -> Parameters {
-        let reads = self.problem(options).loss(parameters).reads;
-        let mut revived = parameters.clone();
-        for m in self.collapsed(&reads, options) {
-            revived.factors[m].clone_from(&start.factors[m]);
-        }
-        revived
     }
 
     /// Heads that read what a metric of zero does: the same everywhere; where rows read those before them, their mean.
@@ -214,20 +207,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_that_have_collapsed_start_again() {
+    fn a_way_where_all_heads_collapse_starts_again() {
         let x: Vec<Vec<f64>> = (0..2).map(|c| wave(120, 300.0 * c as f64)).collect();
         let columns: Vec<&[f64]> = x.iter().map(|c| &c[..]).collect();
         let y: Vec<f64> = (0..120).map(|i| (8.0 * x[0][i]).sin() * x[1][i]).collect();
         let options = Options { heads: 3, penalty: 0.1, ..Options::default() };
-        let prepared = Prepared::of(&columns, &y, &options).unwrap();
-        let start = start(&prepared.inputs, &options).unwrap();
-        let mut parameters = start.clone();
-        parameters.factors[1] = vec![vec![0.0; 2]; 2];
-        parameters.factors[2][0][0] += 1.0;
-        let revived = prepared.revived(&parameters, &start, &options);
-        assert_eq!(revived.factors[1], start.factors[1]);
-        assert_eq!([&revived.factors[0], &revived.factors[2]], [&parameters.factors[0], &parameters.factors[2]]);
-        // So a path by way of a penalty that leaves none ends where there was none.
+        let mut own = options.clone();
+        own.penalty = 1e6;
+        let alone = AttentionRegression::fit(&columns, &y, own).unwrap().report;
+        assert_eq!(alone.collapsed, [0, 1, 2]);
         let fit = |path: Vec<(f64, f64)>| {
             AttentionRegression::fit(&columns, &y, Options { path, ..options.clone() }).unwrap().report
         };
