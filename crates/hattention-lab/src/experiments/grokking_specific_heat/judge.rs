@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
+use super::beside;
 use super::chance::{DRAWS, LEVEL, Timed, beyond, correlation, lead, pearson, within};
 use super::{CONTROLS, HEATS, MAIN, SERIES};
 use crate::claim::{Claim, Threshold, number};
@@ -23,26 +24,28 @@ const MODULI: usize = 4;
 
 /// What was found in a series of a run: steps, and a height.
 #[derive(Clone, Copy, Debug, Default)]
-struct Found {
-    peak: Option<f64>,
+pub(super) struct Found {
+    pub(super) peak: Option<f64>,
     height: Option<f64>,
-    announced: Option<f64>,
-    fastest: Option<f64>,
+    pub(super) announced: Option<f64>,
+    pub(super) fastest: Option<f64>,
 }
 
 /// A training.
 #[derive(Clone, Debug)]
-struct Run {
+pub(super) struct Run {
     kind: String,
     modulus: usize,
-    end: f64,
-    by_heart: Option<f64>,
-    generalises: Option<f64>,
-    series: [Found; SERIES.len()],
+    pub(super) end: f64,
+    pub(super) by_heart: Option<f64>,
+    pub(super) generalises: Option<f64>,
+    pub(super) series: [Found; SERIES.len()],
+    /// The share of the other pairs that are right, by steps.
+    pub(super) right: Vec<(f64, f64)>,
 }
 
 fn runs(results: &Results) -> Vec<Run> {
-    let of = |rows: &[Row]| {
+    let of = |unit: &str, rows: &[Row]| {
         let times = rows.iter().find(|row| row.is("what", "times"))?;
         let found = |name: &str| {
             let row = rows.iter().find(|row| row.is("what", "series") && row.is("series", name));
@@ -56,9 +59,10 @@ fn runs(results: &Results) -> Vec<Run> {
             by_heart: times.get("by heart"),
             generalises: times.get("generalises"),
             series: SERIES.map(|(name, _)| found(name)),
+            right: beside::curve(results, unit, "test accuracy"),
         })
     };
-    results.units.iter().filter_map(|unit| of(&unit.rows)).collect()
+    results.units.iter().filter_map(|unit| of(&unit.unit.name, &unit.rows)).collect()
 }
 
 pub(super) fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
@@ -86,7 +90,7 @@ pub(super) fn judge(_: &Plan, results: &Results) -> Result<Judgement, Error> {
         Threshold::at_least(0.0),
     );
     claims.push(claim.estimated(fisher(&pairs)));
-    let tables = vec![times(&main), peaks(&main), controls(&runs)];
+    let tables = vec![times(&main), peaks(&main), controls(&runs), beside::leads(&main), beside::controls(&main)];
     let mut plots: Vec<Plot> = (0..HEATS).map(|s| leads(&main, s)).collect();
     plots.extend((0..HEATS).map(|s| heights(&main, s)));
     plots.extend(courses(results));
@@ -124,7 +128,7 @@ fn in_time(main: &[&Run], s: usize, name: &str) -> [Claim; 2] {
 }
 
 /// Runs with a time that generalise.
-fn timed(main: &[&Run], of: &dyn Fn(&Run) -> Option<f64>, to: &dyn Fn(&Run) -> Option<f64>) -> Vec<Timed> {
+pub(super) fn timed(main: &[&Run], of: &dyn Fn(&Run) -> Option<f64>, to: &dyn Fn(&Run) -> Option<f64>) -> Vec<Timed> {
     let of_run = |run: &&Run| {
         let (peak, generalises) = (of(run)?.ln(), run.generalises?.ln());
         Some(Timed { modulus: run.modulus, peak, generalises, from: run.by_heart?.ln(), to: to(run)?.ln() })
@@ -218,7 +222,11 @@ fn drawn<'a>(main: &[&'a Run], random: &mut Generator) -> Vec<&'a Run> {
 }
 
 /// The interval of a statistic by drawing runs anew.
-fn drawn_interval(main: &[&Run], name: &str, statistic: impl Fn(&[&Run]) -> Option<f64>) -> Option<Interval> {
+pub(super) fn drawn_interval(
+    main: &[&Run],
+    name: &str,
+    statistic: impl Fn(&[&Run]) -> Option<f64>,
+) -> Option<Interval> {
     let mut random = generator("grokking-specific-heat", "judge", name, 0);
     let mut found: Vec<f64> = (0..DRAWS).filter_map(|_| statistic(&drawn(main, &mut random))).collect();
     found.sort_by(f64::total_cmp);
@@ -399,15 +407,10 @@ fn courses(results: &Results) -> Vec<Plot> {
             ("weight norm", "weights"),
             ("test accuracy", "test accuracy"),
         ] {
-            let row = results.of(&name).find(|row| row.is("what", "looks") && row.is("series", series));
-            let of = |what: &str| -> Vec<f64> {
-                let numbers = row.and_then(|row| row.word(what)).unwrap_or_default();
-                numbers.split(' ').filter_map(|number| number.parse().ok()).collect()
-            };
-            let (steps, values) = (of("steps"), of("values"));
-            let most = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+            let curve = beside::curve(results, &name, series);
+            let most = curve.iter().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max);
             let (most, stroke) = if series == "test accuracy" { (1.0, Stroke::Dashed) } else { (most, Stroke::Solid) };
-            let points = steps.iter().zip(&values).map(|(x, y)| (x.max(1.0), y / most)).collect();
+            let points = curve.iter().map(|(x, y)| (x.max(1.0), y / most)).collect();
             plot = plot.series(name_of, points, Mark::Line(stroke));
         }
         plot
@@ -426,7 +429,15 @@ mod tests {
         // (A control that says nothing.)
         series[4].fastest = Some(100.0 + ((seed * 7 + modulus) % 5) as f64);
         let by_heart = Some(90.0 + (seed % 3) as f64);
-        Run { kind: kind.to_owned(), modulus, by_heart, end: generalises.map_or(1e4, |g| 2.0 * g), generalises, series }
+        Run {
+            kind: kind.to_owned(),
+            modulus,
+            by_heart,
+            end: generalises.map_or(1e4, |g| 2.0 * g),
+            generalises,
+            series,
+            right: Vec::new(),
+        }
     }
 
     /// Peaks at half the steps: they precede, lead by ln 2, predict, grow as √p, and are announced in part of the controls.
