@@ -212,9 +212,8 @@ mod tests {
         let columns: Vec<&[f64]> = x.iter().map(|c| &c[..]).collect();
         let y: Vec<f64> = (0..120).map(|i| (8.0 * x[0][i]).sin() * x[1][i]).collect();
         let options = Options { heads: 3, penalty: 0.1, ..Options::default() };
-        let mut own = options.clone();
-        own.penalty = 1e6;
-        let alone = AttentionRegression::fit(&columns, &y, own).unwrap().report;
+        let alone = Options { penalty: 1e6, ..options.clone() };
+        let alone = AttentionRegression::fit(&columns, &y, alone).unwrap().report;
         assert_eq!(alone.collapsed, [0, 1, 2]);
         let fit = |path: Vec<(f64, f64)>| {
             AttentionRegression::fit(&columns, &y, Options { path, ..options.clone() }).unwrap().report
